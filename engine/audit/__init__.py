@@ -1,0 +1,34 @@
+"""Rules asked of a bucket: findings, evidence and what could not be judged."""
+
+import polars as pl
+
+from engine.audit.facts import Facts
+from engine.audit.findings import no_findings, supersede, write_up
+from engine.audit.judge import judge
+from engine.language.rule import LoadedRule
+
+PERSON_SCOPES = ("line", "line_pair", "visit", "visit_day", "person_day", "person_window")
+INSTITUTION_SCOPES = ("department", "store_item")
+CODE_SCOPES = ("code_site", "code", "fee_line_codes")
+UNJUDGED = {"rule_id": pl.String, "reason": pl.String, "detail": pl.String, "cases": pl.Int64, "amount_fen": pl.Int64}
+
+
+def audit(
+    rules: list[LoadedRule], facts: Facts, scopes: tuple[str, ...]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Every active or trial rule of the given scopes over one bucket: (findings, evidence, not_evaluated)."""
+    findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
+    for loaded in rules:
+        if loaded.rule.scope not in scopes or loaded.rule.status == "retired":
+            continue
+        if missing := facts.missing(loaded):
+            unjudged.append((loaded.rule.id, "missing_table", missing, 0, 0))
+            continue
+        verdict = judge(loaded, facts)
+        found, rows = write_up(loaded, facts, verdict)
+        findings.append(found)
+        evidence.append(rows)
+        if verdict.unjudged:
+            unjudged.append((loaded.rule.id, "value_missing", "when", verdict.unjudged, verdict.unjudged_fen))
+    found, rows = pl.concat(findings), pl.concat(evidence)
+    return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")

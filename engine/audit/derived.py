@@ -1,0 +1,115 @@
+"""Facts of lines that need other rows or a region's tables: each a function (lines, facts) -> lines with the column.
+
+The lines are those of the items a rule names, or all of them; so a function may look at other lines of the same item,
+and must take what concerns other items from `facts`.
+"""
+
+import re
+
+import polars as pl
+
+from engine.reference.knowledge import Knowledge
+
+
+def _days_after_discharge(frame, facts):
+    visits = facts.visits({"discharge_date", "inpatient"}).filter(pl.col("inpatient")).rename({"id": "_visit"})
+    frame = frame.join(visits.select("_visit", "discharge_date"), on="_visit", how="left", maintain_order="left")
+    days = (pl.col("date") - pl.col("discharge_date")).dt.total_days()
+    return frame.with_columns(days_after_discharge=days).drop("discharge_date")
+
+
+def _since_admission(frame, facts):
+    visits = facts.visits({"admit_date", "admission"}).rename({"id": "_visit"})
+    frame = frame.join(visits.drop("person"), on="_visit", how="left", maintain_order="left")
+    return frame.with_columns(
+        days_before_admission=(pl.col("admit_date") - pl.col("date")).dt.total_days(),
+        hours_in_stay=(pl.col("time") - pl.col("admission")).dt.total_seconds().cast(pl.Decimal(16, 6)) / 3600,
+    ).drop("admit_date", "admission")
+
+
+def _supply(frame, facts):
+    table = facts.knowledge["drug_supply"].select(item="med_list_codg", generic="generic", per_unit="days")
+    frame = frame.join(table.unique("item", keep="first", maintain_order=True), on="item", how="left", maintain_order="left")
+    days = pl.col("cnt").cast(pl.Decimal(38, 6)) * pl.col("per_unit").cast(pl.Decimal(38, 6))
+    return frame.with_columns(days_supply=days).drop("per_unit")
+
+
+def _body_region(frame, facts):
+    regions = sorted(_concept(facts.knowledge, "body_regions"), key=lambda r: (-len(r), r))
+    if not regions:
+        return frame.with_columns(body_region=pl.lit(None, pl.String))
+    named = "|".join(map(re.escape, regions))
+    return frame.with_columns(body_region=pl.col("name").str.extract(rf"[(（【](?:[^)）】]*?)({named})[^)）】]*[)）】]"))
+
+
+def _price_cap(frame, facts):
+    caps = facts.knowledge["price_caps"].select(
+        item="med_list_codg", _level="hosp_lv", price_cap="pric_uplmt_amt", _from="begndate", _to="enddate"
+    )
+    frame = frame.with_row_index("_n")
+    levels = facts.visits({"level"}).select(_visit="id", _level=pl.col("level").cast(pl.String))
+    found = frame.select("_n", "_visit", "item", "date").join(levels, on="_visit").join(caps, on=["item", "_level"])
+    found = found.filter(in_force(pl.col("date").cast(pl.Date))).group_by("_n").agg(pl.col("price_cap").min())
+    return frame.join(found, on="_n", how="left", maintain_order="left").drop("_n")
+
+
+def in_force(day: pl.Expr) -> pl.Expr:
+    """A dated row (`_from`, `_to`, both inclusive, null = open) holds on the day."""
+    return (pl.col("_from").is_null() | (pl.col("_from") <= day)) & (pl.col("_to").is_null() | (pl.col("_to") >= day))
+
+
+def _course_day(frame, facts):
+    return frame.with_columns(course_day=pl.col("date").rank("dense").over("_visit", "item").cast(pl.Int64))
+
+
+def _course_span(frame, facts):
+    return frame.with_columns(
+        course_span=(pl.col("date") - pl.col("date").min().over("_visit", "item")).dt.total_days() + 1
+    )
+
+
+def _idle_run(frame, facts):
+    idle = facts.idle_days.rename({"id": "_visit"})
+    frame = frame.join(idle, on=["_visit", "date"], how="left", maintain_order="left")
+    return frame.with_columns(pl.col("idle_run").fill_null(0))
+
+
+def _previous_supply_left(frame, facts):
+    """Days the person's previous supply of the same generic still lasts on the day of this one, outpatient only."""
+    if "generic" not in frame.columns:
+        frame = _supply(frame, facts)
+    visits = facts.visits({"inpatient", "insured"}).rename({"id": "_visit"}).drop("person")
+    key = ["_person", "generic"]
+    # Units of one generic on one day are one supply: a box of each strength is not an early refill.
+    days = frame.join(visits, on="_visit").filter(~pl.col("inpatient"), pl.col("insured"), pl.col("generic").is_not_null())
+    days = days.group_by(*key, "date").agg(pl.col("days_supply").sum()).sort(*key, "date")
+    ends = pl.col("date") + pl.duration(days=pl.col("days_supply").cast(pl.Int64))
+    left = (ends.shift().over(key) - pl.col("date")).dt.total_days()
+    days = days.with_columns(previous_supply_left=pl.max_horizontal(left, pl.lit(0)))
+    return frame.join(days.drop("days_supply"), on=[*key, "date"], how="left", maintain_order="left")
+
+
+def _full_price(frame, facts):
+    frame = frame if "price_cap" in frame.columns else _price_cap(frame, facts)
+    full = pl.coalesce(pl.col("price").cast(pl.Decimal(38, 6)) >= pl.col("price_cap").cast(pl.Decimal(38, 6)), True)
+    return frame.with_columns(full_price=full)
+
+
+def _concept(knowledge: Knowledge, name: str) -> list[str]:
+    return knowledge.codes(name) if name in knowledge.concepts else []
+
+
+LINE_FACTS = {
+    "days_after_discharge": _days_after_discharge,
+    "days_before_admission": _since_admission,
+    "hours_in_stay": _since_admission,
+    "generic": _supply,
+    "days_supply": _supply,
+    "body_region": _body_region,
+    "price_cap": _price_cap,
+    "course_day": _course_day,
+    "course_span": _course_span,
+    "idle_run": _idle_run,
+    "previous_supply_left": _previous_supply_left,
+    "full_price": _full_price,
+}

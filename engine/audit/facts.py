@@ -1,0 +1,305 @@
+"""What is known of every visit and every line before a rule is asked: the vocabulary's words as columns.
+
+Plain attributes are one expression each over the canonical tables (VISIT, LINE). Derived facts, which need other
+rows or a region's tables, are functions in DERIVED; they are computed only where an active rule asks for them.
+Refunded visits and returned units are gone here: nothing that was paid back is judged.
+"""
+
+from functools import cached_property
+
+import polars as pl
+
+from engine.audit.derived import LINE_FACTS
+from engine.reference.knowledge import Knowledge
+from engine.tables.dictionary import with_fields
+
+NEEDED_TABLES = {"visit": ("claims",), "store_item": ("stock_balances", "stock_moves", "store_items")}
+INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
+DAY = pl.Datetime("us")
+
+
+def midnight(moment: pl.Expr) -> pl.Expr:
+    return moment.cast(pl.Date).cast(DAY)
+
+
+def text(name: str) -> pl.Expr:
+    return pl.col(name).fill_null("")
+
+
+def days_between(later: pl.Expr, earlier: pl.Expr) -> pl.Expr:
+    return (later.cast(pl.Date) - earlier.cast(pl.Date)).dt.total_days()
+
+
+STAY_DAYS = pl.max_horizontal(days_between(pl.col("endtime"), pl.col("begntime")), pl.lit(1)).fill_null(1)
+
+VISIT: dict[str, pl.Expr] = {
+    "id": pl.col("setl_id"),
+    "person": pl.col("_person"),
+    "psn_no": text("psn_no"),
+    "hospital": text("fixmedins_code"),
+    "level": pl.col("hosp_lv").cast(pl.Int64, strict=False),
+    "kind": pl.col("visit_kind"),
+    "inpatient": pl.col("visit_kind").is_in(INPATIENT).fill_null(False),
+    "insured": pl.col("insured_flag").fill_null("1") == "1",
+    "local": pl.col("local_flag").fill_null("1") == "1",
+    "admission": pl.col("begntime"),
+    "discharge": pl.col("endtime"),
+    "admit_date": midnight(pl.col("begntime")),
+    "discharge_date": midnight(pl.col("endtime")),
+    "days": STAY_DAYS,
+    "dept": pl.coalesce("adm_dept_name", "dscg_dept_name").fill_null(""),
+    "discharge_dept": text("dscg_dept_name"),
+    "wards": pl.concat_str(
+        [pl.lit("|"), text("adm_dept_name"), pl.lit("|"), text("ward_path"), pl.lit("|"), text("dscg_dept_name"), pl.lit("|")]  # noqa: E501
+    ),
+    "doctor": text("atddr_code"),
+    "sex": pl.when(pl.col("gend").is_in(["1", "2"])).then(pl.col("gend")),
+    "age": pl.coalesce(
+        "age",
+        pl.col("begntime").dt.year() - pl.col("brdy").dt.year()
+        - (pl.col("begntime").dt.strftime("%m%d") < pl.col("brdy").dt.strftime("%m%d")).cast(pl.Int64),
+    ),
+    "age_days": days_between(pl.col("begntime"), pl.col("brdy")),
+    "discharge_way": text("dscg_way"),
+    "total": pl.col("medfee_sumamt").fill_null(0),
+    "fund": pl.col("fund_pay_sumamt").fill_null(0),
+    "scope": pl.col("inscp_scp_amt").fill_null(0),
+}  # fmt: skip
+
+LINE: dict[str, pl.Expr] = {
+    "id": pl.col("feedetl_sn"),
+    "item": text("med_list_codg"),
+    "local_item": text("medins_list_codg"),
+    "name": pl.coalesce("medins_list_name", "med_list_name").fill_null(""),
+    "category": text("med_chrgitm_type"),
+    "cnt": pl.col("net_cnt"),
+    "price": pl.col("pric"),
+    "time": pl.col("fee_ocur_time"),
+    "date": midnight(pl.col("fee_ocur_time")),
+    "dept": text("bilg_dept_name"),
+    "exec_dept": text("acord_dept_name"),
+    "doctor": text("bilg_dr_codg"),
+    "dosage_form": text("dosform_name"),
+    "take_home": pl.col("dscg_tkdrug_flag").fill_null("0") == "1",
+    "_visit": pl.col("setl_id"),
+    "_cost": pl.col("det_item_fee_sumamt").fill_null(0),
+    "_inscope": pl.col("inscp_scp_amt").fill_null(0),
+    "_num": pl.col("cnt"),
+}
+
+
+def half_up(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """numerator / denominator for whole numbers, rounded half away from zero; 0 where the denominator is 0."""
+    size = (2 * numerator.abs() + denominator.abs()) // (2 * denominator.abs())
+    sign = pl.when((numerator < 0) != (denominator < 0)).then(-1).otherwise(1)
+    return pl.when(denominator != 0).then(sign * size).otherwise(0)
+
+
+def part_of(amount: pl.Expr, units: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    """`amount` fen x units / whole, half-up to the fen; exact where units is all of it."""
+    wide = pl.Decimal(38, 18)
+    share = amount.cast(pl.Decimal(38, 0)).cast(pl.Decimal(38, 18)) * units.cast(wide)
+    quotient = share / whole.cast(wide)
+    # Units may be a quotient cut at 18 places: half-up must not see that noise.
+    billionths = (quotient * pl.lit(10**9).cast(wide)).round(0).cast(pl.Decimal(38, 0)).cast(pl.Int128)
+    return half_up(billionths, pl.lit(10**9, dtype=pl.Int128)).cast(pl.Int64)
+
+
+class Facts:
+    """The facts of one bucket: `visits` and `lines` as frames whose columns are the vocabulary's words.
+
+    tables are canonical frames after netting (claims with `cancelled` and `_person`, fee_lines with `net_cnt`).
+    """
+
+    def __init__(self, tables: dict[str, pl.DataFrame], knowledge: Knowledge, engine: dict | None = None):
+        self.tables, self.knowledge, self.engine = tables, knowledge, engine or {}
+
+    def table(self, name: str) -> pl.DataFrame:
+        frame = self.tables.get(name)
+        return with_fields(pl.DataFrame() if frame is None else frame, name)
+
+    @cached_property
+    def _claims(self) -> pl.DataFrame:
+        claims = self.table("claims").filter(~pl.col("cancelled"))
+        if "_person" not in claims.columns:
+            claims = claims.with_columns(_person=pl.col("psn_no"))
+        persons = self.tables.get("persons")
+        if persons is not None and persons.height:
+            persons = with_fields(persons, "persons", "gend", "brdy", "die_date").unique("psn_no", keep="first")
+            claims = claims.join(
+                persons.select("psn_no", p_gend="gend", p_brdy="brdy", die_date="die_date"), on="psn_no", how="left"
+            ).with_columns(gend=pl.coalesce("gend", "p_gend"), brdy=pl.coalesce("brdy", "p_brdy"))
+        else:
+            claims = claims.with_columns(die_date=pl.lit(None, pl.Date))
+        return claims
+
+    @cached_property
+    def _visits(self) -> pl.DataFrame:
+        frame = self._claims.select(*(expr.alias(name) for name, expr in VISIT.items()), "die_date")
+        return frame.sort("id")
+
+    def visits(self, names: set[str]) -> pl.DataFrame:
+        """One row per standing visit with the named attributes; always `id` and `person`."""
+        frame = self._visits
+        for name in sorted(names - set(VISIT)):
+            frame = _joined(frame, getattr(self, f"_visit_{name}"), "id", name)
+        return frame.select(sorted({"id", "person", *names}))
+
+    @cached_property
+    def _lines(self) -> pl.DataFrame:
+        lines = self.table("fee_lines")
+        standing = self._visits.select("id", "hospital", "person")
+        lines = lines.filter(pl.col("net_cnt") > 0).select(*(expr.alias(name) for name, expr in LINE.items()))
+        lines = lines.join(standing.rename({"id": "_visit", "hospital": "_hospital", "person": "_person"}), on="_visit")
+        return lines.with_columns(
+            amount=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
+            inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
+        ).sort("_visit", "time", _natural("id"))
+
+    @cached_property
+    def _rows_of_item(self) -> dict[str, pl.Series]:
+        rows = self._lines.select("item").with_row_index("_n").group_by("item").agg("_n")
+        return dict(zip(rows["item"], rows["_n"], strict=True))
+
+    def lines(self, names: set[str], items: list[str] | None = None) -> pl.DataFrame:
+        """One row per standing line, of some items or of all, with the named attributes (`visit.x` for its visit's).
+
+        Always `id`, `_visit`, `_person`, `_hospital`, `date`, `time`, `cnt`, `price`, `_cost`, `_inscope`, `_num`.
+        """
+        frame = self._lines
+        if items is not None:
+            found = [self._rows_of_item[item] for item in sorted(set(items)) if item in self._rows_of_item]
+            frame = frame[pl.concat(found).sort()] if found else frame.clear()
+        for name in sorted(n for n in names if n not in frame.columns and not n.startswith("visit.")):
+            frame = LINE_FACTS[name](frame, self) if name not in frame.columns else frame
+        if of_visit := {n.removeprefix("visit.") for n in names if n.startswith("visit.")}:
+            visits = self.visits(of_visit)
+            frame = frame.join(
+                visits.select(pl.col("id").alias("_visit"), *(pl.col(n).alias(f"visit.{n}") for n in sorted(of_visit))),
+                on="_visit", how="left", maintain_order="left",
+            )  # fmt: skip
+        return frame
+
+    def main_lines(self, ids: pl.Series) -> pl.DataFrame:
+        """Item, ward, doctor, day and time of some lines by id."""
+        return self._lines.select("id", "item", "dept", "doctor", "date", "time").filter(pl.col("id").is_in(ids.implode()))
+
+    def institution_items(self, rules, tables: dict[str, pl.DataFrame]) -> list[str]:
+        """The items whose lines the rules over wards and stores read: those of their tables, and what a store keeps."""
+        items = set()
+        for loaded in rules:
+            if loaded.rule.join and "med_list_codg" in self.knowledge[loaded.rule.join.table].columns:
+                items |= set(self.knowledge[loaded.rule.join.table]["med_list_codg"])
+        stored = tables.get("store_items")
+        if stored is not None and "med_list_codg" in stored.columns:
+            items |= set(stored["med_list_codg"].drop_nulls())
+        return sorted(items)
+
+    def missing(self, loaded) -> str:
+        """The table a rule cannot do without and the bundle does not have; empty where nothing is missing."""
+        need = NEEDED_TABLES.get(loaded.rule.scope, ("claims", "fee_lines"))
+        return next((t for t in need if t not in self.tables), "")
+
+    # derived facts of visits: (id, value) frames
+
+    @cached_property
+    def _diagnoses(self) -> pl.DataFrame:
+        rows = self.table("diagnoses").filter(pl.col("diag_stage").fill_null("discharge") != "admission")
+        main_first = pl.col("maindiag_flag").fill_null("0").eq("1").not_()
+        return rows.select(
+            id="setl_id", code=pl.col("diag_code").fill_null("").str.to_uppercase().str.strip_chars(),
+            main=~main_first, seq="seq",
+        ).sort("id", pl.col("main").not_(), "seq", "code")  # fmt: skip
+
+    @cached_property
+    def _procedures(self) -> pl.DataFrame:
+        return self.table("procedures").select(
+            id="setl_id", code=text("oprn_oprt_code"), main=pl.col("main_oprn_flag").fill_null("0") == "1",
+            date=pl.col("oprn_oprt_date").cast(DAY), anaesthesia=text("anst_way"), seq="seq",
+            begin="anst_begntime", end="anst_endtime",
+        ).sort("id", "seq", "code")  # fmt: skip
+
+    @cached_property
+    def _visit_main_diag(self) -> pl.DataFrame:
+        return self._by_visit(self._diagnoses.group_by("id", maintain_order=True).agg(main_diag=pl.col("code").first()))
+
+    @cached_property
+    def _visit_icd3(self) -> pl.DataFrame:
+        return self._visit_main_diag.select("id", icd3=pl.col("main_diag").str.slice(0, 3))
+
+    @cached_property
+    def _visit_diags(self) -> pl.DataFrame:
+        return self._by_visit(_bar_joined(self._diagnoses, "diags"))
+
+    @cached_property
+    def _visit_operations(self) -> pl.DataFrame:
+        return self._by_visit(_bar_joined(self._procedures, "operations"))
+
+    @cached_property
+    def _visit_anaesthesia_hours(self) -> pl.DataFrame:
+        """Hours of anaesthesia of the stay: each begun-to-ended span once (several operations share one)."""
+        spans = self._procedures.filter(pl.col("begin").is_not_null(), pl.col("end").is_not_null())
+        spans = spans.select("id", "begin", "end").unique().sort("id", "begin")
+        minutes = (pl.col("end") - pl.col("begin")).dt.total_minutes().sum()
+        return spans.group_by("id").agg(anaesthesia_hours=minutes.cast(pl.Decimal(16, 6)) / 60)
+
+    @cached_property
+    def _visit_death_date(self) -> pl.DataFrame:
+        """When the person died: the registered date, or the end of a stay that ended in death."""
+        died = self._visits.filter(pl.col("discharge_way") == "5").select("person", when="discharge_date")
+        registered = self._visits.select("person", when=pl.col("die_date").cast(DAY)).drop_nulls()
+        first = pl.concat([died, registered]).group_by("person").agg(death_date=pl.col("when").min())
+        return self._visits.select("id", "person").join(first, on="person", how="left").select("id", "death_date")
+
+    @cached_property
+    def idle_days(self) -> pl.DataFrame:
+        """Days of a stay, from admission up to but not including discharge, with bed, nursing and consultation only."""
+        stays = self._visits.filter(pl.col("inpatient"), pl.col("discharge_date") > pl.col("admit_date"))
+        days = stays.select(
+            "id", date=pl.datetime_ranges("admit_date", "discharge_date", "1d", closed="left", time_unit="us")
+        ).explode("date")
+        busy = self._lines.filter(~pl.col("category").is_in(["01", "02", "07"])).select(id="_visit", date="date")
+        idle = days.join(busy.unique(), on=["id", "date"], how="anti").sort("id", "date")
+        start = (pl.col("date").diff() != pl.duration(days=1)).fill_null(True) | (pl.col("id") != pl.col("id").shift())
+        idle = idle.with_columns(run=start.fill_null(True).cum_sum())
+        return idle.with_columns(idle_run=pl.len().over("run").cast(pl.Int64)).drop("run")
+
+    @cached_property
+    def _visit_longest_idle_run(self) -> pl.DataFrame:
+        longest = self.idle_days.group_by("id").agg(longest_idle_run=pl.col("idle_run").max())
+        return self._visits.select("id").join(longest, on="id", how="left").with_columns(pl.col("longest_idle_run").fill_null(0))
+
+    def _by_visit(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with a row for every visit; texts that are nowhere are empty."""
+        return self._visits.select("id").join(frame, on="id", how="left").with_columns(pl.exclude("id").fill_null(""))
+
+    def dialysis_records(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame of (_visit, date) with `day.dialysis_records`: null where no log is given or it is not complete."""
+        if "service_logs" not in self.tables:
+            return frame.with_columns(pl.lit(None, pl.Int64).alias("day.dialysis_records"))
+        logs = self.table("service_logs").filter(pl.col("kind") == "dialysis")
+        counts = logs.group_by(_visit="setl_id", date=midnight(pl.col("begntime"))).agg(
+            pl.len().cast(pl.Int64).alias("day.dialysis_records")
+        )
+        return frame.join(counts, on=["_visit", "date"], how="left", maintain_order="left")
+
+    # elements of a visit
+
+    def elements(self, kind: str, names: set[str]) -> pl.DataFrame:
+        """Diagnoses or procedures with the id of their visit in `_visit`."""
+        rows = self._diagnoses if kind == "diagnosis" else self._procedures
+        return rows.rename({"id": "_visit"}).select("_visit", *sorted(names))
+
+
+def _natural(name: str) -> pl.Expr:
+    """Ids that end in a number sort by it: SETTLE_ZY_DETAIL:9 before SETTLE_ZY_DETAIL:10."""
+    return pl.col(name).str.extract(r"(\d+)$").str.zfill(20).fill_null(pl.col(name))
+
+
+def _bar_joined(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    joined = rows.group_by("id", maintain_order=True).agg(pl.col("code").str.join("|"))
+    return joined.select("id", pl.concat_str(pl.lit("|"), "code", pl.lit("|")).alias(name))
+
+
+def _joined(frame: pl.DataFrame, values: pl.DataFrame, key: str, name: str) -> pl.DataFrame:
+    return frame.join(values.select(key, name), on=key, how="left", maintain_order="left")

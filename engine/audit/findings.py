@@ -1,0 +1,127 @@
+"""Verdicts of many rules as two tables: findings and their evidence, with stable ids.
+
+A finding's id is a hash of its rule and natural keys (institution, person, visit, item, date, code), never of a file,
+a line of a file or a version of the rule, so that a decision made on it survives the next run.
+"""
+
+import hashlib
+
+import polars as pl
+
+from engine.audit.facts import Facts, _natural
+from engine.audit.judge import UNITS, Verdict
+from engine.language.rule import LoadedRule
+
+FINDINGS = {
+    "finding_id": pl.String, "rule_id": pl.String, "rule_number": pl.Int32, "rule_version": pl.String,
+    "rule_status": pl.String, "result": pl.String, "scope": pl.String, "scope_key": pl.String,
+    "fixmedins_code": pl.String, "setl_id": pl.String, "psn_no": pl.String, "department": pl.String,
+    "doctor": pl.String, "med_list_codg": pl.String, "service_date": pl.Date, "excess_cnt": UNITS,
+    "gross_fen": pl.Int64, "inscope_fen": pl.Int64, "fund_fen": pl.Int64, "innocent_open": pl.String,
+    "waived": pl.Boolean, "superseded_by": pl.String, "message": pl.String,
+}  # fmt: skip
+EVIDENCE = {
+    "finding_id": pl.String, "table": pl.String, "row_key": pl.String, "setl_id": pl.String, "role": pl.String,
+    "cnt": UNITS, "amount_fen": pl.Int64, "inscope_fen": pl.Int64, "fund_fen": pl.Int64,
+}  # fmt: skip
+
+
+def no_findings() -> tuple[pl.DataFrame, pl.DataFrame]:
+    return pl.DataFrame(schema=FINDINGS), pl.DataFrame(schema=EVIDENCE)
+
+
+def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The findings and evidence of one rule in one bucket."""
+    if verdict.hits.is_empty():
+        return no_findings()
+    hits = verdict.hits.select(pl.all()).with_columns(_main_line(facts, verdict))
+    hits = _placed(loaded, facts, hits)
+    hits = _in_force(loaded, hits)
+    rule = loaded.rule
+    findings = hits.select(
+        "_case",
+        rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32), rule_version=pl.lit(loaded.version),
+        rule_status=pl.lit(rule.status), result="_result", scope=pl.lit(rule.scope), scope_key=_scope_key(loaded, hits),
+        fixmedins_code="_hospital", setl_id="_setl", psn_no="_psn", department="_dept", doctor="_doctor",
+        med_list_codg=pl.when(pl.col("_item") != "").then(pl.col("_item")), service_date=pl.col("_date").cast(pl.Date),
+        excess_cnt=pl.col("excess_cnt").cast(UNITS), gross_fen="gross", inscope_fen="inscope", fund_fen="fund",
+        innocent_open="_innocent", waived=pl.lit(False), superseded_by=pl.lit(None, pl.String), message="_message",
+    )  # fmt: skip
+    findings = findings.with_columns(finding_id=_ids(findings))
+    named = findings.select("_case", "finding_id")
+    evidence = verdict.evidence.join(named, on="_case").select(
+        "finding_id", "table", "row_key", "setl_id", "role", "cnt",
+        amount_fen="gross", inscope_fen="inscope", fund_fen="fund",
+    )  # fmt: skip
+    return findings.select(*FINDINGS), evidence.select(*EVIDENCE)
+
+
+def _main_line(facts: Facts, verdict: Verdict) -> list[pl.Series]:
+    """Item, ward, doctor, date and claim of the last excess line of each case (null where the case has none)."""
+    excess = verdict.evidence.filter(pl.col("role") == "excess", pl.col("table") == "fee_lines")
+    lines = facts.main_lines(excess["row_key"])
+    excess = excess.join(lines, left_on="row_key", right_on="id").sort("_case", "time", _natural("row_key"))
+    last = excess.unique("_case", keep="last", maintain_order=True)
+    joined = verdict.hits.select("_case").join(last, on="_case", how="left", maintain_order="left")
+    return [joined[c].alias(f"_line_{c}") for c in ("item", "dept", "doctor", "date", "setl_id")]
+
+
+def _placed(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame) -> pl.DataFrame:
+    """Where and whose each case is: institution, claim, person, ward, doctor, item, day."""
+    own = "_visit" if "_visit" in hits.columns else "_line_setl_id"
+    item = [c for c in (f"{loaded.rule.join.alias}.item",) if c in hits.columns] if loaded.rule.join else []
+    bare = ["item"] if "item" in hits.columns else []
+    hits = hits.with_columns(
+        _setl=pl.col(own), _item=pl.coalesce(*bare, *item, "_line_item"),
+        _date=pl.coalesce(*(["date"] if "date" in hits.columns else []), "_line_date"),
+    )  # fmt: skip
+    visits = facts.visits({"psn_no", "dept", "doctor", "admit_date"}).rename({"id": "_setl", "person": "_of"})
+    hits = hits.join(visits, on="_setl", how="left", maintain_order="left")
+    ward = pl.col("_dept") if "_dept" in hits.columns else pl.coalesce("_line_dept", "dept")
+    return hits.with_columns(
+        _psn=pl.col("psn_no"), _dept=ward, _doctor=pl.coalesce("_line_doctor", "doctor"),
+        _date=pl.coalesce("_date", "admit_date"),
+    )  # fmt: skip
+
+
+def _in_force(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
+    period, day = loaded.rule.in_force, pl.col("_date").cast(pl.Date)
+    if period.begin:
+        hits = hits.filter((day >= period.begin).fill_null(True))
+    return hits.filter((day <= period.end).fill_null(True)) if period.end else hits
+
+
+def _scope_key(loaded: LoadedRule, hits: pl.DataFrame) -> pl.Expr:
+    """The judged thing in the parts of its natural key."""
+    parts = {
+        "line": ["_setl", "_item", "_date"], "line_pair": ["_setl", "_item", "_date"], "visit": ["_setl", "_item"],
+        "visit_day": ["_setl", "_date", "_item"], "person_day": ["_psn", "_date", "_item"],
+        "person_window": ["_psn", "_date", "_item"], "department": ["_hospital", "_dept", "_item"],
+        "store_item": ["_hospital", "_item", "_local_item"],
+    }[loaded.rule.scope]  # fmt: skip
+    texts = [pl.col(p).cast(pl.Date).cast(pl.String) if p == "_date" else pl.col(p) for p in parts]
+    return pl.concat_str([t.fill_null("") for t in texts], separator="|").str.strip_chars_end("|")
+
+
+def _ids(findings: pl.DataFrame) -> pl.Series:
+    key = ["rule_id", "fixmedins_code", "psn_no", "setl_id", "scope_key", "service_date"]
+    nth = pl.int_range(pl.len()).over(key)
+    texts = findings.select(pl.concat_str([*(pl.col(k).cast(pl.String).fill_null("") for k in key), nth], separator="\x1f"))
+    digests = [hashlib.blake2b(t.encode(), digest_size=12).hexdigest() for t in texts.to_series()]
+    return pl.Series("finding_id", digests, pl.String)
+
+
+def supersede(findings: pl.DataFrame, evidence: pl.DataFrame, rules: list[LoadedRule]) -> pl.DataFrame:
+    """Findings whose money another rule carries: declared by `supersedes`, where both accuse the same row."""
+    declared = [(other, r.rule.id) for r in rules for other in r.rule.supersedes]
+    if not declared or findings.is_empty():
+        return findings
+    pairs = pl.DataFrame(declared, schema={"rule_id": pl.String, "carrier": pl.String}, orient="row")
+    excess = evidence.filter(pl.col("role") == "excess").select("finding_id", "table", "row_key")
+    ruled = excess.join(findings.select("finding_id", "rule_id"), on="finding_id")
+    carried = ruled.join(pairs, on="rule_id").join(
+        ruled.select("table", "row_key", carrier="rule_id"), on=["table", "row_key", "carrier"], how="semi"
+    )
+    carriers = carried.group_by("finding_id").agg(_by=pl.col("carrier").min())
+    findings = findings.join(carriers, on="finding_id", how="left", maintain_order="left")
+    return findings.with_columns(superseded_by=pl.coalesce("superseded_by", "_by")).drop("_by")

@@ -1,0 +1,354 @@
+"""One rule asked of every case of a bucket: hits with their evidence and money, and what could not be judged.
+
+The steps are the same for every scope: build the cases, compute the lists' sums, ask `when`, spare what an innocent
+explanation proves, cut the excess from the lines in evidence, and value it.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.audit.cases import Cases, cases_of, holds, windows
+from engine.audit.facts import Facts, _natural, half_up, part_of
+from engine.language.compile import Aggregate
+from engine.language.rule import LoadedRule, message_parts
+
+UNITS = pl.Decimal(38, 18)
+CUTS = {
+    "latest": (["date", "time", "_order"], [True, True, True]),
+    "earliest": (["date", "time", "_order"], [False, False, False]),
+    "cheapest": (["price", "date", "time", "_order"], [False, True, True, True]),
+    "dearest": (["price", "date", "time", "_order"], [True, True, True, True]),
+}
+EVIDENCE = {"_case": pl.UInt32, "table": pl.String, "row_key": pl.String, "setl_id": pl.String, "role": pl.String,
+            "cnt": UNITS, "gross": pl.Int64, "inscope": pl.Int64, "fund": pl.Int64}  # fmt: skip
+
+
+@dataclass
+class Verdict:
+    """Hits (one row per case with `_result`, `_innocent`, `_message`, money), their evidence, and the unjudged."""
+
+    hits: pl.DataFrame
+    evidence: pl.DataFrame
+    unjudged: int = 0
+    unjudged_fen: int = 0
+
+
+def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
+    """Ask one rule of the bucket."""
+    cases = cases_of(loaded, facts)
+    if loaded.rule.scope == "person_window":
+        return _judge_windows(loaded, facts, cases)
+    return _judged(loaded, facts, cases)
+
+
+def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
+    frame = _asked(loaded, cases)
+    unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
+    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
+    if loaded.rule.scope == "line_pair":
+        cases, hits = _one_per_later_line(cases, hits)
+    flagged = _flagged(loaded, cases, hits)
+    hits = _posted_late(loaded, cases, hits, flagged)
+    hits = _spared(loaded, hits)
+    flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
+    evidence = _valued(loaded, facts, hits, flagged)
+    if loaded.rule.amount in ("units", "lines", "difference"):
+        hits = hits.join(evidence.filter(pl.col("role") == "excess").select("_case").unique(), on="_case", how="semi")
+        evidence = evidence.join(hits.select("_case"), on="_case", how="semi")
+    return Verdict(_with_money(hits, evidence), evidence, unjudged.height, 0)
+
+
+def _asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
+    """The cases with every expression of the rule that is not about elements."""
+    frame = with_aggregates(loaded, cases)
+    when = loaded.compiled["when"]
+    raises = pl.lit(False) if when.raises is None else when.raises.fill_null(False)
+    columns = [when.value.alias("_when"), raises.alias("_raises")]
+    if "excess" in loaded.compiled:
+        excess = loaded.compiled["excess"]
+        columns.append(pl.when(when.value).then(excess.value).cast(UNITS).alias("_excess"))
+    frame = frame.with_columns(columns)
+    message = loaded.rule.message or loaded.rule.title
+    pieces = [_shown(loaded.compiled[f"message.{part}"]) for part in message_parts(message)]
+    text = message
+    for part in message_parts(message):
+        text = text.replace("{" + part + "}", "{}", 1)
+    return frame.with_columns(pl.format(text, *pieces).alias("_message"))
+
+
+def _shown(compiled) -> pl.Expr:
+    """A value as a reader writes it: no trailing zeros, dates without midnight."""
+    if compiled.kind == "number":
+        plain = compiled.value.cast(pl.String)
+        trimmed = pl.when(plain.str.contains(".", literal=True)).then(plain.str.strip_chars_end("0").str.strip_chars_end("."))
+        return trimmed.otherwise(plain).fill_null("—")
+    if compiled.kind == "time":
+        return compiled.value.dt.strftime("%Y-%m-%d").fill_null("—")
+    return compiled.value.cast(pl.String).fill_null("—")
+
+
+def with_aggregates(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
+    """The case frame with one column per list sum."""
+    frame = cases.frame
+    seen = {a.name: a for c in loaded.compiled.values() for a in c.aggregates}
+    for name in sorted(seen, key=lambda n: int(n[1:])):
+        frame = _with_aggregate(frame, cases.members[seen[name].collection], seen[name])
+    return frame
+
+
+def _with_aggregate(frame: pl.DataFrame, elements: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:
+    named = [pl.col(c.split(".", 1)[1]).alias(c) for c in sorted(aggregate.columns)]
+    rows = elements.select("_case", *named)
+    if aggregate.outer:
+        rows = rows.join(frame.select("_case", *sorted(aggregate.outer)), on="_case", how="left")
+    value = pl.lit(1) if aggregate.value is None else aggregate.value
+    rows = rows.select("_case", where=aggregate.where.fill_null(False), value=value)
+    if aggregate.how == "all":
+        rows = rows.filter("where").select("_case", value=~pl.col("value"))
+    else:
+        rows = rows.filter("where").drop("where")
+    reduced = rows.group_by("_case").agg(REDUCE[aggregate.how].alias(aggregate.name))
+    frame = frame.join(reduced, on="_case", how="left", maintain_order="left")
+    column = pl.col(aggregate.name)
+    empty = {"sum": 0, "count": 0, "distinct": 0, "any": False, "all": True}
+    return frame.with_columns(column.fill_null(empty[aggregate.how])) if aggregate.how in empty else frame
+
+
+REDUCE = {
+    "sum": pl.col("value").sum(),
+    "min": pl.col("value").min(),
+    "max": pl.col("value").max(),
+    "any": pl.col("value").any(),
+    "all": ~pl.col("value").any(),
+    "count": pl.len(),
+    "distinct": pl.col("value").n_unique(),
+}
+
+
+def _one_per_later_line(cases: Cases, hits: pl.DataFrame) -> tuple[Cases, pl.DataFrame]:
+    """A pair finding is about the included (later) line; every main line that makes it so is its basis."""
+    hits = hits.sort("id", "_other", *(["_row"] if "_row" in hits.columns else []))
+    first = hits.unique("id", keep="first", maintain_order=True)
+    mains = hits.select("id", "_other", "_other_visit").unique().join(first.select("id", "_case"), on="id")
+    cases.members["mains"] = mains.select("_case", id="_other", _visit="_other_visit")
+    return cases, first
+
+
+def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The elements in evidence by role, with `_table` and natural order."""
+    if loaded.rule.scope in ("line", "line_pair"):
+        lines = hits.with_columns(_table=pl.lit("fee_lines"))
+        roles = {"excess": lines}
+        if "mains" in cases.members:
+            roles["basis"] = cases.members["mains"].with_columns(_table=pl.lit("fee_lines"))
+        return roles
+    roles = {}
+    for role, path in loaded.elements.items():
+        elements = cases.members[path].join(hits.select("_case"), on="_case", how="semi")
+        table = {"lines": "fee_lines", "others": "claims", "visits": "claims", "diagnoses": "diagnoses",
+                 "procedures": "procedures"}[path.split(".")[-1]]  # fmt: skip
+        kept = elements.filter(holds(elements, loaded.compiled[f"flag.{role}"], hits))
+        roles[role] = kept.with_columns(_table=pl.lit(table))
+    return roles
+
+
+def _posted_late(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame, flagged) -> pl.DataFrame:
+    """`day.posted_late`: the day before was posted together with this day, and the stay is within its days.
+
+    All must hold (batch_posting of the region): the day before lies in the stay and has no unit; the item is charged
+    two days before or on the day after; the day has at most twice its cap; the stay at most cap x days.
+    """
+    if not any("day.posted_late" in c.columns for c in loaded.compiled.values()):
+        return hits
+    stay = _stay_units(loaded, cases)
+    day = pl.duration(days=1)
+    key = [c for c in cases.key if c != "date"]
+    units = flagged["excess"].group_by("_case").agg(_units=pl.col("cnt").sum().cast(UNITS))
+    frame = hits.join(units, on="_case", how="left").with_columns(_cap=pl.col("_units") - pl.col("_excess"))
+    for name, offset in (("_before", -1), ("_two_before", -2), ("_after", 1)):
+        shifted = stay.select(*key, date=pl.col("date") - offset * day, **{name: pl.col("units")})
+        frame = frame.join(shifted, on=[*key, "date"], how="left", maintain_order="left")
+    total = stay.group_by(key).agg(_total=pl.col("units").sum())
+    frame = frame.join(total, on=key, how="left", maintain_order="left")
+    late = (
+        (pl.col("date") - day >= pl.col("_admit"))
+        & pl.col("_before").is_null()
+        & (pl.col("_two_before").is_not_null() | pl.col("_after").is_not_null())
+        & (pl.col("_units") <= 2 * pl.col("_cap"))
+        & (pl.col("_total") <= pl.col("_cap") * pl.col("_days"))
+    )
+    frame = frame.with_columns(late.fill_null(False).alias("day.posted_late"))
+    return frame.select(*hits.columns, "day.posted_late")
+
+
+def _stay_units(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
+    """Units in evidence by day of the stay, for every day and not only the judged ones."""
+    key = [c for c in cases.key if c != "date"]
+    members = cases.members["day.lines"].drop(key, strict=False)
+    members = members.join(cases.frame.select("_case", *key), on="_case", how="inner")
+    members = members.filter(holds(members, loaded.compiled["flag.excess"], with_aggregates(loaded, cases)))
+    return members.group_by(*key, "date").agg(units=pl.col("cnt").sum().cast(UNITS))
+
+
+def _spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
+    """Without the cases an innocent explanation proves; with the strongest one left open, and the result."""
+    columns, proven = [], pl.lit(False)
+    open_reason = pl.lit(None, pl.String)
+    for index, innocent in reversed(list(enumerate(loaded.rule.innocent))):
+        unless = loaded.compiled.get(f"innocent.{index}.unless")
+        unknown = loaded.compiled.get(f"innocent.{index}.unknown")
+        if unless is not None:
+            proven = proven | unless.value.fill_null(False)
+        if unknown is not None:
+            is_open = unknown.value.fill_null(True)
+        else:
+            is_open = pl.lit(unless is None)
+        open_reason = pl.when(is_open).then(pl.lit(innocent.because)).otherwise(open_reason)
+    raised = loaded.compiled.get("violation_when")
+    result = pl.lit(loaded.rule.result)
+    if raised is not None:
+        result = pl.when(raised.value.fill_null(False)).then(pl.lit("violation")).otherwise(result)
+    columns = [open_reason.alias("_innocent"), result.alias("_result")]
+    return hits.filter(~proven).with_columns(columns)
+
+
+def _valued(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, flagged) -> pl.DataFrame:
+    """Evidence rows with the units and the money of each line that is excess."""
+    rows = [pl.DataFrame(schema=EVIDENCE)]
+    for role, elements in sorted(flagged.items()):
+        if elements.is_empty():
+            continue
+        if role == "excess" and elements["_table"][0] == "fee_lines" and loaded.rule.amount in ("units", "lines", "difference"):
+            rows.append(_priced(loaded, facts, hits, elements))
+        else:
+            rows.append(_plain(elements, role))
+    if loaded.rule.amount in ("claim", "later_visit"):
+        rows.append(_whole_claims(facts, hits))
+    return pl.concat([r.select(pl.col(n).cast(t) for n, t in EVIDENCE.items()) for r in rows]).unique(maintain_order=True)
+
+
+def _plain(elements: pl.DataFrame, role: str) -> pl.DataFrame:
+    key = pl.col("id") if "id" in elements.columns else pl.col("_visit")
+    nothing = [pl.lit(None, EVIDENCE[n]).alias(n) for n in ("cnt", "gross", "inscope", "fund")]
+    return elements.select(
+        "_case", table="_table", row_key=pl.coalesce(key, "_visit"), setl_id="_visit", role=pl.lit(role)
+    ).with_columns(nothing)
+
+
+def _whole_claims(facts: Facts, hits: pl.DataFrame) -> pl.DataFrame:
+    visits = facts.visits({"total", "scope", "fund"}).rename({"id": "_visit"})
+    claims = hits.select("_case", "_visit").join(visits, on="_visit", how="left")
+    return claims.select(
+        "_case", table=pl.lit("claims"), row_key="_visit", setl_id="_visit", role=pl.lit("excess"),
+        cnt=pl.lit(None, UNITS), gross="total", inscope="scope", fund="fund",
+    )  # fmt: skip
+
+
+def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """The excess lines with their cut units and, per line and each step half-up, gross, in scope, fund."""
+    lines = lines.unique(["_case", "id"], keep="first", maintain_order=True)
+    if "_excess" not in lines.columns:
+        excess = hits.select("_case", "_excess") if "_excess" in hits.columns else None
+        lines = lines.join(excess, on="_case", how="left") if excess is not None else lines.with_columns(_excess=None)
+    lines = lines.with_columns(pl.col("cnt").cast(UNITS), _order=_natural("id"))
+    if loaded.rule.amount == "difference":
+        return _differences(facts, lines)
+    if loaded.rule.amount == "units":
+        by, descending = CUTS[loaded.rule.cut]
+        lines = lines.sort("_case", *by, descending=[False, *descending])
+        before = pl.col("cnt").cum_sum().over("_case") - pl.col("cnt")
+        wanted = pl.col("_excess").fill_null(pl.col("cnt").sum().over("_case"))
+        cut = pl.min_horizontal(pl.col("cnt"), pl.max_horizontal(wanted - before, pl.lit(0).cast(UNITS)))
+        lines = lines.with_columns(_cut=cut.cast(UNITS)).filter(pl.col("_cut") > 0)
+    else:
+        lines = lines.with_columns(_cut=pl.col("cnt"))
+    lines = _with_shares(facts, lines).with_columns(
+        gross=part_of(pl.col("_cost"), pl.col("_cut"), pl.col("_num")),
+        inscope=part_of(pl.col("_inscope"), pl.col("_cut"), pl.col("_num")),
+    )
+    return _evidence(lines.with_columns(fund=_fund_share()))
+
+
+def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
+    """A price difference (yuan, `excess`) spread over the lines in evidence by their cost."""
+    fen = (pl.col("_excess") * pl.lit(100).cast(UNITS)).round(0).cast(pl.Decimal(38, 0)).cast(pl.Int64)
+    all_cost = pl.col("_cost").sum().over("_case")
+    lines = lines.with_columns(_diff=fen).with_columns(gross=half_up(pl.col("_diff") * pl.col("_cost"), all_cost))
+    spare = pl.col("_diff") - pl.col("gross").sum().over("_case")
+    last = pl.col("id") == pl.col("id").sort_by("_order").last().over("_case")
+    lines = lines.with_columns(gross=pl.when(last).then(pl.col("gross") + spare).otherwise("gross"))
+    lines = _with_shares(facts, lines).with_columns(
+        inscope=half_up(pl.col("_inscope") * pl.col("gross"), pl.col("_cost")), _cut=pl.lit(None, UNITS)
+    )
+    return _evidence(lines.with_columns(fund=_fund_share()))
+
+
+def _with_shares(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
+    visits = facts.visits({"fund", "scope"}).select(_visit="id", _claim_fund="fund", _claim_scope="scope")
+    return lines.join(visits, on="_visit", how="left", maintain_order="left")
+
+
+def _fund_share() -> pl.Expr:
+    """The fund's part of an in-scope amount: the claim's ratio of fund paid to in-scope cost, half-up."""
+    wide = pl.Int128
+    share = half_up(pl.col("inscope").cast(wide) * pl.col("_claim_fund").cast(wide), pl.col("_claim_scope").cast(wide))
+    return share.cast(pl.Int64)
+
+
+def _evidence(lines: pl.DataFrame) -> pl.DataFrame:
+    return lines.select(
+        "_case", table=pl.lit("fee_lines"), row_key="id", setl_id="_visit", role=pl.lit("excess"), cnt="_cut",
+        gross="gross", inscope="inscope", fund="fund",
+    )  # fmt: skip
+
+
+def _with_money(hits: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    excess = evidence.filter(pl.col("role") == "excess")
+    money = excess.group_by("_case").agg(
+        excess_cnt=pl.col("cnt").sum(), gross=pl.col("gross").sum(), inscope=pl.col("inscope").sum(),
+        fund=pl.col("fund").sum(), _counted=pl.col("cnt").is_not_null().any(),
+    )  # fmt: skip
+    hits = hits.join(money, on="_case", how="left", maintain_order="left")
+    counted = pl.when(pl.col("_counted")).then(pl.col("excess_cnt"))
+    return hits.with_columns(pl.col("gross", "inscope", "fund").fill_null(0), excess_cnt=counted).drop("_counted")
+
+
+def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
+    """Windows in rounds: the earliest hit of each group is taken, its excess lines leave, the rest is asked again.
+
+    So a line found excess once no longer counts for a later window, which favours the institution.
+    """
+    group = [k for k in cases.key if k != "date"]
+    verdicts, offset = [], 0
+    lines = cases.members["window.lines"].drop("_case", "window.start", "window.end").unique("id", maintain_order=True)
+    unjudged = 0
+    while cases.frame.height:
+        round_ = _judged(loaded, facts, cases)
+        unjudged = max(unjudged, round_.unjudged)
+        first = round_.hits.sort(*group, "date").unique(group, keep="first", maintain_order=True)
+        if first.is_empty():
+            break
+        evidence = round_.evidence.join(first.select("_case"), on="_case", how="semi")
+        verdicts.append(_renumbered(first, evidence, offset))
+        offset += cases.frame.height
+        gone = evidence.filter(pl.col("role") == "excess", pl.col("table") == "fee_lines")
+        if gone.is_empty():
+            break
+        lines = lines.join(gone.select(id="row_key"), on="id", how="anti", maintain_order="left")
+        left = lines.join(first.select(group), on=group, how="semi", maintain_order="left")
+        cases = windows(loaded, facts, left, group)
+    if not verdicts:
+        return Verdict(_with_money(round_.hits, round_.evidence), round_.evidence, unjudged) if cases.frame.height else _none(cases)
+    return Verdict(
+        pl.concat([v[0] for v in verdicts], how="diagonal_relaxed"), pl.concat([v[1] for v in verdicts]), unjudged
+    )
+
+
+def _none(cases: Cases) -> Verdict:
+    return Verdict(cases.frame, pl.DataFrame(schema=EVIDENCE))
+
+
+def _renumbered(hits: pl.DataFrame, evidence: pl.DataFrame, offset: int):
+    shift = (pl.col("_case") + offset).cast(pl.UInt32)
+    return hits.with_columns(_case=shift), evidence.with_columns(_case=shift)

@@ -1,0 +1,228 @@
+"""The tests inside a rule, run: a few words become canonical tables, and both readers of the rule judge them.
+
+A test names one visit of one person with its lines, diagnoses and procedures, other visits under `others`, rows of
+knowledge tables under `tables`, and values for `params` and `sets`. What it does not say has plain defaults: an
+insured stay of four days in a third-level hospital, every line on its first day. A hit must hit, a clear must not,
+and for every case the interpreter and the compiled rule must say the same.
+"""
+
+import datetime
+from dataclasses import dataclass
+
+import polars as pl
+from rule_engine.errors import EvaluationError
+
+from engine.audit.cases import Cases, cases_of
+from engine.audit.facts import Facts
+from engine.audit.judge import judge, with_aggregates
+from engine.language.expression import interpret
+from engine.language.rule import LoadedRule, rebuilt
+from engine.language.vocabulary import objects, scopes
+from engine.reference.knowledge import Knowledge, shapes
+from engine.tables.dictionary import table
+from engine.tables.netting import net
+
+WORDS = ("hit", "clear", "known_miss", "known_false_alarm")
+VISIT_WORDS = {
+    "id": "setl_id", "person": "psn_no", "hospital": "fixmedins_code", "level": "hosp_lv", "kind": "visit_kind",
+    "admission": "begntime", "discharge": "endtime", "dept": "adm_dept_name", "discharge_dept": "dscg_dept_name",
+    "wards": "ward_path", "doctor": "atddr_code", "sex": "gend", "birthday": "brdy", "age": "age",
+    "discharge_way": "dscg_way", "total": "medfee_sumamt", "fund": "fund_pay_sumamt", "scope": "inscp_scp_amt",
+    "insured": "insured_flag", "local": "local_flag", "identity": "certno", "refunds": "init_setl_id",
+}  # fmt: skip
+LINE_WORDS = {
+    "id": "feedetl_sn", "item": "med_list_codg", "local_item": "medins_list_codg", "name": "medins_list_name",
+    "category": "med_chrgitm_type", "cnt": "cnt", "price": "pric", "amount": "det_item_fee_sumamt",
+    "inscope": "inscp_scp_amt", "time": "fee_ocur_time", "dept": "bilg_dept_name", "exec_dept": "acord_dept_name",
+    "doctor": "bilg_dr_codg", "dosage_form": "dosform_name", "take_home": "dscg_tkdrug_flag",
+}  # fmt: skip
+DIAGNOSIS_WORDS = {"code": "diag_code", "main": "maindiag_flag"}
+PROCEDURE_WORDS = {"code": "oprn_oprt_code", "main": "main_oprn_flag", "date": "oprn_oprt_date",
+                   "anaesthesia": "anst_way", "begin": "anst_begntime", "end": "anst_endtime"}  # fmt: skip
+VISIT_DEFAULTS = {
+    "psn_no": "P1", "fixmedins_code": "H00000000001", "hosp_lv": "3", "visit_kind": "inpatient", "gend": "1",
+    "brdy": "1970-06-15", "begntime": "2025-03-03 09:00:00", "endtime": "2025-03-07 10:00:00", "insured_flag": "1",
+    "local_flag": "1", "adm_dept_name": "内科", "dscg_dept_name": "内科", "dscg_way": "1", "refd_setl_flag": "0",
+}  # fmt: skip
+
+
+@dataclass
+class TrialResult:
+    """One test of one rule: what was asked, what came, and whether both readers agreed."""
+
+    rule_id: str
+    index: int
+    word: str
+    passed: bool
+    said: str
+
+
+def run_tests(loaded: LoadedRule, knowledge: Knowledge) -> list[TrialResult]:
+    """Run every test of a rule."""
+    return [_run(loaded, knowledge, index, test) for index, test in enumerate(loaded.rule.tests, 1)]
+
+
+def _run(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> TrialResult:
+    word = next((w for w in WORDS if w in test), "")
+    if not word:
+        return TrialResult(loaded.rule.id, index, "?", False, f"a test says one of {', '.join(WORDS)}")
+    body = test[word] if isinstance(test[word], dict) else {}
+    body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
+    try:
+        rule = rebuilt(loaded, body.get("params"), body.get("sets"))
+        facts = Facts(canonical(body), _with_rows(knowledge, body.get("tables", {})))
+        hits = judge(rule, facts).hits.height
+        difference = disagreement(rule, cases_of(rule, facts))
+    except UnknownWord as error:
+        return TrialResult(loaded.rule.id, index, word, False, str(error))
+    wanted = word in ("hit", "known_false_alarm")
+    said = difference or f"{hits} hit(s)" + (f", {test['why']}" if test.get("why") else "")
+    return TrialResult(loaded.rule.id, index, word, not difference and (hits > 0) == wanted, said)
+
+
+class UnknownWord(Exception):
+    """A test uses a word that no table knows."""
+
+
+def canonical(body: dict) -> dict[str, pl.DataFrame]:
+    """The canonical tables of one test, refunds and returns netted."""
+    known = {"visit", "lines", "diagnoses", "procedures", "others", "tables", "params", "sets", "why"}
+    if strange := set(body) - known:
+        raise UnknownWord(f"unknown word {sorted(strange)[0]!r}, known: {', '.join(sorted(known))}")
+    visits = [{**body.get("visit", {}), **{k: body.get(k, []) for k in ("lines", "diagnoses", "procedures")}}]
+    visits += body.get("others", [])
+    claims, lines, diagnoses, procedures = [], [], [], []
+    for number, visit in enumerate(visits, 1):
+        claim = _row(visit, VISIT_WORDS, {"lines", "diagnoses", "procedures"}) | {"_n": number}
+        claim = {"setl_id": f"V{number}", **VISIT_DEFAULTS, **claim}
+        claim |= {k: {"true": "1", "false": "0"}.get(claim[k], claim[k]) for k in ("insured_flag", "local_flag")}
+        claim["refd_setl_flag"] = "1" if claim.get("init_setl_id") else "0"
+        own = [_line(claim, row, n) for n, row in enumerate(visit.get("lines", []), 1)]
+        total = sum(int(line["det_item_fee_sumamt"]) for line in own)
+        for field in ("medfee_sumamt", "inscp_scp_amt", "fund_pay_sumamt"):
+            given = claim.get(field)
+            claim[field] = _fen(given) if given is not None else total * (8 if field == "fund_pay_sumamt" else 10) // 10
+        claim["setl_time"] = claim.get("endtime") or claim["begntime"]
+        claims.append(claim)
+        lines += own
+        for rows, words, out in ((visit.get("diagnoses", []), DIAGNOSIS_WORDS, diagnoses),
+                                 (visit.get("procedures", []), PROCEDURE_WORDS, procedures)):  # fmt: skip
+            for seq, row in enumerate(rows, 1):
+                made = _row(row if isinstance(row, dict) else {"code": row}, words, set())
+                out.append({"setl_id": claim["setl_id"], "seq": seq, "maindiag_flag": "1" if seq == 1 else "0",
+                            "main_oprn_flag": "1" if seq == 1 else "0", **made})  # fmt: skip
+    made = {name: _frame(name, rows) for name, rows in
+            (("claims", claims), ("fee_lines", lines), ("diagnoses", diagnoses), ("procedures", procedures))}  # fmt: skip
+    made["claims"], made["fee_lines"] = net(made["claims"], made["fee_lines"])[:2]
+    return made
+
+
+def _row(row: dict, words: dict[str, str], besides: set[str]) -> dict:
+    if strange := set(row) - set(words) - besides:
+        raise UnknownWord(f"unknown word {sorted(strange)[0]!r}, known: {', '.join(words)}")
+    return {words[k]: v for k, v in row.items() if k in words}
+
+
+def _line(claim: dict, row: dict, number: int) -> dict:
+    line = _row(row, LINE_WORDS, {"day"})
+    day = datetime.datetime.fromisoformat(claim["begntime"]) + datetime.timedelta(days=int(row.get("day", 0)))
+    line = {
+        "feedetl_sn": f"{claim['setl_id']}:{number}", "setl_id": claim["setl_id"], "cnt": "1", "pric": "10",
+        "fee_ocur_time": f"{day:%Y-%m-%d} 12:00:00", "med_chrgitm_type": "05", "medins_list_name": "项目", **line,
+    }  # fmt: skip
+    line.setdefault("medins_list_codg", line.get("med_list_codg", "L"))
+    amount = _fen(line["cnt"]) * _fen(line["pric"]) // 100
+    line["det_item_fee_sumamt"] = _fen(line["det_item_fee_sumamt"]) if "det_item_fee_sumamt" in line else amount
+    line["inscp_scp_amt"] = _fen(line["inscp_scp_amt"]) if "inscp_scp_amt" in line else line["det_item_fee_sumamt"]
+    line["dscg_tkdrug_flag"] = {"true": "1"}.get(line.get("dscg_tkdrug_flag", ""), "0")
+    return line
+
+
+def _fen(text: str) -> int:
+    from decimal import Decimal
+
+    return int(Decimal(str(text)) * 100)
+
+
+def _frame(name: str, rows: list[dict]) -> pl.DataFrame:
+    """Rows of texts as a typed canonical frame."""
+    schema = table(name).schema
+    texts = {c: [None if row.get(c) is None else str(row.get(c)) for row in rows] for c in schema}
+    return pl.DataFrame(texts, schema=dict.fromkeys(schema, pl.String)).select(
+        pl.col(c).str.to_datetime("%Y-%m-%d %H:%M:%S") if t == pl.Datetime else
+        pl.col(c).str.to_date("%Y-%m-%d") if t == pl.Date else pl.col(c).cast(t)
+        for c, t in schema.items()
+    )  # fmt: skip
+
+
+def _with_rows(knowledge: Knowledge, tables: dict[str, list[dict]]) -> Knowledge:
+    """The knowledge with some tables' rows given by the test."""
+    made = dict(knowledge.tables)
+    for name, rows in tables.items():
+        if name not in shapes():
+            raise UnknownWord(f"no table {name!r}")
+        shape = made[name].schema
+        if strange := {k for row in rows for k in row} - set(shape):
+            raise UnknownWord(f"table {name} has no column {sorted(strange)[0]!r}")
+        texts = {c: [row.get(c) for row in rows] for c in shape}
+        made[name] = pl.DataFrame(texts, schema=dict.fromkeys(shape, pl.String)).cast(shape)
+    return Knowledge(made, knowledge.files)
+
+
+def disagreement(loaded: LoadedRule, cases: Cases) -> str:
+    """Where the interpreter and the compiled rule differ on a case: the first such case in words, else empty."""
+    frame = with_aggregates(loaded, cases)
+    when = loaded.compiled["when"]
+    raises = pl.lit(False) if when.raises is None else when.raises
+    said = frame.select("_case", when=when.value, raises=raises)
+    for (number, compiled, raised), case in zip(said.iter_rows(), spoken_cases(loaded, cases), strict=True):
+        try:
+            plain = bool(interpret(loaded.parsed["when"], case))
+        except EvaluationError as error:
+            plain, why = None, f" ({error})"
+        else:
+            why = ""
+        if plain != (None if raised else compiled):
+            return f"case {number}: interpreted {plain}{why}, compiled {None if raised else compiled}"
+    return ""
+
+
+def spoken_cases(loaded: LoadedRule, cases: Cases):
+    """Each case as the interpreter reads it: nested mappings of the vocabulary's words."""
+    elements = {}
+    for path, members in cases.members.items():
+        for row in members.iter_rows(named=True):
+            elements.setdefault((row["_case"], path), []).append(row)
+    for row in cases.frame.iter_rows(named=True):
+        case = {"params": loaded.setting.params} | {k: set(v) for k, v in loaded.setting.sets.items()}
+        for symbol in loaded.setting.symbols:
+            case[symbol] = _spoken(row, symbol, loaded.setting.attributes_of(symbol))
+        for path in cases.members:
+            if "." in path:
+                symbol, name = path.split(".")
+                kind = loaded.setting.attributes_of(symbol)[name].collection
+                rows = elements.get((row["_case"], path), [])
+                case[symbol][name] = tuple(_spoken(r, "", objects()[kind]) for r in rows)
+        yield case
+
+
+def _spoken(row: dict, symbol: str, attributes) -> dict:
+    from decimal import Decimal
+
+    said = {}
+    for name, attribute in attributes.items():
+        path = f"{symbol}.{name}" if symbol else name
+        if attribute.kind in objects():
+            said[name] = _spoken(row, path, objects()[attribute.kind])
+        elif path in row:
+            value = row[path]
+            if attribute.kind == "money" and value is not None:
+                value = Decimal(value) / 100
+            if attribute.kind == "texts" and value is not None:
+                value = tuple(v for v in value.split("|") if v)
+            said[name] = value
+    return said
+
+
+def scope_words(scope: str) -> str:
+    return ", ".join(scopes()[scope].symbols)

@@ -1,0 +1,183 @@
+"""The command line: `yibao …`. Each command is a thin layer over the rooms; mistakes end in one clear message."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+
+from engine.cli import show
+from engine.cli.words import LANGUAGES, Words
+from engine.run import pipeline
+from engine.run.manifest import verify as verify_manifest
+from engine.run.region import DEFAULT_POLICY, DEFAULT_SCHEME, Region, load_region
+from engine.run.rulebook import rule_infos
+from engine.run.singles import run_stage
+from engine.tables.problems import InvariantBroken, Problem, UsageProblem
+
+app = typer.Typer(
+    name="yibao",
+    help="医保基金结算与违规规则引擎 · claims settlement and fraud rules for China's basic medical insurance",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+plain = Console(highlight=False)
+state = {"words": Words("zh")}
+
+Source = Annotated[Path, typer.Argument(metavar="IN", help="数据目录、zip 或文件 · folder, zip or file of the extract")]
+Out = Annotated[Path, typer.Option("--out", help="输出目录 · folder of the outputs")]
+OutFile = Annotated[Path, typer.Option("--out", help="输出文件 · Parquet file to write")]
+Profile = Annotated[str, typer.Option(help="输入格式：auto、名称或文件 · profile: auto, a name or a file")]
+PolicyName = Annotated[str, typer.Option("--policy", help="结算政策：名称或文件 · policy: a name or a file")]
+SchemeName = Annotated[str, typer.Option("--scheme", help="分组方案：名称或目录 · scheme: a name or a folder")]
+Rules = Annotated[Path | None, typer.Option("--rules", help="规则目录 · folder of rules")]
+Params = Annotated[Path | None, typer.Option(help="本地规则参数 · a region's parameters of rules")]
+Knowledge = Annotated[list[Path] | None, typer.Option(help="本地知识表目录，可重复 · a region's tables, repeatable")]
+Json = Annotated[bool, typer.Option("--json", help="输出 JSON · answer as JSON")]
+
+
+@app.callback()
+def common(lang: Annotated[str | None, typer.Option(help="zh 或 en，默认按系统 · zh or en, default by locale")] = None):
+    if lang and lang not in LANGUAGES:
+        raise UsageProblem(f"--lang {lang!r}", allowed=", ".join(LANGUAGES))
+    state["words"] = Words(lang)
+
+
+@app.command("run")
+def run_command(
+    source: Source,
+    out: Out,
+    profile: Profile = "auto",
+    policy: PolicyName = DEFAULT_POLICY,
+    scheme: SchemeName = DEFAULT_SCHEME,
+    rules: Rules = None,
+    params: Params = None,
+    knowledge: Knowledge = None,
+    memory: Annotated[str | None, typer.Option(help="内存上限，如 4GB · memory to stay under")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="从中断处继续 · go on with a killed run")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="不化名，记入清单 · keep names, recorded")] = False,
+    fail_on: Annotated[str | None, typer.Option(help="violation 或 suspicion：有则退出码 1 · exit 1 if any")] = None,
+):
+    """结算、审核、追回、报告，一次完成 · the whole job: settle, audit, recover, report."""
+    if fail_on not in (None, "violation", "suspicion"):
+        raise UsageProblem(f"--fail-on {fail_on!r}", allowed="violation, suspicion")
+    region = load_region(policy, scheme, rules, params, knowledge or [])
+    options = pipeline.Options(profile, reveal, resume, lines_for(memory))
+    with show.progress() as progress:
+        pipeline.run(source, out, region, options, progress)
+    show.summary(out, rule_infos(region), state["words"], plain)
+    findings = pl.read_parquet(out / "findings.parquet", columns=["result"])["result"]
+    if fail_on and (findings.is_in(["violation", fail_on]).any()):
+        raise typer.Exit(1)
+
+
+def lines_for(memory: str | None) -> int:
+    """How many lines a bucket may hold to stay under the memory; about 6 kB a line at the peak of a bucket."""
+    if memory is None:
+        return pipeline.buckets.LINES_A_BUCKET
+    units = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
+    number, unit = memory[:-2], memory[-2:].upper()
+    if unit not in units or not number.replace(".", "", 1).isdigit():
+        raise UsageProblem(f"--memory {memory!r}", allowed="512MB, 4GB …")
+    size = float(number) * units[unit]
+    return max(20_000, int(size / 6_000))
+
+
+@app.command("check")
+def check_command(source: Source, profile: Profile = "auto", knowledge: Knowledge = None, as_json: Json = False):
+    """十二项数据校验：这份数据可信吗 · the official extract checks: can this extract be trusted?"""
+    region = load_region(knowledge=knowledge or [])
+    with tempfile.TemporaryDirectory() as work:
+        checks, extract = pipeline.check(source, Path(work), region, profile)
+        if as_json:
+            answer = {"inputs": extract.inputs, "checks": checks.to_dicts(), "rejects": extract.rejects.height}
+            print(json.dumps(answer, ensure_ascii=False, default=str))
+        else:
+            show.checks(checks, extract.inputs, state["words"], plain)
+
+
+def _stage(name: str, help_: str):
+    @app.command(name, help=help_)
+    def command(
+        source: Source,
+        out: OutFile if name in ("group", "settle") else Out,
+        profile: Profile = "auto",
+        policy: PolicyName = DEFAULT_POLICY,
+        scheme: SchemeName = DEFAULT_SCHEME,
+        rules: Rules = None,
+        params: Params = None,
+        knowledge: Knowledge = None,
+    ):
+        region = load_region(policy, scheme, rules, params, knowledge or [])
+        with show.progress() as progress:
+            said = run_stage(name, source, out, region, profile, progress)
+        plain.print(said)
+
+    return command
+
+
+for _name, _help in {
+    "group": "只分组：结算单、诊断、手术 · group stays alone",
+    "settle": "只结算 · settle claims alone",
+    "audit": "只审核 · audit alone",
+    "trace": "只查追溯码 · trace codes alone",
+}.items():
+    _stage(_name, _help)
+
+
+@app.command("report")
+def report_command(
+    out: Annotated[Path, typer.Argument(metavar="OUT")], rules: Rules = None, knowledge: Knowledge = None
+):
+    """由已有结果重做报告 · make the report again from the outputs."""
+    from engine.report import write_report
+
+    need_outputs(out)
+    for path in write_report(out, rule_infos(load_region(rules=rules, knowledge=knowledge or []))):
+        plain.print(str(path))
+
+
+@app.command("verify")
+def verify_command(out: Annotated[Path, typer.Argument(metavar="OUT")]):
+    """核对输出与清单的哈希 · do the outputs match their manifest?"""
+    need_outputs(out)
+    if wrong := verify_manifest(out):
+        raise InvariantBroken("\n".join(wrong), str(out))
+    plain.print(state["words"]["whole"])
+
+
+def need_outputs(out: Path) -> Path:
+    if not (out / "manifest.json").exists():
+        raise UsageProblem(f"不是一次运行的输出目录 not the folder of a run: {out}")
+    return out
+
+
+def region_of(rules: Path | None, params: Path | None, knowledge: list[Path] | None) -> Region:
+    return load_region(rules=rules, params=params, knowledge=knowledge or [])
+
+
+def call(application: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run the command line; every mistake of a user becomes one message and an exit code of the contract."""
+    try:
+        result = application(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except Problem as problem:
+        errors.print(f"[red]✗[/red] {show.escaped(str(problem))}")
+        return problem.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print(state["words"]["interrupted"])
+        return 130
+    except typer._click.exceptions.ClickException as mistake:
+        mistake.show(sys.stderr)
+        return 2
+    except (OSError, MemoryError) as failure:
+        errors.print(f"[red]✗[/red] {show.escaped(str(failure))}")
+        return 6

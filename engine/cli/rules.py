@@ -1,0 +1,97 @@
+"""`yibao rules …`: what the rules are, whether they stand, whether their own tests pass."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from engine.audit.trial import run_tests
+from engine.cli.app import Json, Knowledge, Rules, app, plain, region_of, state
+from engine.language.rule import load_rules
+from engine.reference.knowledge import load_knowledge
+from engine.reference.places import rules_folder
+from engine.tables.problems import RuleProblem, UsageProblem
+
+rules_app = typer.Typer(help="规则 · rules", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+
+@rules_app.command("list")
+def list_command(rules: Rules = None, knowledge: Knowledge = None, as_json: Json = False):
+    """列出规则 · list the rules."""
+    region = region_of(rules, None, knowledge)
+    rows = [_row(loaded, region.knowledge) for loaded in region.rules]
+    rows.sort(key=lambda r: (r["number"] is None, r["number"] or 0, r["id"]))
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table()
+    for column in ("number", "id", "title", "scope", "result", "status"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(escape(str(row[c] if row[c] is not None else "")) for c in ("number", "id", "title", "scope", "result", "status")))
+    plain.print(table)
+
+
+def _row(loaded, knowledge) -> dict:
+    rule = loaded.rule
+    used = None
+    if rule.join:
+        table = knowledge[rule.join.table]
+        used = table.filter(table["rule"].eq_missing(rule.number)).height if "rule" in table.columns else table.height
+    return {
+        "number": rule.number, "id": rule.id, "title": rule.title, "family": rule.family, "result": rule.result,
+        "basis": [f"{b.law} {b.article}".strip() for b in rule.basis], "scope": rule.scope, "status": rule.status,
+        "needs": rule.needs, "table": rule.join.table if rule.join else None, "table_rows": used,
+    }  # fmt: skip
+
+
+@rules_app.command("show")
+def show_command(rule: str, rules: Rules = None):
+    """显示一条规则的全文 · show one rule."""
+    found = sorted((rules or rules_folder()).rglob(f"{rule}.yaml"))
+    if not found:
+        raise UsageProblem(f"没有规则 no rule {rule!r}")
+    print(found[0].read_text("utf-8"))
+
+
+@rules_app.command("lint")
+def lint_command(rules: Rules = None, knowledge: Knowledge = None):
+    """检查规则文件，一次列出全部问题 · every fault of every file in one pass."""
+    folder = rules or rules_folder()
+    loaded, faults = load_rules(folder, load_knowledge(knowledge or []))
+    untested = [r.rule.id for r in loaded if not r.rule.tests]
+    if faults or untested:
+        said = [str(f) for f in faults] + [f"{i}: E_RULE_TESTS 没有测试 no tests" for i in untested]
+        raise RuleProblem("\n".join(said), str(folder))
+    plain.print(f"{len(loaded)}: {state['words']['no_faults']}")
+
+
+@rules_app.command("test")
+def test_command(
+    rules: Rules = None,
+    only: Annotated[str | None, typer.Option("--rule", help="只测一条 · one rule alone")] = None,
+):
+    """运行规则自带的测试 · run the tests inside the rules."""
+    knowledge = load_knowledge([])
+    loaded, faults = load_rules(rules or rules_folder(), knowledge)
+    if faults:
+        raise RuleProblem("\n".join(map(str, faults)), str(rules or rules_folder()))
+    chosen = [r for r in loaded if only in (None, r.rule.id)]
+    if not chosen:
+        raise UsageProblem(f"没有规则 no rule {only!r}")
+    results = [result for rule in chosen for result in run_tests(rule, knowledge)]
+    failed = [r for r in results if not r.passed]
+    for r in failed:
+        plain.print(f"[red]✗[/red] {r.rule_id} #{r.index} {r.word}: {escape(r.said)}")
+    words = state["words"]
+    plain.print(f"{len(results) - len(failed)} {words['tests_passed']}, {len(failed)} {words['tests_failed']}")
+    if failed:
+        raise typer.Exit(4)
+
+
+def rules_path(rules: Path | None) -> Path:
+    return rules or rules_folder()

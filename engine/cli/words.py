@@ -1,0 +1,57 @@
+"""What the command line says, in Chinese and English."""
+
+import locale
+import os
+
+LANGUAGES = ("zh", "en")
+
+WORDS = {
+    "claims": ("结算单", "claims"),
+    "lines": ("费用明细", "fee lines"),
+    "fund_paid": ("基金支付(元)", "fund paid (yuan)"),
+    "findings": ("疑点", "findings"),
+    "due": ("应追回(元)", "recoverable (yuan)"),
+    "family": ("类别", "family"),
+    "violations": ("明确违规", "violations"),
+    "suspicions": ("可疑", "suspicions"),
+    "fund": ("涉及基金(元)", "fund share (yuan)"),
+    "report_at": ("报告", "report"),
+    "rejected": ("退回行", "rejected rows"),
+    "differences": ("结算差异", "settlement differences"),
+    "check": ("校验", "check"),
+    "verdict": ("结论", "verdict"),
+    "value": ("实测值", "value"),
+    "pass": ("通过", "pass"),
+    "fail": ("不通过", "fail"),
+    "not_checkable": ("无法校验", "not checkable"),
+    "rows_in": ("行数", "rows"),
+    "accepted": ("接收", "accepted"),
+    "blank": ("空行", "blank"),
+    "file": ("文件", "file"),
+    "total": ("合计", "total"),
+    "leads": ("疑点线索，需人工核实，不作为处罚依据", "leads for human review, no basis for a penalty"),
+    "tests_passed": ("条规则测试通过", "rule tests passed"),
+    "tests_failed": ("条规则测试失败", "rule tests failed"),
+    "whole": ("输出完整，与清单一致", "outputs are whole and match the manifest"),
+    "no_faults": ("没有发现问题", "no faults found"),
+    "interrupted": ("已中断，可用 --resume 继续", "interrupted; go on with --resume"),
+}
+
+
+def language(asked: str | None = None) -> str:
+    """The language asked for, else that of the locale; English only where the locale is not Chinese."""
+    if asked:
+        return asked
+    spoken = next((os.environ[k] for k in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(k)), None)
+    spoken = spoken or locale.getlocale()[0] or ""
+    return "zh" if spoken.lower().startswith(("zh", "chinese")) else "en"
+
+
+class Words:
+    """The words of one language: `words["claims"]`."""
+
+    def __init__(self, asked: str | None = None):
+        self.index = LANGUAGES.index(language(asked))
+
+    def __getitem__(self, key: str) -> str:
+        return WORDS[key][self.index]

@@ -1,0 +1,62 @@
+"""The Chinese an auditor reads for the code words of the output tables."""
+
+DISCLAIMER = "疑点线索，需人工核实，不作为处罚依据"
+
+VERDICT = {"pass": "通过", "fail": "未通过", "not_checkable": "无法检查"}
+RESULT = {"violation": "明确违规", "suspicion": "可疑"}
+STATUS = {"active": "正式", "trial": "试运行", "retired": "停用"}
+ROLE = {"excess": "超出（拟核减）", "basis": "依据", "context": "背景"}
+GROUPED = {"grouped": "已入组", "ambiguous": "歧义组", "ungrouped": "未入组", "invalid": "数据无效"}
+REASON = {
+    "missing_table": "缺少数据表",
+    "missing_field": "缺少字段",
+    "outside_coverage": "超出数据覆盖范围",
+    "not_in_force": "规则当期未生效",
+    "unknown_concept": "项目未对应概念",
+    "value_missing": "取值缺失",
+}
+FUND = {
+    "pool": "基本医保统筹",
+    "large_amount": "职工大额",
+    "catastrophic": "居民大病",
+    "enterprise": "企业补充",
+    "civil_servant": "公务员补助",
+    "assistance": "医疗救助",
+    "account": "个人账户",
+    "other": "其他",
+}
+METHOD = {
+    "item": "按项目",
+    "drg_rate": "DRG 费率",
+    "drg_points": "DRG 点数",
+    "dip": "DIP 分值",
+    "bed_day": "按床日",
+    "capitation": "按人头",
+}
+SCOPE = {
+    "line": "明细行", "line_pair": "明细对", "visit": "单次就诊", "visit_day": "就诊日", "person_day": "人·日",
+    "person_week": "人·周", "person_month": "人·月", "person_year": "人·年", "person_window": "人·滑动窗口",
+    "person": "人", "department": "科室", "practitioner_day": "医护·日", "device_day": "设备·日",
+    "terminal_window": "终端窗口", "store_item": "库存项目", "provider": "机构", "provider_month": "机构·月",
+    "code": "追溯码", "code_site": "追溯码·地点", "fee_line_codes": "明细对应追溯码",
+}
+# Scopes judged inside one institution: all their evidence is its own.
+WITHIN_INSTITUTION = (
+    "line", "line_pair", "visit", "visit_day", "department", "practitioner_day", "device_day", "terminal_window",
+    "store_item", "provider", "provider_month", "code_site", "fee_line_codes",
+)
+AMOUNT = {
+    "units": "超出数量按计费单价计",
+    "lines": "涉及明细全额",
+    "claim": "整张结算单金额",
+    "difference": "计费与应计之差",
+    "gap": "差价",
+    "later_visit": "后一次就诊的金额",
+    "regroup": "重新分组前后的支付之差",
+}
+AMOUNT_BASIS = (
+    "涉及金额＝超出部分按计费单价计的金额；范围内金额＝其中符合医保政策范围的部分；"
+    "基金份额＝范围内金额按该明细行的基金支付比例折算；重新结算＝原结算与剔除疑点后再次结算的基金支付之差；"
+    "应追回＝按本地追回口径取定、同一明细只计一次、不超过基金实付、再扣除已退回。"
+)
+GROSS_NET = "毛额按疑点各自相加，多条规则命中同一明细时重复计入；净额对同一明细只计一次。"

@@ -1,0 +1,73 @@
+"""The person split: every table of a bundle cut into buckets of whole persons, so that a bucket fits in memory.
+
+Locally the buckets are folders of Parquet files that the runner reads one after another.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from engine.tables.dictionary import table
+from engine.tables.persons import bucket_of, resolve
+
+LINES_A_BUCKET = 1_000_000
+BY_CLAIM = ("fee_lines", "diagnoses", "procedures", "prescriptions", "service_logs", "orders", "reports")
+BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits")
+
+
+def persons_of(tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
+    """psn_no -> person, from the claims and, where given, the persons."""
+    wanted = ["psn_no", "certno", "brdy", "gend", "acct_group"]
+    frames = [tables[t] for t in ("persons", "claims") if t in tables]
+    have = [f.select([c for c in wanted if c in f.collect_schema().names()]).unique() for f in frames]
+    return resolve(pl.concat([f.collect() for f in have], how="diagonal_relaxed").unique())
+
+
+def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LINES_A_BUCKET) -> int:
+    """Cut the person tables into buckets under `work`; returns how many there are."""
+    lines = tables["fee_lines"].select(pl.len()).collect().item() if "fee_lines" in tables else 0
+    count = max(1, -(-lines // lines_a_bucket))
+    persons = persons_of(tables)
+    persons = persons.with_columns(_bucket=bucket_of(persons["person"], count)).rename({"person": "_person"})
+    claims = tables["claims"].join(persons.lazy(), on="psn_no", how="left")
+    _sink(claims, work / "claims", count)
+    owners = claims.select("setl_id", "_bucket").collect().lazy()
+    for name in BY_CLAIM:
+        if name in tables:
+            _sink(tables[name].join(owners, on="setl_id", how="inner"), work / name, count)
+    for name in BY_PERSON:
+        if name in tables:
+            _sink(tables[name].join(persons.lazy().select("psn_no", "_bucket"), on="psn_no"), work / name, count)
+    return count
+
+
+def _sink(frame: pl.LazyFrame, folder: Path, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if count == 1:
+        (folder / "_bucket=0").mkdir(exist_ok=True)
+        frame.drop("_bucket").sink_parquet(folder / "_bucket=0" / "0.parquet")
+    else:
+        frame.sink_parquet(pl.PartitionBy(folder, key="_bucket", include_key=False))
+
+
+def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
+    """The tables of one bucket, rows in the order of their key."""
+    found = {}
+    for folder in sorted(p for p in work.iterdir() if p.is_dir()):
+        files = sorted((folder / f"_bucket={bucket}").glob("*.parquet"))
+        if files:
+            frame = pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
+            found[folder.name] = frame.sort(table(folder.name).key)
+        else:
+            one = next(folder.rglob("*.parquet"), None)
+            if one is not None:
+                found[folder.name] = pl.read_parquet(one, n_rows=0)
+    return found
+
+
+def whole(tables: dict[str, pl.LazyFrame], names: tuple[str, ...]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Tables that are not cut by person, collected."""
+    for name in names:
+        if name in tables:
+            yield name, tables[name].collect()

@@ -1,0 +1,105 @@
+"""manifest.json: what was read, by which rules and parameters, what came out, and a chain of hashes over it all.
+
+Nothing in it depends on the clock, the machine or the place of the folders: the same inputs give the same bytes.
+"""
+
+import hashlib
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import polars as pl
+
+from engine.run.region import Region
+from engine.tables.outputs import outputs
+
+
+def identity(inputs: list[dict], region: Region, options) -> str:
+    """The name of a run: a hash of everything that decides its result."""
+    facts = {
+        "inputs": sorted((i["path"], i["sha256"]) for i in inputs),
+        "rules": {r.rule.id: r.version for r in region.rules},
+        "params": region.params, "knowledge": sorted(digest for _, digest in region.knowledge.files),
+        "policy": region.policy.name, "policy_sha256": _digest(repr(region.policy)),
+        "scheme": region.scheme.name, "version": _version(), "reveal": options.reveal, "profile": options.profile,
+    }  # fmt: skip
+    return _digest(json.dumps(facts, sort_keys=True, ensure_ascii=False))
+
+
+def describe(folder: Path, extract, region: Region, options, run_id: str) -> dict:
+    """The manifest of the outputs that lie in `folder`."""
+    rows = {name: pl.scan_parquet(folder / f"{name}.parquet").select(pl.len()).collect().item() for name in outputs()}
+    return {
+        "run_id": run_id[:16],
+        "version": _version(),
+        "profile": extract.profile,
+        "revealed": options.reveal,
+        "inputs": [_plain(i) for i in extract.inputs],
+        "warnings": extract.warnings.group_by("file", "code").len().sort("file", "code").to_dicts(),
+        "rules": {r.rule.id: {"version": r.version, "status": r.rule.status} for r in region.rules},
+        "parameters": region.params,
+        "knowledge": [{"file": Path(p).name, "sha256": d} for p, d in region.knowledge.files],
+        "policy": region.policy.name,
+        "scheme": region.scheme.name,
+        "rows": rows,
+        "control_totals": _controls(folder),
+    }
+
+
+def write(folder: Path, record: dict) -> None:
+    """Add the hash of every table, chained, and write the file."""
+    record["files"], chain = {}, ""
+    for path in sorted(folder.glob("*.parquet")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        chain = _digest(chain + digest)
+        record["files"][path.name] = {"sha256": digest, "chain": chain}
+    record["root"] = chain
+    (folder / "manifest.json").write_text(json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True), "utf-8")
+
+
+def finished(out: Path, run_id: str) -> bool:
+    """Is OUT already the result of exactly this run?"""
+    path = out / "manifest.json"
+    return (out / "_SUCCESS").exists() and path.exists() and json.loads(path.read_text("utf-8"))["run_id"] == run_id[:16]
+
+
+def verify(out: Path) -> list[str]:
+    """What does not fit the manifest: the first broken link is named first; empty when all is whole."""
+    record, chain, wrong = json.loads((out / "manifest.json").read_text("utf-8")), "", []
+    for name, said in sorted(record["files"].items()):
+        path = out / name
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
+        chain = _digest(chain + digest)
+        if digest != said["sha256"]:
+            wrong.append(f"{name}: {'缺失 missing' if digest == 'missing' else '内容已变 changed'}")
+    if not wrong and chain != record["root"]:
+        wrong.append("manifest.json: 链根不符 root of the chain differs")
+    return wrong
+
+
+def _controls(folder: Path) -> dict:
+    settlement = pl.scan_parquet(folder / "settlement.parquet").select(
+        pl.col("medfee_sumamt_fen", "fund_pay_sumamt_fen", "reported_medfee_sumamt_fen", "reported_fund_pay_sumamt_fen").sum()
+    )
+    findings = pl.scan_parquet(folder / "findings.parquet").select(pl.col("gross_fen", "inscope_fen", "fund_fen").sum())
+    recovery = pl.scan_parquet(folder / "recovery.parquet").filter(pl.col("finding_id").is_not_null())
+    return {
+        **settlement.collect().to_dicts()[0],
+        **{f"findings_{k}": v for k, v in findings.collect().to_dicts()[0].items()},
+        "due_fen": recovery.select(pl.col("due_fen").sum()).collect().item(),
+    }
+
+
+def _plain(value):
+    return json.loads(json.dumps(value, default=str))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _version() -> str:
+    try:
+        return version("yibao")
+    except PackageNotFoundError:
+        return "0+checkout"

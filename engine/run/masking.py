@@ -1,0 +1,52 @@
+"""Persons and doctors under pseudonyms: keyed HMAC, the key in a file apart from every output."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+import polars as pl
+
+from engine.tables.problems import ResourceProblem
+
+KEY_FILE = "YIBAO_KEY_FILE"
+
+
+def key_path() -> Path:
+    return Path(os.environ.get(KEY_FILE, Path.home() / ".config" / "yibao" / "pseudonym.key"))
+
+
+def read_key() -> bytes:
+    """The key of this machine's user, made on first use, so that two runs name one person alike."""
+    path = key_path()
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(32))
+        return bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise ResourceProblem(f"无法读写化名密钥 {error}", str(path), hint=f"设置环境变量 {KEY_FILE}") from None
+
+
+def pseudonyms(values: pl.Series, prefix: str, key: bytes) -> pl.DataFrame:
+    """Distinct values and their pseudonyms: (value, masked)."""
+    distinct = values.drop_nulls().unique().sort()
+    masked = [f"{prefix}{hmac.new(key, v.encode(), hashlib.sha256).hexdigest()[:16]}" for v in distinct]
+    return pl.DataFrame({"value": distinct, "masked": masked}, schema={"value": pl.String, "masked": pl.String})
+
+
+def masked(frame: pl.DataFrame, columns: dict[str, str], key: bytes) -> pl.DataFrame:
+    """The frame with the columns (name -> prefix) under pseudonyms; `scope_key` parts that name a person too."""
+    for column, prefix in columns.items():
+        names = pseudonyms(frame[column], prefix, key)
+        if "scope_key" in frame.columns and column == "psn_no":
+            named = pl.col(column).is_not_null() & pl.col("scope_key").str.starts_with(pl.col(column))
+            frame = frame.join(names, left_on=column, right_on="value", how="left", maintain_order="left")
+            rest = pl.col("scope_key").str.slice(pl.col(column).str.len_chars())
+            frame = frame.with_columns(scope_key=pl.when(named).then(pl.col("masked") + rest).otherwise("scope_key"))
+        else:
+            frame = frame.join(names, left_on=column, right_on="value", how="left", maintain_order="left")
+        frame = frame.with_columns(pl.col("masked").alias(column)).drop("masked")
+    return frame

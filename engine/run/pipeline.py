@@ -1,0 +1,245 @@
+"""A run from end to end: read, check, cut into buckets, group, settle and audit each, trace, recover, report.
+
+Every bucket's results are written and marked done before the next begins, so a killed run goes on where it stopped.
+The outputs are made in a work folder inside OUT and moved into place when all of them exist; `_SUCCESS` comes last.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from engine.audit import INSTITUTION_SCOPES, UNJUDGED
+from engine.audit.facts import Facts
+from engine.audit.recovery import recover
+from engine.report import write_report
+from engine.run import buckets, manifest, stages
+from engine.run.masking import masked, read_key
+from engine.run.region import Region
+from engine.run.rulebook import rule_infos
+from engine.run.tracing import trace_bucket
+from engine.settlement.provider import provider_payment
+from engine.tables.checks import checks as run_checks
+from engine.tables.outputs import conform, outputs
+from engine.tables.problems import InputProblem, UsageProblem
+from engine.tables.read import Extract, read
+
+ORDER = {
+    "checks": ["check_id"], "rejects": ["file", "line", "column", "code"], "grouping": ["setl_id"],
+    "settlement": ["setl_id"], "provider_payment": ["fixmedins_code", "month", "method"],
+    "findings": ["rule_id", "fixmedins_code", "scope_key", "service_date", "finding_id"],
+    "evidence": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
+    "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
+}  # fmt: skip
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Options:
+    """How to run, beside the region: whether names stay, whether to go on, how many lines a bucket may hold."""
+
+    profile: str = "auto"
+    reveal: bool = False
+    resume: bool = False
+    lines_a_bucket: int = buckets.LINES_A_BUCKET
+    report: bool = True
+    shown: dict = field(default_factory=dict)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """No progress shown."""
+
+
+STAGES = ("group", "settle", "audit", "trace")
+
+
+def run(
+    source: Path,
+    out: Path,
+    region: Region,
+    options: Options | None = None,
+    progress: Progress = quiet,
+    parts: tuple[str, ...] = STAGES,
+) -> dict:
+    """Run the named stages, all by default; returns the manifest. Raises Problem with the exit code to answer with."""
+    options = options or Options()
+    work = prepare(out, options.resume)
+    extract = read_once(source, work, region, options, progress)
+    identity = manifest.identity(extract.inputs, region, options)
+    if manifest.finished(out, identity):
+        shutil.rmtree(work)
+        return json.loads((out / "manifest.json").read_text("utf-8"))
+    region = region.dated(_last_day(extract))
+    results = work / "results"
+    _same_run(work, identity)
+    tables = {"checks": run_checks(extract), "rejects": extract.rejects}
+    if "claims" in extract.tables and set(parts) != {"trace"}:
+        _buckets(extract, region, options, work, results, parts, progress)
+        if "audit" in parts:
+            _institutions(extract, region, results, progress)
+    if "trace" in parts:
+        _codes(extract, region, results, progress)
+    tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
+    tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
+    tables |= money(extract, region, tables)
+    return finish(out, work, tables, extract, region, options, identity, progress)
+
+
+def prepare(out: Path, resume: bool) -> Path:
+    """The work folder inside OUT. Refuses a folder that holds something else."""
+    out = Path(out)
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UsageProblem(f"输出目录不是普通目录 not a plain folder: {out}")
+    strange = [p.name for p in out.iterdir() if p.name != ".work"] if out.exists() else []
+    if strange and not (out / "manifest.json").exists():
+        raise UsageProblem(f"输出目录不为空 OUT is not empty: {out}", hint="请换一个新目录 choose a new folder")
+    work = out / ".work"
+    if work.exists() and not resume:
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def read_once(source: Path, work: Path, region: Region, options: Options, progress: Progress) -> Extract:
+    if not Path(source).exists():
+        raise UsageProblem(f"没有这个目录或文件 no such file or folder: {source}")
+    progress("读取 read", 0, 1)
+    folder = work / "read"
+    if folder.exists():
+        shutil.rmtree(folder)
+    extract = read(Path(source), folder, options.profile, region.knowledge["wordings"])
+    progress("读取 read", 1, 1)
+    return extract
+
+
+def _last_day(extract: Extract):
+    if "claims" not in extract.tables:
+        return None
+    return extract.tables["claims"].select(pl.col("setl_time").max().dt.date()).collect().item()
+
+
+def _same_run(work: Path, identity: str) -> None:
+    """Results of another run (other inputs, rules or parameters) are never gone on with."""
+    mark, parts = work / "identity", work / "results"
+    if parts.exists() and (not mark.exists() or mark.read_text() != identity):
+        shutil.rmtree(parts)
+    parts.mkdir(exist_ok=True)
+    mark.write_text(identity)
+
+
+def _buckets(extract: Extract, region: Region, options: Options, work: Path, results: Path, parts: tuple[str, ...],
+             progress: Progress) -> None:  # fmt: skip
+    cut = work / "buckets"
+    if cut.exists():
+        shutil.rmtree(cut)
+    count = buckets.split(extract.tables, cut, options.lines_a_bucket)
+    for number in range(count):
+        progress("分组、结算、审核 group, settle, audit", number, count)
+        if not (results / f"person-{number:05}.done").exists():
+            made = stages.person_bucket(buckets.bucket_tables(cut, number), region, parts)
+            _write(results, f"person-{number:05}", made)
+    progress("分组、结算、审核 group, settle, audit", count, count)
+
+
+def _institutions(extract: Extract, region: Region, results: Path, progress: Progress) -> None:
+    """Rules over wards and stores: claims, and only the lines of the items those rules name."""
+    rules = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
+    if not rules or (results / "institution.done").exists():
+        return
+    progress("机构 institutions", 0, 1)
+    names = ("claims", "diagnoses", "procedures", "persons", "store_items", "stock_balances", "stock_moves", "wards")
+    tables = dict(buckets.whole(extract.tables, names))
+    if "fee_lines" in extract.tables:
+        items = Facts({}, region.knowledge, region.engine).institution_items(rules, tables)
+        tables["fee_lines"] = extract.tables["fee_lines"].filter(pl.col("med_list_codg").is_in(items)).collect()
+    findings, evidence, unjudged = stages.audited(tables, region, INSTITUTION_SCOPES)
+    _write(results, "institution", {"findings": findings, "evidence": evidence, "not_evaluated": unjudged})
+    progress("机构 institutions", 1, 1)
+
+
+def _codes(extract: Extract, region: Region, results: Path, progress: Progress) -> None:
+    """The code split: everything that is judged over the life of trace codes."""
+    if (results / "codes.done").exists():
+        return
+    progress("追溯码 trace codes", 0, 1)
+    findings, evidence, unjudged = trace_bucket(extract.tables, region)
+    _write(results, "codes", {"findings": findings, "evidence": evidence, "not_evaluated": unjudged})
+    progress("追溯码 trace codes", 1, 1)
+
+
+def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:
+    for table, frame in made.items():
+        frame.write_parquet(results / f"{table}.{name}.parquet")
+    (results / f"{name}.done").touch()
+
+
+def _collected(results: Path, name: str) -> pl.DataFrame:
+    files = sorted(results.glob(f"{name}.*.parquet"))
+    if not files:
+        return pl.DataFrame(schema=outputs()[name])
+    return pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
+
+
+def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
+    return unjudged.cast(UNJUDGED).group_by("rule_id", "reason", "detail").agg(pl.col("cases", "amount_fen").sum())
+
+
+def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """provider_payment and recovery, from the settlement and the findings."""
+    if "claims" not in extract.tables or tables["settlement"].is_empty():
+        paid = pl.DataFrame(schema={"setl_id": pl.String, "fixmedins_code": pl.String, "fund_pay_sumamt_fen": pl.Int64})
+        payments = pl.DataFrame(schema=outputs()["provider_payment"])
+    else:
+        claims = extract.tables["claims"].collect()
+        payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy)
+        fund = pl.coalesce(tables["settlement"]["reported_fund_pay_sumamt_fen"], tables["settlement"]["fund_pay_sumamt_fen"])
+        paid = tables["settlement"].select("setl_id", fund_pay_sumamt_fen=fund)
+        paid = paid.join(claims.select("setl_id", "fixmedins_code"), on="setl_id")
+    return {"provider_payment": payments, "recovery": recover(tables["findings"], tables["evidence"], paid)}
+
+
+def finish(out: Path, work: Path, tables, extract: Extract, region: Region, options: Options, identity: str,
+           progress: Progress) -> dict:  # fmt: skip
+    """Write every table sorted and conformed, the manifest and the report; then move all into OUT."""
+    final = work / "final"
+    if final.exists():
+        shutil.rmtree(final)
+    final.mkdir()
+    if not options.reveal:
+        key = read_key()
+        tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
+        tables["settlement"] = masked(tables["settlement"], {"psn_no": "P"}, key)
+    for name, order in ORDER.items():
+        frame = tables[name]
+        frame = frame.select(n for n in outputs()[name] if n in frame.columns) if name == "evidence" else frame
+        conform(frame, name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
+    record = manifest.describe(final, extract, region, options, identity)
+    manifest.write(final, record)
+    if options.report:
+        progress("报告 report", 0, 1)
+        write_report(final, rule_infos(region))
+        progress("报告 report", 1, 1)
+    _publish(final, out)
+    shutil.rmtree(work)
+    return record
+
+
+def _publish(final: Path, out: Path) -> None:
+    for path in sorted(final.rglob("*")):
+        target = out / path.relative_to(final)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            path.replace(target)
+    (out / "_SUCCESS").touch()
+
+
+def check(source: Path, work: Path, region: Region, profile: str = "auto") -> tuple[pl.DataFrame, Extract]:
+    """Read a bundle and answer its checks alone."""
+    extract = read(Path(source), work, profile, region.knowledge["wordings"])
+    if not extract.inputs:
+        raise InputProblem(f"没有可读的文件 nothing to read in {source}")
+    return conform(run_checks(extract), "checks"), extract

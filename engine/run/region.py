@@ -1,0 +1,93 @@
+"""What holds in a region, loaded before a run begins: knowledge, rules with their parameters, policy, scheme."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.grouping.scheme import Scheme, load_scheme
+from engine.language.rule import LoadedRule, RuleFault, load_rules
+from engine.language.yamltext import read_yaml
+from engine.reference.knowledge import Knowledge, load_knowledge
+from engine.reference.places import rules_folder, seeds_folder
+from engine.settlement.policy import Policy, load_policy
+from engine.tables.problems import RuleProblem, UsageProblem
+
+DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
+
+
+@dataclass
+class Region:
+    """Everything a run needs beside the extract."""
+
+    knowledge: Knowledge
+    rules: list[LoadedRule]
+    policy: Policy
+    scheme: Scheme
+    engine: dict
+    params: dict
+    rules_at: Path
+
+    def dated(self, today: datetime.date) -> "Region":
+        """The region with rules that ask for $today or $now given the run's date, which is the data's, not the clock's."""
+        if any("$today" in r.rule.when or "$now" in r.rule.when for r in self.rules):
+            self.rules = _rules(self.rules_at, self.knowledge, self.params, today)
+        return self
+
+
+def load_region(
+    policy: str = DEFAULT_POLICY,
+    scheme: str = DEFAULT_SCHEME,
+    rules: Path | None = None,
+    params: Path | None = None,
+    knowledge: list[Path] = (),
+) -> Region:
+    """Load and check everything; the first kind of fault stops the run, with every fault of that kind in its message."""
+    known = load_knowledge(list(knowledge))
+    overrides = read_params(params) if params else {}
+    folder = rules or rules_folder()
+    if not folder.is_dir():
+        raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
+    return Region(
+        knowledge=known,
+        rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1)),
+        policy=load_policy(policy),
+        scheme=load_scheme(scheme_folder(scheme)),
+        engine=overrides.get("engine", {}),
+        params=overrides,
+        rules_at=folder,
+    )
+
+
+def scheme_folder(name: str) -> Path:
+    """A scheme by name (seeds/drg) or by folder."""
+    ours = seeds_folder() / "drg" / name
+    if ours.is_dir():
+        return ours
+    if Path(name).is_dir():
+        return Path(name)
+    have = ", ".join(sorted(p.name for p in (seeds_folder() / "drg").iterdir() if p.is_dir()))
+    raise UsageProblem(f"没有分组方案 no scheme {name!r}", allowed=f"{have}，或一个目录 or a folder")
+
+
+def read_params(path: Path) -> dict:
+    """A region's parameters: rule id -> name -> text, and `engine` for what concerns no single rule."""
+    if not path.is_file():
+        raise UsageProblem(f"没有参数文件 no such file: {path}")
+    document = read_yaml(path)
+    if document.problems:
+        p = document.problems[0]
+        raise RuleProblem(p.message, f"{path}:{p.line}:{p.column}")
+    if not isinstance(document.value, dict) or not all(isinstance(v, dict) for v in document.value.values()):
+        raise RuleProblem("参数文件应为 规则: {参数: 值}", str(path), hint="split-stay-short-readmission: {window_days: 15}")
+    return document.value
+
+
+def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date) -> list[LoadedRule]:
+    loaded, faults = load_rules(folder, knowledge, overrides, today)
+    if faults:
+        raise RuleProblem(_listed(faults), str(folder))
+    return loaded
+
+
+def _listed(faults: list[RuleFault]) -> str:
+    return f"{len(faults)} 处规则错误 faults in the rules\n" + "\n".join(str(f) for f in faults)

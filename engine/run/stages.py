@@ -1,0 +1,57 @@
+"""What is computed of one bucket: group, settle, audit. Each is a pure function of the bucket's tables."""
+
+import polars as pl
+
+from engine.audit import PERSON_SCOPES, UNJUDGED, audit
+from engine.audit.facts import Facts
+from engine.audit.findings import no_findings
+from engine.grouping.group import group
+from engine.run.region import Region
+from engine.settlement.person import settle
+from engine.tables.dictionary import table, with_fields
+from engine.tables.netting import net
+
+INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
+
+
+def person_bucket(
+    tables: dict[str, pl.DataFrame], region: Region, parts: tuple[str, ...]
+) -> dict[str, pl.DataFrame]:
+    """Grouping, settlement, findings, evidence and not_evaluated of one bucket of persons, as far as asked for."""
+    made = {}
+    if "group" in parts:
+        made["grouping"] = grouped(tables, region)
+    if "settle" in parts:
+        made["settlement"] = settled(tables, region)
+    if "audit" in parts:
+        made["findings"], made["evidence"], made["not_evaluated"] = audited(tables, region)
+    return made
+
+
+def grouped(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+    """grouping.parquet of the inpatient claims that are no refunds."""
+    claims = with_fields(tables["claims"], "claims")
+    stays = claims.filter(pl.col("visit_kind").is_in(INPATIENT), pl.col("refd_setl_flag").fill_null("0") != "1")
+    return group(stays, *(with_fields(_table(tables, t), t) for t in ("diagnoses", "procedures")), region.scheme)
+
+
+def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+    """settlement.parquet of all claims."""
+    openings = _table(tables, "account_openings")
+    if openings.is_empty():
+        openings = region.knowledge["account_openings"]
+    lines = with_fields(_table(tables, "fee_lines"), "fee_lines")
+    return settle(with_fields(tables["claims"], "claims"), lines, region.policy, region.knowledge["catalogue"], openings)
+
+
+def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):
+    """(findings, evidence, not_evaluated) of the rules of some scopes, after refunds and returns are netted."""
+    if "fee_lines" not in tables:
+        return *no_findings(), pl.DataFrame(schema=UNJUDGED)
+    claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
+    facts = Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.engine)
+    return audit(region.rules, facts, scopes)
+
+
+def _table(tables: dict[str, pl.DataFrame], name: str) -> pl.DataFrame:
+    return tables.get(name, pl.DataFrame(schema=table(name).schema))

@@ -1,0 +1,97 @@
+"""Line classification: what of a fee line is wholly self-paid, over the ceiling, paid first, and in policy.
+
+Source of the arithmetic: the line identities L1 to L4 of the national settlement list (医保结算清单), with the payment
+class, first-pay share and payment limit of the region's catalogue on the day of service.
+"""
+
+import polars as pl
+
+from engine.settlement.money import check_range, half_up_expr
+from engine.tables.dictionary import with_fields
+
+PARTS = ["fulamt_ownpay_amt", "overlmt_amt", "preselfpay_amt", "inscp_scp_amt"]
+AMOUNTS = ["det_item_fee_sumamt", *PARTS]
+
+_PRICE, _COUNT, _SHARE = pl.Decimal(16, 6), pl.Decimal(16, 4), pl.Decimal(5, 4)
+_PRICE_UNITS_PER_FEN = 10**4  # prices carry six decimals of a yuan
+_COST_UNITS_PER_FEN = 10**8  # price times count carries ten
+_SHARE_UNITS = 10**4
+
+
+def classify(lines: pl.DataFrame, catalogue: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The lines with their cost and its four parts recomputed, in fen, in the order given.
+
+    lines: fee_lines. catalogue: the knowledge table of that name, dated; an item it does not list keeps the class,
+    share and price ceiling of its own line. An item of no class known is wholly self-paid.
+    A negative line is computed on its absolute value and negated. Raises InputProblem when an amount is out of range.
+    """
+    lines = with_fields(lines, "fee_lines", "med_list_codg", "chrgitm_lv", "selfpay_prop", "pric_uplmt_amt",
+                        "fee_ocur_time", "self_pay_flag", "cnt", "pric")
+    priced = _terms(lines, catalogue).with_columns(_cost()).with_columns(_parts())
+    result = lines.with_columns(priced.select(_signed(pl.col(name)) for name in AMOUNTS))
+    check_range(result, AMOUNTS, "feedetl_sn")
+    return result.with_columns(pl.col(AMOUNTS).cast(pl.Int64))
+
+
+def _terms(lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
+    """Per line in the order given: price, count, level, share, limit; decimals as whole units of their last place."""
+    own_limit = _units("pric_uplmt_amt", _PRICE)
+    rows = lines.select(
+        "med_list_codg", "chrgitm_lv", _units("selfpay_prop", _SHARE), _units("pric", _PRICE), _units("cnt", _COUNT),
+        pl.when(own_limit > 0).then(own_limit).alias("limit"), pl.col("fee_ocur_time").dt.date().alias("day"),
+        (pl.col("self_pay_flag") == "1").fill_null(False).alias("outside"))
+    for version in [] if catalogue is None else _versions(catalogue):
+        rows = rows.join(version, on="med_list_codg", how="left", maintain_order="left").with_columns(
+            _listed_or_own()).select(rows.columns)
+    return rows
+
+
+def _units(name: str, dtype: pl.Decimal) -> pl.Expr:
+    return pl.col(name).cast(dtype).to_physical()
+
+
+def _versions(catalogue: pl.DataFrame) -> list[pl.DataFrame]:
+    """The catalogue as tables of one row per item: all first versions, all second versions …, in order of begndate."""
+    absent = {"begndate": pl.Date, "enddate": pl.Date, "pay_limit": pl.Int64, "selfpay_prop": _SHARE}
+    catalogue = catalogue.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items()
+                                       if name not in catalogue.columns)
+    ordered = catalogue.sort("med_list_codg", "begndate", nulls_last=False, maintain_order=True)
+    listed = ordered.select(
+        "med_list_codg", "begndate", "enddate", pl.col("chrgitm_lv").alias("listed_lv"),
+        _units("selfpay_prop", _SHARE).alias("listed_prop"),
+        (pl.col("pay_limit").cast(pl.Int128) * _PRICE_UNITS_PER_FEN).alias("listed_limit"),
+        pl.int_range(pl.len()).over("med_list_codg").alias("version"))
+    return listed.partition_by("version", maintain_order=True, include_key=False)
+
+
+def _listed_or_own() -> list[pl.Expr]:
+    """Level, share and limit by the catalogue row that is in force on the day of service, else as they are."""
+    in_force = (pl.col("listed_lv").is_not_null() & (pl.col("begndate") <= pl.col("day")).fill_null(True)
+                & (pl.col("enddate") >= pl.col("day")).fill_null(True))
+    listed = {"chrgitm_lv": "listed_lv", "selfpay_prop": pl.coalesce("listed_prop", "selfpay_prop"),
+              "limit": "listed_limit"}
+    return [pl.when(in_force).then(value).otherwise(name).alias(name) for name, value in listed.items()]
+
+
+def _cost() -> list[pl.Expr]:
+    """COST = round(price x count), and what of the price lies above the limit, of the absolute values."""
+    price, count = pl.col("pric").abs(), pl.col("cnt").abs()
+    over = pl.max_horizontal(price - pl.col("limit"), pl.lit(0, pl.Int128))
+    return [half_up_expr(price * count, _COST_UNITS_PER_FEN).fill_null(0).alias("det_item_fee_sumamt"),
+            half_up_expr(over * count, _COST_UNITS_PER_FEN).fill_null(0).alias("over"),
+            (pl.col("chrgitm_lv").is_in(["01", "02"]) & ~pl.col("outside")).fill_null(False).alias("covered")]
+
+
+def _parts() -> list[pl.Expr]:
+    """The four parts of the cost; class 甲 (01) has no first-pay share, class 丙 (03) lies wholly outside."""
+    cost, covered = pl.col("det_item_fee_sumamt"), pl.col("covered")
+    over = pl.when(covered).then("over").otherwise(0)
+    prop = pl.when(pl.col("chrgitm_lv") == "02").then(pl.col("selfpay_prop").fill_null(0)).otherwise(0)
+    first = pl.when(covered).then(half_up_expr((cost - over) * prop, _SHARE_UNITS)).otherwise(0)
+    own = pl.when(covered).then(0).otherwise(cost)
+    parts = [own, over, first, cost - own - over - first]
+    return [part.alias(name) for part, name in zip(parts, PARTS, strict=True)]
+
+
+def _signed(amount: pl.Expr) -> pl.Expr:
+    return amount * (pl.col("pric").sign() * pl.col("cnt").sign()).fill_null(0)

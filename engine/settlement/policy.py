@@ -1,0 +1,296 @@
+"""A settlement policy: who is who, what each benefit pays, and the caps, as dated values with source and grade.
+
+One policy is one YAML file, in seeds/policies/ or wherever a region keeps its own. Nothing here computes money:
+terms.py finds the value that holds for a claim and layers.py applies it. Words and order follow the person-side
+waterfall of the national settlement list: deductible, pool by tiers, caps, large amount, catastrophic, account.
+
+A dated value is `{2025-01-01: {value: …, source: …, grade: …}}`; source and grade may be left to the head of the file.
+`value` is one amount for all, or one per person group, or one per person group and hospital level (`all` stands for the
+others). Money is yuan, a ratio percent, a ratio by tiers a list `[{over: 0, percent: 80}, {over: 5000, percent: 85}]`.
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from engine.reference.places import seeds_folder
+from engine.settlement.money import NO_LIMIT, PERCENT
+from engine.settlement.yamltext import read_mapping
+from engine.tables.problems import InputProblem, RuleProblem
+
+ALL = "all"
+VisitKind = Literal["general_outpatient", "emergency_outpatient", "chronic_outpatient", "special_outpatient",
+                    "inpatient", "emergency_inpatient", "day_surgery", "home_bed", "pharmacy"]
+Grade = Literal["S", "A", "B", "C", "R", "D", "demo"]
+Day = Literal["setl_time", "endtime", "begntime"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dated(_Strict):
+    """What holds from one day on: by group, then by level, whole fen or hundredths of a percent after reading."""
+
+    value: Any
+    source: str = ""
+    grade: Grade | None = None
+
+
+def _yuan(text: Any) -> int:
+    """Yuan as whole fen; `none` is no limit."""
+    if text == "none":
+        return NO_LIMIT
+    fen = _number(text) * 100
+    if fen != int(fen) or fen < 0:
+        raise ValueError(f"{text!r} 不是以分为最小单位的非负金额(元)")
+    return int(fen)
+
+
+def _percent(text: Any) -> int:
+    hundredths = _number(text) * 100
+    if hundredths != int(hundredths) or not 0 <= hundredths <= PERCENT:
+        raise ValueError(f"{text!r} 不是 0 至 100、最多两位小数的百分数")
+    return int(hundredths)
+
+
+def _number(text: Any) -> Decimal:
+    try:
+        number = Decimal(text)
+    except (InvalidOperation, TypeError, ValueError):
+        raise ValueError(f"{text!r} 不是数") from None
+    if not number.is_finite():
+        raise ValueError(f"{text!r} 不是数")
+    return number
+
+
+def _bands(value: Any) -> tuple[tuple[int, int], ...]:
+    """A ratio by tiers as (over fen, ratio) pairs; one percent is one tier from zero."""
+    if isinstance(value, str):
+        return ((0, _percent(value)),)
+    if any(not isinstance(band, dict) or set(band) != {"over", "percent"} for band in value):
+        raise ValueError("每档须写作 {over: 元, percent: 百分数}")
+    bands = tuple((_yuan(band["over"]), _percent(band["percent"])) for band in value)
+    if [over for over, _ in bands] != sorted({over for over, _ in bands}):
+        raise ValueError("各档的 over 须逐档递增")
+    return bands
+
+
+def _series(value: Any) -> tuple[int, ...]:
+    """First, second, … of something; the last stands for all further."""
+    return tuple(_percent(part) for part in (value if isinstance(value, list) else [value]))
+
+
+def _by_group_and_level(leaf: Callable, dated: dict[date, Dated]) -> dict[date, Dated]:
+    """Every value as {group: {level: leaf}}, in order of date."""
+    result = {}
+    for day in sorted(dated):
+        tree = {group: {level: _read(leaf, part, (day, group, level)) for level, part in _mapping(by).items()}
+                for group, by in _mapping(dated[day].value).items()}
+        result[day] = dated[day].model_copy(update={"value": tree})
+    return result
+
+
+def _mapping(value: Any) -> dict:
+    return value if isinstance(value, dict) else {ALL: value}
+
+
+def _read(leaf: Callable, part: Any, where: tuple):
+    try:
+        return leaf(part)
+    except ValueError as error:
+        raise ValueError(f"{' '.join(map(str, where))}: {error}") from None
+
+
+def _iso_day(text: Any) -> Any:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", str(text)):
+        raise ValueError(f"{text!r} 不是 YYYY-MM-DD 形式的日期")
+    return text
+
+
+ByDate = dict[Annotated[date, BeforeValidator(_iso_day)], Dated]
+Amount = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _yuan))]
+Percent = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _percent))]
+Bands = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _bands))]
+Series = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _series))]
+
+
+class Benefit(_Strict):
+    """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own."""
+
+    label: str = ""
+    visit_kinds: list[VisitKind]
+    deductible: Amount = {}
+    deductible_per: Literal["admission", "year"] | None = None
+    nth_admission_percent: Series = {}  # of the deductible, for the first, second … admission of the year
+    ratio: Bands = {}
+    band_origin: Literal["gross", "net"] = "gross"  # tiers cut on the in-policy amount, or on it less the deductible
+    pool_cap: Amount = {}  # of this benefit in a year
+    account_pays: Literal["in_scope", "all", "nothing"] = "in_scope"
+
+    @model_validator(mode="after")
+    def _says_what_the_deductible_is_per(self):
+        if self.deductible and not self.deductible_per:
+            raise ValueError("写了 deductible 就须写 deductible_per: admission 或 year")
+        return self
+
+
+class LargeAmount(_Strict):
+    """职工大额: a share of the in-policy cost the pool did not bear because its annual cap was reached."""
+
+    ratio: Percent
+    annual_cap: Amount = {}
+
+
+class Catastrophic(_Strict):
+    """居民大病: tiers on the year's in-policy self-pay of the benefits named; the first begins at the start line."""
+
+    benefits: list[str]
+    ratio: Bands
+    annual_cap: Amount = {}
+    first_pay_counts: bool = False
+
+
+class Provider(_Strict):
+    """How institutions are paid: the rate of one DRG weight, and how the persons' share is taken off it."""
+
+    drg_benefits: list[str] = []
+    drg_rate: Amount = {}
+    fund_form: Literal["difference", "ratio"] = "difference"
+
+
+class Group(_Strict):
+    """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts."""
+
+    psn_types: list[str] = []
+
+
+class Policy(_Strict):
+    """A whole policy. `name` goes into every settlement; `year_basis` and `accrual_order` are columns of claims."""
+
+    name: str = Field(pattern=r"^\S+$")
+    title: str = ""
+    source: str = ""
+    grade: Grade = "demo"
+    year_basis: Day = "setl_time"
+    accrual_order: Day = "setl_time"
+    groups: dict[str, Group] = Field(min_length=1)
+    benefits: dict[str, Benefit] = Field(min_length=1)
+    annual_cap: Amount = {}
+    remote_minus_points: Percent = {}
+    large_amount: LargeAmount | None = None
+    catastrophic: Catastrophic | None = None
+    provider: Provider = Provider()
+
+    @model_validator(mode="after")
+    def _hangs_together(self):
+        kinds = [kind for benefit in self.benefits.values() for kind in benefit.visit_kinds]
+        types = [kind for name, group in self.groups.items() for kind in {name, *group.psn_types}]
+        for what, names in (("visit_kinds", kinds), ("psn_types", types)):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what} 重复归属: {', '.join(twice)}")
+        named = [*(self.catastrophic.benefits if self.catastrophic else []), *self.provider.drg_benefits]
+        if unknown := sorted(set(named) - set(self.benefits)):
+            raise ValueError(f"没有名为 {', '.join(unknown)} 的 benefits; {_meant(unknown[0], self.benefits)}")
+        for where, dated in _parameters(self):
+            for day, entry in dated.items():
+                _check_groups(f"{where}.{day}", set(entry.value), set(self.groups))
+        return self
+
+
+def _check_groups(where: str, given: set[str], groups: set[str]) -> None:
+    if unknown := sorted(given - groups - {ALL}):
+        raise ValueError(f"{where}: 没有人员组 {unknown[0]}; {_meant(unknown[0], groups | {ALL})}")
+    if ALL not in given and (left_out := sorted(groups - given)):
+        raise ValueError(f"{where}: 缺少人员组 {', '.join(left_out)} (或写 all)")
+
+
+def _parameters(model: BaseModel, where: str = ""):
+    """Every dated parameter of a policy with its key path."""
+    for name in type(model).model_fields:
+        value, path = getattr(model, name), f"{where}.{name}".lstrip(".")
+        parts = {path: value} if isinstance(value, BaseModel) else {}
+        if isinstance(value, dict):
+            if any(isinstance(part, Dated) for part in value.values()):
+                yield path, value
+            else:
+                parts = {f"{path}.{key}": part for key, part in value.items() if isinstance(part, BaseModel)}
+        for key, part in parts.items():
+            yield from _parameters(part, key)
+
+
+def load_policy(name_or_file: str | Path) -> Policy:
+    """The policy in a YAML file, or the one of that name in seeds/policies.
+
+    Raises InputProblem when there is none, RuleProblem with file, key path, allowed values and the likely intent of
+    every fault of it.
+    """
+    path = _find(name_or_file)
+    value, lines = read_mapping(path)
+    try:
+        return Policy.model_validate(value)
+    except ValidationError as error:
+        faults = [_fault(fault, lines) for fault in error.errors(include_url=False)]
+        raise RuleProblem("; ".join(f"{where}: {what}" for where, what, _, _ in faults), str(path),
+                          "; ".join(dict.fromkeys(allowed for _, _, allowed, _ in faults if allowed)),
+                          "; ".join(dict.fromkeys(hint for *_, hint in faults if hint))) from None
+
+
+def policy_names() -> list[str]:
+    """The packs that come with the program."""
+    return sorted(path.stem for path in (seeds_folder() / "policies").glob("*.yaml"))
+
+
+def _find(name_or_file: str | Path) -> Path:
+    for path in (Path(name_or_file), seeds_folder() / "policies" / f"{name_or_file}.yaml"):
+        if path.is_file():
+            return path
+    raise InputProblem(f"没有待遇政策 {name_or_file}", allowed=f"文件, 或 {', '.join(policy_names())}",
+                       hint=_meant(str(name_or_file), policy_names()))
+
+
+def _fault(fault: dict, lines: dict[tuple, int]) -> tuple[str, str, str, str]:
+    """One fault of pydantic's as key path with line, what is wrong, what is allowed, what was likely meant."""
+    path = tuple(str(part) for part in fault["loc"] if part != "[key]")  # pydantic's mark for a key, not its value
+    where = f"{'.'.join(path) or '全文'} (第 {next(lines[p] for p in _upward(path) if p in lines)} 行)"
+    if fault["type"] == "extra_forbidden":
+        fields = list(_model_at(path[:-1]).model_fields)
+        return where, f"没有这个键 {path[-1]}", ", ".join(fields), _meant(path[-1], fields)
+    if fault["type"] == "literal_error":
+        allowed = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return where, f"不认识 {fault['input']!r}", ", ".join(allowed), _meant(str(fault["input"]), allowed)
+    said = "没有这一天" if fault["type"].startswith("date") else fault["msg"].removeprefix("Value error, ")
+    return where, _SAID.get(fault["type"], said), "", ""
+
+
+_SAID = {"missing": "缺少这个键", "dict_type": "应为键值结构", "model_type": "应为键值结构", "list_type": "应为列表",
+         "string_type": "应为文字"}
+
+
+def _upward(path: tuple[str, ...]):
+    return (path[:end] for end in range(len(path), -1, -1))
+
+
+def _model_at(path: tuple[str, ...]) -> type[BaseModel]:
+    """The model that describes the mapping at a key path."""
+    model: Any = Policy
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[part].annotation
+        else:
+            model = get_args(model)[-1]
+        model = next((option for option in get_args(model) if isinstance(option, type)
+                      and issubclass(option, BaseModel)), model) if type(None) in get_args(model) else model
+    return model
+
+
+def _meant(word: str, words) -> str:
+    close = difflib.get_close_matches(word, list(words), 1, 0.5)
+    return f"是否想写 did you mean {close[0]}?" if close else ""

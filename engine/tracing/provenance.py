@@ -1,0 +1,91 @@
+"""Of each standing sale: does the code name the drug that was billed, was it valid, and where did the site get it?"""
+
+import polars as pl
+
+from engine.tables.dictionary import with_fields
+from engine.tracing.events import Events, id_of
+from engine.tracing.travel import with_group
+
+
+def sale_flags(
+    events: Events,
+    sites: pl.DataFrame,
+    above: pl.DataFrame,
+    drug_identifiers: pl.DataFrame,
+    tolerance_minutes: int = 10,
+) -> pl.DataFrame:
+    """One row per standing sale, in their order: row and the answers below as numbers (1 yes, 0 no).
+
+    unknown_identifier: the table of identifiers does not know the code's; then nothing is said of a mismatch
+    mismatched:         no row of the identifier, of whatever date, names the billed list code
+    late_mapped:        a row does, but all such rows are dated after the sale
+    expired_days:       days the sale was after the last day of validity, null where not expired
+    lot_differs:        the code was supplied under other lots only
+    unsupplied:         no purchase or opening stock of the code or a parent pack at the site (any site the sale was
+                        told for) or one of its chain, up to the sale plus the tolerance
+    supplied_later:     unsupplied, but supplied there after the sale
+    made_later_days:    days the production date is after the day of sale, null where it is not or is blank
+    """
+    sales = events.sales
+    dates = events.rows.select("manu_lotnum", "manu_date", "expy_end", "event_time")[sales["row"]]
+    day = pl.col("event_time").dt.date()
+    over = (day - pl.col("expy_end")).dt.total_days()
+    before = (pl.col("manu_date") - day).dt.total_days()
+    flags = pl.concat([sales.select("row", "key", "ident", "item", "time"), dates.drop("event_time").with_columns(
+        dates.select(
+            lot=id_of("manu_lotnum"),
+            expired_days=pl.when(over > 0).then(over),
+            made_later_days=pl.when(before > 0).then(before),
+        )
+    )], how="horizontal")  # fmt: skip
+    flags = _identity(flags, drug_identifiers)
+    flags = flags.join(_lots(flags, events.supplies), on="row", how="left", maintain_order="left")
+    flags = flags.join(_supply(events, sites, above, tolerance_minutes), on="row", how="left", maintain_order="left")
+    answers = ["unknown_identifier", "mismatched", "late_mapped", "lot_differs", "unsupplied", "supplied_later"]
+    return flags.select(
+        "row", *(pl.col(name).fill_null(False).cast(pl.Int64) for name in answers), "expired_days", "made_later_days"
+    )
+
+
+def _identity(flags: pl.DataFrame, drug_identifiers: pl.DataFrame) -> pl.DataFrame:
+    pairs = with_fields(drug_identifiers, "drug_identifiers", "valid_from").select(
+        "valid_from",
+        ident=pl.col("ident7").str.strip_chars().cast(pl.UInt64, strict=False),
+        item=id_of("med_list_codg"),
+    )
+    known = flags.join(pairs, on="ident", how="semi")["ident"].unique()
+    since = pairs.group_by("ident", "item").agg(
+        named=pl.lit(True), since=pl.col("valid_from").min(), open=pl.col("valid_from").is_null().any()
+    )
+    flags = flags.join(since, on=["ident", "item"], how="left", maintain_order="left")
+    is_known = pl.col("ident").is_in(known.implode()).fill_null(False)
+    late = ~pl.col("open") & (pl.col("since") > pl.col("time").dt.date())
+    return flags.with_columns(
+        unknown_identifier=~is_known,
+        mismatched=is_known & pl.col("named").is_null() & pl.col("item").is_not_null(),
+        late_mapped=late,
+    )
+
+
+def _lots(flags: pl.DataFrame, supplies: pl.DataFrame) -> pl.DataFrame:
+    """Sales whose code was supplied under lots none of which is the lot of the sale."""
+    told = supplies.filter(pl.col("lot").is_not_null()).select("key", "lot").unique()
+    sold = flags.select("row", "key", "lot").drop_nulls("lot")
+    differing = sold.join(told, on="key", how="semi").join(told, on=["key", "lot"], how="anti")
+    return differing.select("row", lot_differs=pl.lit(True))
+
+
+def _supply(events: Events, sites: pl.DataFrame, above: pl.DataFrame, tolerance_minutes: int) -> pl.DataFrame:
+    """Sales with `unsupplied` and `supplied_later`."""
+    places = with_group(events.supplies, sites).group_by("key", "group").agg(supplied=pl.col("time").min())
+    uploads = with_group(events.uploads.join(events.sales.select(event="row"), on="event", how="semi"), sites)
+    of_parents = uploads.join(above, on="key").with_columns(key="ancestor").select(uploads.columns)
+    tellings = pl.concat([uploads, of_parents]).join(places, on=["key", "group"], how="left")
+    first = tellings.group_by(row="event").agg(pl.col("supplied").min())
+    sold = events.sales.select("row", "time").join(first, on="row", how="left", maintain_order="left")
+    by = pl.col("time") + pl.duration(minutes=tolerance_minutes)
+    return sold.select(
+        "row",
+        unsupplied=pl.col("supplied").is_null() | (pl.col("supplied") > by),
+        supplied_later=pl.col("supplied") > by,
+    )
