@@ -1,7 +1,6 @@
 """From rows known by number to the canonical tables: ids given out after planting, every amount as the policy pays it."""
 
 from dataclasses import dataclass
-from datetime import date
 
 import polars as pl
 
@@ -16,8 +15,13 @@ from synthetic.world import World
 
 LINE_PARTS = ["fulamt_ownpay_amt", "overlmt_amt", "preselfpay_amt", "inscp_scp_amt"]
 COUNT = pl.Decimal(16, 4)
-DEPARTMENTS = {"03": ("0901", "影像科"), "04": ("0902", "检验科"), "09": ("0903", "药剂科"), "10": ("0903", "药剂科"),
-               "11": ("0903", "药剂科")}  # where a kind of item is carried out; the others in the ward itself
+DEPARTMENTS = {
+    "03": ("0901", "影像科"),
+    "04": ("0902", "检验科"),
+    "09": ("0903", "药剂科"),
+    "10": ("0903", "药剂科"),
+    "11": ("0903", "药剂科"),
+}  # where a kind of item is carried out; the others in the ward itself
 
 
 @dataclass
@@ -41,8 +45,19 @@ def to_tables(world: World, batch: Batch, truth: pl.DataFrame, region: Region) -
         "procedures": _procedures(world, batch, claims),
         "fee_lines": _fields("fee_lines", _with_codes(world, lines).drop("psn_no")).sort("setl_id", "feedetl_sn"),
         "truth": _truth(truth, claims, lines),
-        "sales": lines.select("feedetl_sn", "line", "setl_id", "psn_no", "site", "item", "cnt", "amount", "reverses", "kind",
-                              time="fee_ocur_time"),
+        "sales": lines.select(
+            "feedetl_sn",
+            "line",
+            "setl_id",
+            "psn_no",
+            "site",
+            "item",
+            "cnt",
+            "amount",
+            "reverses",
+            "kind",
+            time="fee_ocur_time",
+        ),
     }
 
 
@@ -52,17 +67,34 @@ def _with_ids(world: World, batch: Batch) -> tuple[pl.DataFrame, pl.DataFrame]:
     number = {name: pl.Series(world.numbers[name].take(claims.height)).cast(pl.String) for name in ("claim", "chart")}
     claims = claims.with_columns(
         pl.format("S{}", number["claim"].str.zfill(9)).alias("setl_id"),
-        pl.format("M{}", number["chart"].str.zfill(8)).alias("mdtrt_id"))
+        pl.format("M{}", number["chart"].str.zfill(8)).alias("mdtrt_id"),
+    )
     original = claims.select(pl.col("claim").alias("reverses"), pl.col("setl_id").alias("init_setl_id"))
     claims = _described(world, batch, claims.join(original, on="reverses", how="left", maintain_order="left"))
-    of = claims.select("claim", "setl_id", "psn_no", "person", "site", "kind", "ward", "ward_code", "doctor_code", "doctor_name",
-                       "insured_flag")
+    of = claims.select(
+        "claim",
+        "setl_id",
+        "psn_no",
+        "person",
+        "site",
+        "kind",
+        "ward",
+        "ward_code",
+        "doctor_code",
+        "doctor_name",
+        "insured_flag",
+    )
     lines = batch.lines.sort("claim", "time", "line").join(of, on="claim", maintain_order="left")
     sn = pl.Series(world.numbers["line"].take(lines.height)).cast(pl.String).str.zfill(11)
     lines = lines.with_columns(pl.format("F{}", sn).alias("feedetl_sn"))
-    named = lines.filter(pl.col("reverses").is_not_null()).select("line", "reverses").filter(
-        pl.Series(world.rng.random(lines["reverses"].count()) < world.ratios["share_line_names_original"]))
-    names = named.join(lines.select(reverses="line", init_feedetl_sn="feedetl_sn"), on="reverses", maintain_order="left")
+    named = (
+        lines.filter(pl.col("reverses").is_not_null())
+        .select("line", "reverses")
+        .filter(pl.Series(world.rng.random(lines["reverses"].count()) < world.ratios["share_line_names_original"]))
+    )
+    names = named.join(
+        lines.select(reverses="line", init_feedetl_sn="feedetl_sn"), on="reverses", maintain_order="left"
+    )
     return claims, lines.join(names.drop("reverses"), on="line", how="left", maintain_order="left")
 
 
@@ -71,30 +103,49 @@ def _described(world: World, batch: Batch, claims: pl.DataFrame) -> pl.DataFrame
     people = batch.people.select("person", "psn_no", "gend", "brdy", "psn_type", "insutype", "insu_admdvs")
     doctor = world.doctors.select("doctor", "ward_code", "doctor_code", "doctor_name")
     site = world.institutions.select("site", "fixmedins_code", mdtrtarea_admdvs="admdvs")
-    claims = claims.join(people, on="person", how="left", maintain_order="left").join(
-        doctor, on="doctor", how="left", maintain_order="left").join(site, on="site", how="left", maintain_order="left")
+    claims = (
+        claims.join(people, on="person", how="left", maintain_order="left")
+        .join(doctor, on="doctor", how="left", maintain_order="left")
+        .join(site, on="site", how="left", maintain_order="left")
+    )
     stay, kind = pl.col("kind").is_in(STAYS), pl.col("kind")
     begin, leaving = pl.col("begntime"), pl.coalesce(pl.col("ward_path").str.split("|").list.last(), "ward")
     codes = world.doctors.select("ward", "ward_code").unique("ward", keep="first", maintain_order=True)
     to = leaving.replace_strict(codes["ward"], codes["ward_code"], default=None)
     early = begin.dt.month() * 100 + begin.dt.day() < pl.col("brdy").dt.month() * 100 + pl.col("brdy").dt.day()
     return claims.with_columns(
-        kind.alias("visit_kind"), kind.replace_strict(world.ratios["med_types"]).alias("med_type"),
+        kind.alias("visit_kind"),
+        kind.replace_strict(world.ratios["med_types"]).alias("med_type"),
         (begin.dt.year() - pl.col("brdy").dt.year() - early.cast(pl.Int32)).cast(pl.Int64).alias("age"),
-        pl.col("level").alias("hosp_lv"), pl.when(stay).then(pl.max_horizontal("los", 1)).alias("act_ipt_days"),
+        pl.col("level").alias("hosp_lv"),
+        pl.when(stay).then(pl.max_horizontal("los", 1)).alias("act_ipt_days"),
         pl.when(pl.col("self_paid")).then(pl.lit("0")).otherwise(pl.lit("1")).alias("insured_flag"),
-        pl.when(pl.col("insu_admdvs") == world.ratios["elsewhere"]).then(pl.lit("0")).otherwise(pl.lit("1")).alias("local_flag"),
+        pl.when(pl.col("insu_admdvs") == world.ratios["elsewhere"])
+        .then(pl.lit("0"))
+        .otherwise(pl.lit("1"))
+        .alias("local_flag"),
         pl.when(pl.col("reverses").is_null()).then(pl.lit("0")).otherwise(pl.lit("1")).alias("refd_setl_flag"),
-        pl.col("ward_code").alias("adm_dept_codg"), pl.col("ward").alias("adm_dept_name"), to.alias("dscg_dept_codg"),
-        leaving.alias("dscg_dept_name"), pl.col("doctor_code").alias("atddr_code"), pl.col("doctor_name").alias("atddr_name"),
-        pl.when(stay).then("dscg_way").alias("dscg_way"), pl.when(stay).then(pl.lit("2")).alias("adm_way"),
+        pl.col("ward_code").alias("adm_dept_codg"),
+        pl.col("ward").alias("adm_dept_name"),
+        to.alias("dscg_dept_codg"),
+        leaving.alias("dscg_dept_name"),
+        pl.col("doctor_code").alias("atddr_code"),
+        pl.col("doctor_name").alias("atddr_name"),
+        pl.when(stay).then("dscg_way").alias("dscg_way"),
+        pl.when(stay).then(pl.lit("2")).alias("adm_way"),
         pl.when(kind == "day_surgery").then(pl.lit("1")).when(stay).then(pl.lit("0")).alias("daysurg_flag"),
-        pl.when(kind == "day_surgery").then(pl.lit("day_surgery")).when(kind == "emergency_inpatient").then(
-            pl.lit("emergency")).when(stay).then(pl.lit("ordinary")).alias("adm_kind"),
+        pl.when(kind == "day_surgery")
+        .then(pl.lit("day_surgery"))
+        .when(kind == "emergency_inpatient")
+        .then(pl.lit("emergency"))
+        .when(stay)
+        .then(pl.lit("ordinary"))
+        .alias("adm_kind"),
         pl.when(stay).then(pl.lit("4")).otherwise(pl.lit("1")).alias("hi_paymtd"),
         world.illnesses["disease"].gather(claims["illness"]).alias("dise_codg"),
         pl.when(stay).then(pl.format("BA{}", pl.col("mdtrt_id").str.slice(1))).alias("medcasno"),
-        pl.when(kind != "pharmacy").then(pl.col("mdtrt_id").str.slice(1)).alias("ipt_otp_no"))
+        pl.when(kind != "pharmacy").then(pl.col("mdtrt_id").str.slice(1)).alias("ipt_otp_no"),
+    )
 
 
 def _classified(world: World, lines: pl.DataFrame, region: Region) -> pl.DataFrame:
@@ -103,10 +154,14 @@ def _classified(world: World, lines: pl.DataFrame, region: Region) -> pl.DataFra
     kinds = lines.select(alike).unique().sort(alike)
     catalogue = world.catalogue[kinds["item"]]
     asked = kinds.with_columns(
-        med_list_codg=catalogue["med_list_codg"], chrgitm_lv=catalogue["chrgitm_lv"],
-        selfpay_prop=catalogue["selfpay_prop"].cast(pl.Decimal(5, 4)), pric=decimal(pl.col("micro"), 6),
-        cnt=pl.col("cnt").cast(COUNT), fee_ocur_time=pl.datetime(world.ratios["year"], 7, 1),
-        self_pay_flag=pl.when(pl.col("insured_flag") == "0").then(pl.lit("1")).otherwise(pl.lit("0")))
+        med_list_codg=catalogue["med_list_codg"],
+        chrgitm_lv=catalogue["chrgitm_lv"],
+        selfpay_prop=catalogue["selfpay_prop"].cast(pl.Decimal(5, 4)),
+        pric=decimal(pl.col("micro"), 6),
+        cnt=pl.col("cnt").cast(COUNT),
+        fee_ocur_time=pl.datetime(world.ratios["year"], 7, 1),
+        self_pay_flag=pl.when(pl.col("insured_flag") == "0").then(pl.lit("1")).otherwise(pl.lit("0")),
+    )
     done = classify(asked, region.knowledge["catalogue"]).select("det_item_fee_sumamt", "self_pay_flag", *LINE_PARTS)
     return lines.rename({"time": "fee_ocur_time"}).join(kinds.hstack(done), on=alike, how="left", maintain_order="left")
 
@@ -116,13 +171,18 @@ def decimal(number: pl.Expr, scale: int) -> pl.Expr:
     return (number.cast(pl.Decimal(38, scale)) / 10**scale).cast(pl.Decimal(16, scale))
 
 
-def _paid(world: World, people: pl.DataFrame, claims: pl.DataFrame, lines: pl.DataFrame, region: Region) -> pl.DataFrame:
+def _paid(
+    world: World, people: pl.DataFrame, claims: pl.DataFrame, lines: pl.DataFrame, region: Region
+) -> pl.DataFrame:
     """The claims with every amount the policy comes to, for whole persons in order of settlement."""
     names = dict(zip(LINE_PARTS, CLAIM_PARTS, strict=True))
-    sums = lines.group_by("setl_id").agg(pl.col("det_item_fee_sumamt").sum().alias("medfee_sumamt"),
-                                         *(pl.col(name).sum().alias(as_) for name, as_ in names.items()))
+    sums = lines.group_by("setl_id").agg(
+        pl.col("det_item_fee_sumamt").sum().alias("medfee_sumamt"),
+        *(pl.col(name).sum().alias(as_) for name, as_ in names.items()),
+    )
     billed = claims.join(sums, on="setl_id", how="left", maintain_order="left").with_columns(
-        pl.col(["medfee_sumamt", *CLAIM_PARTS]).fill_null(0))
+        pl.col(["medfee_sumamt", *CLAIM_PARTS]).fill_null(0)
+    )
     nothing = pl.DataFrame(schema=table("fee_lines").schema)
     settled = settle(billed, nothing, region.policy, None, _openings(world, people, claims))
     amounts = [name for name in settled.columns if name.endswith("_fen") and not name.startswith("reported_")]
@@ -133,8 +193,9 @@ def _paid(world: World, people: pl.DataFrame, claims: pl.DataFrame, lines: pl.Da
 def _openings(world: World, people: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
     """Account balances of the employees seen, at the start of the year."""
     seen = people.filter(pl.col("opening") > 0, pl.col("person").is_in(claims["person"].unique().implode()))
-    return seen.select("psn_no", pl.lit(world.ratios["year"], pl.Int64).alias("year"),
-                       pl.col("opening").alias("acct_balc")).sort("psn_no")
+    return seen.select(
+        "psn_no", pl.lit(world.ratios["year"], pl.Int64).alias("year"), pl.col("opening").alias("acct_balc")
+    ).sort("psn_no")
 
 
 def _persons(people: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
@@ -145,22 +206,44 @@ def _persons(people: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
 def _diagnoses(batch: Batch, claims: pl.DataFrame) -> pl.DataFrame:
     main = pl.col("seq") == 1
     rows = batch.diagnoses.join(claims.select("claim", "setl_id", "kind"), on="claim", maintain_order="left")
-    return _fields("diagnoses", rows.select(
-        "setl_id", "seq", pl.lit("1").alias("diag_type"), pl.col("code").alias("diag_code"), pl.col("name").alias("diag_name"),
-        _flag(main).alias("maindiag_flag"), pl.when(pl.col("kind").is_in(STAYS)).then(pl.lit("1")).alias("adm_cond_type"),
-        pl.when(pl.col("kind").is_in(STAYS)).then(pl.lit("discharge")).otherwise(pl.lit("outpatient")).alias("diag_stage"),
-    )).sort("setl_id", "seq")
+    return _fields(
+        "diagnoses",
+        rows.select(
+            "setl_id",
+            "seq",
+            pl.lit("1").alias("diag_type"),
+            pl.col("code").alias("diag_code"),
+            pl.col("name").alias("diag_name"),
+            _flag(main).alias("maindiag_flag"),
+            pl.when(pl.col("kind").is_in(STAYS)).then(pl.lit("1")).alias("adm_cond_type"),
+            pl.when(pl.col("kind").is_in(STAYS))
+            .then(pl.lit("discharge"))
+            .otherwise(pl.lit("outpatient"))
+            .alias("diag_stage"),
+        ),
+    ).sort("setl_id", "seq")
 
 
 def _procedures(world: World, batch: Batch, claims: pl.DataFrame) -> pl.DataFrame:
     names = world.doctors.select("doctor", "doctor_code")
-    rows = (batch.procedures.join(claims.select("claim", "setl_id"), on="claim", maintain_order="left")
-            .join(names.rename({"doctor_code": "oper_dr_code"}), on="doctor", maintain_order="left")
-            .join(names.rename({"doctor": "anst_doctor", "doctor_code": "anst_dr_code"}), on="anst_doctor",
-                  maintain_order="left"))
-    return _fields("procedures", rows.with_columns(
-        pl.col("code").alias("oprn_oprt_code"), pl.col("name").alias("oprn_oprt_name"), _flag(pl.col("seq") == 1).alias(
-            "main_oprn_flag"), pl.col("oprn_begntime").dt.date().alias("oprn_oprt_date"))).sort("setl_id", "seq")
+    rows = (
+        batch.procedures.join(claims.select("claim", "setl_id"), on="claim", maintain_order="left")
+        .join(names.rename({"doctor_code": "oper_dr_code"}), on="doctor", maintain_order="left")
+        .join(
+            names.rename({"doctor": "anst_doctor", "doctor_code": "anst_dr_code"}),
+            on="anst_doctor",
+            maintain_order="left",
+        )
+    )
+    return _fields(
+        "procedures",
+        rows.with_columns(
+            pl.col("code").alias("oprn_oprt_code"),
+            pl.col("name").alias("oprn_oprt_name"),
+            _flag(pl.col("seq") == 1).alias("main_oprn_flag"),
+            pl.col("oprn_begntime").dt.date().alias("oprn_oprt_date"),
+        ),
+    ).sort("setl_id", "seq")
 
 
 def _flag(condition: pl.Expr) -> pl.Expr:
@@ -170,19 +253,37 @@ def _flag(condition: pl.Expr) -> pl.Expr:
 def _with_codes(world: World, lines: pl.DataFrame) -> pl.DataFrame:
     """The lines with what the catalogue says of the item, and who ordered and carried it out."""
     catalogue = world.catalogue.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("item"), "med_list_codg", "med_chrgitm_type", "chrgitm_lv", "unit",
-        "dosform_name", med_list_name="name", medins_list_name="name", selfpay_prop=pl.col("selfpay_prop").cast(pl.Decimal(5, 4)),
-        medins_list_codg=pl.format("X{}", pl.int_range(10001, 10001 + pl.len()).cast(pl.String)))
-    place = pl.col("med_chrgitm_type").replace_strict({kind: name for kind, (_, name) in DEPARTMENTS.items()}, default=None)
-    code = pl.col("med_chrgitm_type").replace_strict({kind: code for kind, (code, _) in DEPARTMENTS.items()}, default=None)
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("item"),
+        "med_list_codg",
+        "med_chrgitm_type",
+        "chrgitm_lv",
+        "unit",
+        "dosform_name",
+        med_list_name="name",
+        medins_list_name="name",
+        selfpay_prop=pl.col("selfpay_prop").cast(pl.Decimal(5, 4)),
+        medins_list_codg=pl.format("X{}", pl.int_range(10001, 10001 + pl.len()).cast(pl.String)),
+    )
+    place = pl.col("med_chrgitm_type").replace_strict(
+        {kind: name for kind, (_, name) in DEPARTMENTS.items()}, default=None
+    )
+    code = pl.col("med_chrgitm_type").replace_strict(
+        {kind: code for kind, (code, _) in DEPARTMENTS.items()}, default=None
+    )
     catalogue = catalogue.with_columns(code.alias("acord_code"), place.alias("acord_name"))
     return lines.join(catalogue, on="item", how="left", maintain_order="left").with_columns(
-        pl.col("cnt").cast(COUNT), decimal(pl.col("micro"), 6).alias("pric"), pl.col("ward_code").alias("bilg_dept_codg"),
-        pl.col("ward").alias("bilg_dept_name"), pl.col("doctor_code").alias("bilg_dr_codg"),
-        pl.col("doctor_name").alias("bilg_dr_name"), pl.coalesce("acord_code", "ward_code").alias("acord_dept_codg"),
+        pl.col("cnt").cast(COUNT),
+        decimal(pl.col("micro"), 6).alias("pric"),
+        pl.col("ward_code").alias("bilg_dept_codg"),
+        pl.col("ward").alias("bilg_dept_name"),
+        pl.col("doctor_code").alias("bilg_dr_codg"),
+        pl.col("doctor_name").alias("bilg_dr_name"),
+        pl.coalesce("acord_code", "ward_code").alias("acord_dept_codg"),
         pl.coalesce("acord_name", "ward").alias("acord_dept_name"),
+        *(pl.when(pl.col("insured_flag") == "1").then(name).alias(name) for name in ("chrgitm_lv", "selfpay_prop")),
         pl.when(pl.col("kind").is_in(STAYS)).then(_flag(pl.col("leave"))).alias("dscg_tkdrug_flag"),
-        pl.when(~pl.col("kind").is_in(STAYS)).then(pl.format("R{}", pl.col("setl_id").str.slice(1))).alias("rxno"))
+        pl.when(~pl.col("kind").is_in(STAYS)).then(pl.format("R{}", pl.col("setl_id").str.slice(1))).alias("rxno"),
+    )
 
 
 def _fields(name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -193,8 +294,18 @@ def _fields(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 def _truth(truth: pl.DataFrame, claims: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     """The truth by ids; a violation of a whole claim puts at risk what the fund pays of it."""
-    rows = truth.join(claims.select("claim", "setl_id", "psn_no", "fund_pay_sumamt"), on="claim", maintain_order="left").join(
-        lines.select("line", "feedetl_sn"), on="line", how="left", maintain_order="left")
-    return rows.select("case", "scheme", "rule_number", "slug", "kind", "setl_id", "feedetl_sn",
-                       pl.lit(None, pl.String).alias("event_id"), "psn_no",
-                       pl.coalesce("amount", "fund_pay_sumamt").alias("amount_fen"))
+    rows = truth.join(
+        claims.select("claim", "setl_id", "psn_no", "fund_pay_sumamt"), on="claim", maintain_order="left"
+    ).join(lines.select("line", "feedetl_sn"), on="line", how="left", maintain_order="left")
+    return rows.select(
+        "case",
+        "scheme",
+        "rule_number",
+        "slug",
+        "kind",
+        "setl_id",
+        "feedetl_sn",
+        pl.lit(None, pl.String).alias("event_id"),
+        "psn_no",
+        pl.coalesce("amount", "fund_pay_sumamt").alias("amount_fen"),
+    )

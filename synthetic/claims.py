@@ -14,6 +14,7 @@ STAYS = ["inpatient", "emergency_inpatient", "day_surgery"]
 SLACK = 8  # days by which visits stray from their even spacing
 LONGEST = 30  # days from a visit's planned date that it may still fill
 SESSIONS = 12
+SECOND_WARD = "康复医学科"  # where those go who change wards during a stay
 SESSION_DAYS = np.array([0, 2, 4])
 
 # When an item is charged: how many times in so many days on the ward, and on which day the n-th time falls.
@@ -71,7 +72,9 @@ def _people(world: World, budget: int) -> tuple[pl.DataFrame, np.ndarray]:
     enough = int(np.searchsorted(np.cumsum(visits), budget)) + 1
     visits = visits[:enough]
     visits[-1] -= visits.sum() - budget
-    return make_people(world, ages[:enough]).with_row_index("person").with_columns(pl.col("person").cast(pl.Int64)), visits
+    return make_people(world, ages[:enough]).with_row_index("person").with_columns(
+        pl.col("person").cast(pl.Int64)
+    ), visits
 
 
 def _claims(world: World, people: pl.DataFrame, visits: np.ndarray) -> pl.DataFrame:
@@ -88,9 +91,15 @@ def _claims(world: World, people: pl.DataFrame, visits: np.ndarray) -> pl.DataFr
 
 def _illness_of(world: World, ages: np.ndarray, gend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An illness and a kind of visit that suit age and sex, in the shares of ratios.yaml."""
-    options = (world.illnesses.with_row_index("illness").filter(pl.col("weight") > 0).explode("kinds")
-               .join(pl.DataFrame({"kinds": list(world.ratios["kinds"]), "share": list(world.ratios["kinds"].values())}),
-                     on="kinds"))
+    options = (
+        world.illnesses.with_row_index("illness")
+        .filter(pl.col("weight") > 0)
+        .explode("kinds")
+        .join(
+            pl.DataFrame({"kinds": list(world.ratios["kinds"]), "share": list(world.ratios["kinds"].values())}),
+            on="kinds",
+        )
+    )
     ends = np.unique(np.concatenate([options["from_age"].to_numpy(), options["to_age"].to_numpy() + 1]))
     group = np.searchsorted(ends, ages, side="right") * 2 + (gend == "2")
     chosen = np.zeros(len(ages), np.int64)
@@ -98,8 +107,13 @@ def _illness_of(world: World, ages: np.ndarray, gend: np.ndarray) -> tuple[np.nd
         rows = np.flatnonzero(group == key)
         age, sex = ages[rows[0]], gend[rows[0]]
         fits = options["from_age"].le(age) & options["to_age"].ge(age) & options["sex"].is_in(["", sex])
-        odds = options.select(pl.when(fits).then("weight").otherwise(0.0).alias("weight"), "kinds", "share").select(
-            pl.col("share") * pl.col("weight") / pl.col("weight").sum().over("kinds")).to_series().fill_nan(0).to_numpy()
+        odds = (
+            options.select(pl.when(fits).then("weight").otherwise(0.0).alias("weight"), "kinds", "share")
+            .select(pl.col("share") * pl.col("weight") / pl.col("weight").sum().over("kinds"))
+            .to_series()
+            .fill_nan(0)
+            .to_numpy()
+        )
         chosen[rows] = world.rng.choice(len(odds), len(rows), p=odds / odds.sum())
     return options["illness"].cast(pl.Int64).to_numpy()[chosen], options["kinds"].to_numpy()[chosen]
 
@@ -113,13 +127,17 @@ def _with_newborns(world: World, people: pl.DataFrame, claims: pl.DataFrame, cou
     day = rng.integers(20, 330, count)
     first = np.datetime64(date(world.ratios["year"], 1, 1), "D")
     babies = babies.with_columns(
-        pl.Series("brdy", first + day - rng.integers(1, 9, count)).cast(pl.Date), pl.lit(0, pl.Int64).alias("age"),
-        pl.int_range(people.height, people.height + count, dtype=pl.Int64).alias("person"))
+        pl.Series("brdy", first + day - rng.integers(1, 9, count)).cast(pl.Date),
+        pl.lit(0, pl.Int64).alias("age"),
+        pl.int_range(people.height, people.height + count, dtype=pl.Int64).alias("person"),
+    )
     if len(mother):
         babies = babies.with_columns(mothers.gather(mother).alias("certno"))
     illness = world.illnesses["name"].to_list().index("newborn_jaundice")
-    stays = pl.DataFrame({"person": babies["person"], "illness": illness, "kind": "inpatient", "day": day, "visits": 1},
-                         schema_overrides=claims.schema)
+    stays = pl.DataFrame(
+        {"person": babies["person"], "illness": illness, "kind": "inpatient", "day": day, "visits": 1},
+        schema_overrides=claims.schema,
+    )
     return pl.concat([people, babies.select(people.columns)]), pl.concat([claims, stays])
 
 
@@ -130,18 +148,25 @@ def _timed(world: World, claims: pl.DataFrame) -> pl.DataFrame:
     stay, special = (claims["kind"].is_in(kinds).to_numpy() for kinds in (STAYS, ["special_outpatient"]))
     los = rng.integers(of["from_days"].to_numpy(), of["to_days"].to_numpy() + 1)
     midnight = np.datetime64(date(world.ratios["year"], 1, 1), "us").astype(np.int64) + claims["day"].to_numpy() * DAY
-    hours = np.where(claims["kind"].str.starts_with("emergency").to_numpy(), rng.integers(1, 20 * 60, count),
-                     rng.integers(8 * 60, 15 * 60, count))
+    hours = np.where(
+        claims["kind"].str.starts_with("emergency").to_numpy(),
+        rng.integers(1, 20 * 60, count),
+        rng.integers(8 * 60, 15 * 60, count),
+    )
     begin = midnight + hours * MINUTE
     short = begin + rng.integers(15, 100, count) * MINUTE
-    leaving = np.where(los > 0, midnight + los * DAY + rng.integers(9 * 60, 16 * 60, count) * MINUTE,
-                       begin + rng.integers(300, 480, count) * MINUTE)
+    leaving = np.where(
+        los > 0,
+        midnight + los * DAY + rng.integers(9 * 60, 16 * 60, count) * MINUTE,
+        begin + rng.integers(300, 480, count) * MINUTE,
+    )
     sessions = midnight + 26 * DAY + rng.integers(13 * 60, 17 * 60, count) * MINUTE
     end = np.where(stay, leaving, np.where(special, sessions, short))
     settled = end + np.where(stay, rng.integers(10, 120, count), rng.integers(0, 12, count)) * MINUTE
     times = {"begntime": begin, "endtime": end, "setl_time": settled}
-    return claims.with_columns(*(pl.Series(name, at).cast(pl.Datetime("us")) for name, at in times.items()),
-                               pl.Series("los", los)).drop("day")
+    return claims.with_columns(
+        *(pl.Series(name, at).cast(pl.Datetime("us")) for name, at in times.items()), pl.Series("los", los)
+    ).drop("day")
 
 
 def _placed(world: World, claims: pl.DataFrame) -> pl.DataFrame:
@@ -153,32 +178,45 @@ def _placed(world: World, claims: pl.DataFrame) -> pl.DataFrame:
     if (sites["fixmedins_type"] == "village_clinic").any():
         need = np.where((kind == "general_outpatient") & (need == "hospital"), "any", need)
     hospital = sites["fixmedins_type"] == "hospital"
-    able = {"pharmacy": sites["fixmedins_type"] == "pharmacy", "hospital": hospital,
-            "second": hospital & sites["hosp_lv"].is_in(["2", "3"]), "any": sites["fixmedins_type"] != "pharmacy"}
+    able = {
+        "pharmacy": sites["fixmedins_type"] == "pharmacy",
+        "hospital": hospital,
+        "second": hospital & sites["hosp_lv"].is_in(["2", "3"]),
+        "any": sites["fixmedins_type"] != "pharmacy",
+    }
     site = np.zeros(len(kind), np.int64)
     for name, open_to in able.items():
         rows = np.flatnonzero(need == name)
         odds = (sites["volume"] * open_to).to_numpy()
         if len(rows):
             site[rows] = rng.choice(len(odds), len(rows), p=odds / odds.sum())
-    placed = claims.with_columns(pl.Series("site", site),
-                                 world.illnesses["ward"].gather(claims["illness"]).alias("ward"))
+    placed = claims.with_columns(
+        pl.Series("site", site), world.illnesses["ward"].gather(claims["illness"]).alias("ward")
+    )
     doctors = world.doctors.group_by("site", "ward").agg(pl.col("doctor").min())
     nth = rng.integers(0, world.ratios["doctors_per_ward"], len(kind))
+    transferred = pl.Series(rng.random(len(kind)) < world.ratios["share_ward_transfers"])
+    moved = pl.when(
+        transferred & pl.col("kind").is_in(STAYS) & (pl.col("los") >= 5) & (pl.col("ward") != SECOND_WARD)
+    ).then(pl.format("{}|{}", "ward", pl.lit(SECOND_WARD)))
     return placed.join(doctors, on=["site", "ward"], how="left", maintain_order="left").with_columns(
-        pl.col("doctor") + pl.Series(nth), sites["hosp_lv"].gather(site).alias("level"),
+        pl.col("doctor") + pl.Series(nth),
+        sites["hosp_lv"].gather(site).alias("level"),
         pl.Series("self_paid", rng.random(len(kind)) < world.ratios["share_self_paid"]),
-        pl.lit(None, pl.Int64).alias("reverses"), pl.lit(None, pl.String).alias("ward_path"),
-        pl.Series("dscg_way", rng.choice(["1", "2", "4"], len(kind), p=[0.96, 0.02, 0.02])))
+        pl.lit(None, pl.Int64).alias("reverses"),
+        moved.alias("ward_path"),
+        pl.Series("dscg_way", rng.choice(["1", "2", "4"], len(kind), p=[0.96, 0.02, 0.02])),
+    )
 
 
 def _lines(world: World, claims: pl.DataFrame) -> pl.DataFrame:
-    """The fee lines of the claims: every item of the illness that chance chose, as often as its `when` says."""
+    """The fee lines of the claims: every item of the illness that chance chose (at least one), as its `when` says."""
     rng, items = world.rng, world.items
     starts = np.searchsorted(items["illness"].to_numpy(), np.arange(world.illnesses.height + 1))
     illness = claims["illness"].to_numpy()
     claim, row = _runs(starts[illness], np.diff(starts)[illness])
     chosen = rng.random(len(row)) < items["chance"].to_numpy()[row]
+    chosen[np.searchsorted(claim, np.flatnonzero(np.bincount(claim[chosen], minlength=claims.height) == 0))] = True
     claim, row = claim[chosen], row[chosen]
     days = np.maximum(claims["los"].to_numpy(), 1)[claim]
     when = items["when"].to_numpy()[row]
@@ -214,11 +252,20 @@ def _charged(world: World, claims: pl.DataFrame, claim: np.ndarray, row: np.ndar
     time = np.where(day > 0, np.where(stay, later, session), np.where(stay, whole_day, first))
     time = np.where(leave, end - rng.integers(20, 100, count) * MINUTE, time)
     micro = world.price[claims["level"].cast(pl.Int64).to_numpy()[claim], item]
-    return pl.DataFrame({
-        "line": np.arange(count), "claim": claim, "item": item, "cnt": cnt, "micro": micro, "amount": fen(cnt, micro),
-        "time": pl.Series(time).cast(pl.Datetime("us")),
-        "order_time": pl.Series(time - rng.integers(0, 60, count) * MINUTE).cast(pl.Datetime("us")),
-        "leave": leave, "reverses": pl.Series([None], dtype=pl.Int64).new_from_index(0, count)})
+    return pl.DataFrame(
+        {
+            "line": np.arange(count),
+            "claim": claim,
+            "item": item,
+            "cnt": cnt,
+            "micro": micro,
+            "amount": fen(cnt, micro),
+            "time": pl.Series(time).cast(pl.Datetime("us")),
+            "order_time": pl.Series(time - rng.integers(0, 60, count) * MINUTE).cast(pl.Datetime("us")),
+            "leave": leave,
+            "reverses": pl.Series([None], dtype=pl.Int64).new_from_index(0, count),
+        }
+    )
 
 
 def fen(cnt: np.ndarray, micro: np.ndarray) -> np.ndarray:
@@ -232,18 +279,34 @@ def _diagnoses(world: World, claims: pl.DataFrame) -> pl.DataFrame:
     rng = world.rng
     of = claims.select("claim", "kind", "person", "illness").join(
         world.illnesses.with_row_index("illness").with_columns(pl.col("illness").cast(pl.Int64)),
-        on="illness", maintain_order="left")
-    main = of.filter(pl.col("diag_code").is_not_null()).select("claim", seq=pl.lit(1, pl.Int64), code="diag_code",
-                                                               name="diag_name")
-    own = of.filter(pl.col("other_code").is_not_null()).select("claim", seq=pl.lit(2, pl.Int64), code="other_code",
-                                                               name="other_name")
+        on="illness",
+        maintain_order="left",
+    )
+    main = of.filter(pl.col("diag_code").is_not_null()).select(
+        "claim", seq=pl.lit(1, pl.Int64), code="diag_code", name="diag_name"
+    )
+    own = of.filter(pl.col("other_code").is_not_null()).select(
+        "claim", seq=pl.lit(2, pl.Int64), code="other_code", name="other_name"
+    )
     grown = of.filter(pl.col("kind").is_in(STAYS), pl.col("from_age") >= 18)
     grown = grown.filter(pl.Series(rng.random(grown.height) < world.ratios["share_secondary_diagnosis"]))
     pick = rng.integers(0, world.secondary.height, grown.height)
-    more = grown.select("claim", "diag_code", seq=pl.lit(3, pl.Int64), code=world.secondary["code"].gather(pick),
-                        name=world.secondary["name"].gather(pick)).filter(pl.col("code") != pl.col("diag_code")).drop("diag_code")
-    return pl.concat([main, own, more]).sort("claim", "seq").with_columns(
-        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("claim").alias("seq"))
+    more = (
+        grown.select(
+            "claim",
+            "diag_code",
+            seq=pl.lit(3, pl.Int64),
+            code=world.secondary["code"].gather(pick),
+            name=world.secondary["name"].gather(pick),
+        )
+        .filter(pl.col("code") != pl.col("diag_code"))
+        .drop("diag_code")
+    )
+    return (
+        pl.concat([main, own, more])
+        .sort("claim", "seq")
+        .with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("claim").alias("seq"))
+    )
 
 
 def _procedures(world: World, claims: pl.DataFrame) -> pl.DataFrame:
@@ -252,13 +315,25 @@ def _procedures(world: World, claims: pl.DataFrame) -> pl.DataFrame:
     done = claims.filter(world.illnesses["operation"].gather(claims["illness"]).is_not_null())
     of = world.illnesses[done["illness"]]
     day = np.minimum(1, np.maximum(done["los"].to_numpy(), 1) - 1)
-    later = (done["begntime"].to_physical().to_numpy() // DAY + day) * DAY + rng.integers(480, 900, done.height) * MINUTE
-    begin = np.where(day > 0, later, done["begntime"].to_physical().to_numpy() + rng.integers(30, 90, done.height) * MINUTE)
+    later = (done["begntime"].to_physical().to_numpy() // DAY + day) * DAY + rng.integers(
+        480, 900, done.height
+    ) * MINUTE
+    begin = np.where(
+        day > 0, later, done["begntime"].to_physical().to_numpy() + rng.integers(30, 90, done.height) * MINUTE
+    )
     length = rng.integers(30, 90, done.height) * MINUTE
-    at = {"anst_begntime": begin, "oprn_begntime": begin + 10 * MINUTE, "oprn_endtime": begin + 10 * MINUTE + length,
-          "anst_endtime": begin + 20 * MINUTE + length}
+    at = {
+        "anst_begntime": begin,
+        "oprn_begntime": begin + 10 * MINUTE,
+        "oprn_endtime": begin + 10 * MINUTE + length,
+        "anst_endtime": begin + 20 * MINUTE + length,
+    }
     each = world.ratios["doctors_per_ward"]
     return done.select("claim", "doctor").with_columns(
-        pl.lit(1, pl.Int64).alias("seq"), of["operation"].alias("code"), of["operation_name"].alias("name"),
-        of["anaesthesia"].alias("anst_way"), *(pl.Series(name, times).cast(pl.Datetime("us")) for name, times in at.items()),
-        (pl.col("doctor") // each * each + pl.Series(rng.integers(0, each, done.height))).alias("anst_doctor"))
+        pl.lit(1, pl.Int64).alias("seq"),
+        of["operation"].alias("code"),
+        of["operation_name"].alias("name"),
+        of["anaesthesia"].alias("anst_way"),
+        *(pl.Series(name, times).cast(pl.Datetime("us")) for name, times in at.items()),
+        (pl.col("doctor") // each * each + pl.Series(rng.integers(0, each, done.height))).alias("anst_doctor"),
+    )

@@ -11,8 +11,6 @@ from synthetic import plant_stays as more
 from synthetic.claims import Batch
 from synthetic.scene import Changes, Scene
 
-TRUTH = ["case", "scheme", "rule_number", "slug", "kind", "claim", "line", "amount"]
-
 
 @dataclass(frozen=True)
 class Scheme:
@@ -25,19 +23,41 @@ class Scheme:
 
 
 SCHEMES = [
-    Scheme(1, "split-stay-short-readmission", more.plant_readmission,
-           {"planned-readmission": more.like_readmission_planned, "after-the-window": more.like_readmission_after_window}),
-    Scheme(6, "overlapping-inpatient-stays", more.plant_overlap,
-           {"transfer-same-day": more.like_overlap_transfer, "twins": more.like_overlap_twins}),
+    Scheme(
+        1,
+        "split-stay-short-readmission",
+        more.plant_readmission,
+        {"planned-readmission": more.like_readmission_planned, "after-the-window": more.like_readmission_after_window},
+    ),
+    Scheme(
+        6,
+        "overlapping-inpatient-stays",
+        more.plant_overlap,
+        {"transfer-same-day": more.like_overlap_transfer, "twins": more.like_overlap_twins},
+    ),
     Scheme(58, "payment-course-limit-exceeded", one.plant_course, {"at-the-limit": one.like_course_at_limit}),
     Scheme(34, "hourly-item-over-24h-per-day", one.plant_hours, {"at-the-limit": one.like_hours_at_limit}),
-    Scheme(80, "per-treatment-dialysis-billed-hourly", one.plant_dialysis_twice, {"refunded": one.like_dialysis_refunded}),
-    Scheme(101, "routine-panel-with-component-tests", one.plant_pair,
-           {"different-days": one.like_pair_on_other_day, "refunded": one.like_pair_refunded}),
-    Scheme(27, "duplicate-bed-fee-same-day", one.plant_bed_twice,
-           {"posted-late": one.like_bed_posted_late, "ward-transfer": one.like_bed_ward_transfer}),
-    Scheme(33, "daily-fees-exceed-stay-days", one.plant_days_over_stay,
-           {"day-surgery": one.like_days_of_day_surgery, "posted-late": one.like_days_posted_late}),
+    Scheme(
+        80, "per-treatment-dialysis-billed-hourly", one.plant_dialysis_twice, {"refunded": one.like_dialysis_refunded}
+    ),
+    Scheme(
+        101,
+        "routine-panel-with-component-tests",
+        one.plant_pair,
+        {"different-days": one.like_pair_on_other_day, "refunded": one.like_pair_refunded},
+    ),
+    Scheme(
+        27,
+        "duplicate-bed-fee-same-day",
+        one.plant_bed_twice,
+        {"posted-late": one.like_bed_posted_late, "ward-transfer": one.like_bed_ward_transfer},
+    ),
+    Scheme(
+        33,
+        "daily-fees-exceed-stay-days",
+        one.plant_days_over_stay,
+        {"day-surgery": one.like_days_of_day_surgery, "posted-late": one.like_days_posted_late},
+    ),
     Scheme(42, "charge-outside-stay-period", one.plant_outside_stay, {"late-result": one.like_outside_late_result}),
     Scheme(36, "price-above-guided-ceiling", one.plant_price, {"at-the-ceiling": one.like_price_at_ceiling}),
     Scheme(50, "drug-sex-restriction", one.plant_sex, {"right-sex": one.like_sex_right}),
@@ -64,9 +84,16 @@ def _truth(scheme: Scheme, family: str, rows: pl.DataFrame, first_case: int) -> 
     letter = "V" if kind == "violation" else "L"
     number = (pl.col("case") + first_case + 1).cast(pl.String).str.zfill(4)
     prefix = f"{scheme.rule_number:03d}-{letter}" + ("" if kind == "violation" else f"-{family}") + "-"
-    return rows.select(pl.concat_str(pl.lit(prefix), number).alias("case"), pl.lit(family).alias("scheme"),
-                       pl.lit(scheme.rule_number, pl.Int64).alias("rule_number"), pl.lit(scheme.slug).alias("slug"),
-                       pl.lit(kind).alias("kind"), "claim", "line", "amount")
+    return rows.select(
+        pl.concat_str(pl.lit(prefix), number).alias("case"),
+        pl.lit(family).alias("scheme"),
+        pl.lit(scheme.rule_number, pl.Int64).alias("rule_number"),
+        pl.lit(scheme.slug).alias("slug"),
+        pl.lit(kind).alias("kind"),
+        "claim",
+        "line",
+        pl.col("amount") if kind == "violation" else pl.lit(0, pl.Int64).alias("amount"),
+    )
 
 
 def refunds(scene: Scene) -> Changes:
@@ -81,21 +108,36 @@ def refunds(scene: Scene) -> Changes:
     hours = pl.duration(minutes=pl.Series(rng.integers(20, 4000, whole.height)))
     refunding = scene.copy_claims(whole, reverses=pl.col("claim"), setl_time=pl.col("setl_time") + hours)
     into = refunding.select(pl.col("reverses").alias("claim"), pl.col("claim").alias("into"))
-    undone = scene.lines_of(whole).join(into, on="claim", maintain_order="left").with_columns(pl.col("into").alias("claim"))
+    undone = (
+        scene.lines_of(whole).join(into, on="claim", maintain_order="left").with_columns(pl.col("into").alias("claim"))
+    )
     same = scene.batch.diagnoses.join(into, on="claim", maintain_order="left_right")
-    return Changes(claims=refunding, lines=pl.concat([back, scene.copies(undone, cnt=-pl.col("cnt"), reverses=pl.col("line"))]),
-                   diagnoses=same.with_columns(pl.col("into").alias("claim")).drop("into"))
+    return Changes(
+        claims=refunding,
+        lines=pl.concat([back, scene.copies(undone, cnt=-pl.col("cnt"), reverses=pl.col("line"))]),
+        diagnoses=same.with_columns(pl.col("into").alias("claim")).drop("into"),
+    )
 
 
 def _applied(batch: Batch, changes: list[Changes]) -> Batch:
     """Rows replaced by key, new rows added; no two changes hold the same row, since each has its own claims."""
+
     def merged(frame: pl.DataFrame, key: str, part: str) -> pl.DataFrame:
         parts = [getattr(change, part) for change in changes if getattr(change, part) is not None]
-        new = pl.concat([rows.select(frame.columns).cast(dict(frame.schema)) for rows in parts]) if parts else frame.clear()
+        new = (
+            pl.concat([rows.select(frame.columns).cast(dict(frame.schema)) for rows in parts])
+            if parts
+            else frame.clear()
+        )
         replaced = np.zeros(max(int(frame[key].max()), int(new[key].max() or 0)) + 1, bool)
         replaced[new[key].to_numpy()] = True
         return pl.concat([frame.filter(~pl.Series(replaced[frame[key].to_numpy()])), new]).sort(key)
 
     added = [change.diagnoses.select(batch.diagnoses.columns) for change in changes if change.diagnoses is not None]
-    return Batch(merged(batch.people, "person", "people"), merged(batch.claims, "claim", "claims"),
-                 merged(batch.lines, "line", "lines"), pl.concat([batch.diagnoses, *added]), batch.procedures)
+    return Batch(
+        merged(batch.people, "person", "people"),
+        merged(batch.claims, "claim", "claims"),
+        merged(batch.lines, "line", "lines"),
+        pl.concat([batch.diagnoses, *added]),
+        batch.procedures,
+    )

@@ -47,9 +47,8 @@ def like_bed_posted_late(scene: Scene, count: int) -> Changes:
 
 def like_bed_ward_transfer(scene: Scene, count: int) -> Changes:
     """Moved to another ward in the middle of the stay, one bed on the day of the move."""
-    moved = scene.choose(_long_stays(scene).filter(pl.col("ward") != "康复医学科"), count)
-    claims = scene.as_claims(moved.with_columns(pl.format("{}|康复医学科", "ward").alias("ward_path")))
-    return Changes(claims=claims, truth=cases(claims.select("claim"), amount=pl.lit(0)))
+    moved = scene.stays(pl.col("ward_path").is_not_null())
+    return Changes(truth=cases(scene.choose(moved, count).select("claim")))
 
 
 def plant_days_over_stay(scene: Scene, count: int) -> Changes:
@@ -62,7 +61,7 @@ def plant_days_over_stay(scene: Scene, count: int) -> Changes:
 def like_days_of_day_surgery(scene: Scene, count: int) -> Changes:
     """In and out on one day: one bed, though no night was spent."""
     same_day = scene.free(scene.claims.filter(pl.col("kind") == "day_surgery", pl.col("los") == 0))
-    return Changes(truth=cases(scene.choose(scene.charged(BED, same_day), count), amount=pl.lit(0)))
+    return Changes(truth=cases(scene.choose(scene.charged(BED, same_day), count)))
 
 
 def like_days_posted_late(scene: Scene, count: int) -> Changes:
@@ -73,19 +72,20 @@ def like_days_posted_late(scene: Scene, count: int) -> Changes:
 def plant_outside_stay(scene: Scene, count: int) -> Changes:
     """An injection billed one to three days after discharge."""
     last = scene.choose(_of_form(scene, _long_stays(scene), INJECTIONS), count)
-    after = (pl.col("los") - pl.col("day") + pl.Series(scene.rng.integers(1, 4, last.height)))
+    after = pl.col("los") - pl.col("day") + pl.Series(scene.rng.integers(1, 4, last.height))
     return _planted(scene.copies(last, time=pl.col("time") + pl.duration(days=after)))
 
 
 def like_outside_late_result(scene: Scene, count: int) -> Changes:
     """A laboratory result one day after discharge, which is allowed."""
     rows = scene.world.catalogue.with_row_index("item").filter(
-        pl.col("med_chrgitm_type") == LAB, pl.col("med_list_codg") != BLOOD_COUNT)["item"]
+        pl.col("med_chrgitm_type") == LAB, pl.col("med_list_codg") != BLOOD_COUNT
+    )["item"]
     stays = _long_stays(scene)
     tests = scene.lines_of(stays, pl.col("item").is_in(rows.cast(pl.Int64).implode()), pl.col("day") == 0)
     chosen = scene.choose(tests, count)
     late = as_lines(chosen.with_columns(pl.col("time") + pl.duration(days=pl.col("los") + 1)))
-    return Changes(lines=late, truth=cases(late, amount=pl.lit(0)))
+    return Changes(lines=late, truth=cases(late))
 
 
 def plant_sex(scene: Scene, count: int) -> Changes:
@@ -116,9 +116,11 @@ def plant_age(scene: Scene, count: int) -> Changes:
 
 def like_age_at_limit(scene: Scene, count: int) -> Changes:
     """The same for somebody who is just young enough."""
-    of_age = (pl.col("begntime").dt.date() >= pl.col("brdy").dt.offset_by(f"{CHILD_TO + 1}y"))
-    young = scene.without(CHILDRENS_DRUG, scene.visits(~of_age, pl.col("brdy").dt.offset_by(f"{CHILD_TO - 2}y")
-                                                       <= pl.col("begntime").dt.date()))
+    of_age = pl.col("begntime").dt.date() >= pl.col("brdy").dt.offset_by(f"{CHILD_TO + 1}y")
+    young = scene.without(
+        CHILDRENS_DRUG,
+        scene.visits(~of_age, pl.col("brdy").dt.offset_by(f"{CHILD_TO - 2}y") <= pl.col("begntime").dt.date()),
+    )
     return _planted(scene.new_lines(scene.choose(young, count), CHILDRENS_DRUG))
 
 
@@ -139,8 +141,7 @@ def plant_hours(scene: Scene, count: int) -> Changes:
     day = scene.choose(scene.charged(MONITOR, _long_stays(scene), pl.col("day") == 1), count)
     extra = pl.Series(scene.rng.integers(1, 7, day.height))
     more = scene.copies(day, cnt=24 - pl.col("cnt") + extra, time=_moved_in_day(scene, day))
-    late = as_lines(more)
-    return Changes(lines=late, truth=cases(late, amount=share_of(extra)))
+    return Changes(lines=more, truth=cases(more, amount=share_of(extra)))
 
 
 def like_hours_at_limit(scene: Scene, count: int) -> Changes:
@@ -188,7 +189,7 @@ def like_price_at_ceiling(scene: Scene, count: int) -> Changes:
     """The same service at the ceiling exactly."""
     line = scene.choose(_services(scene), count)
     at = as_lines(line.with_columns(pl.Series("micro", _ceiling(scene, line))))
-    return Changes(lines=at, truth=cases(at, amount=pl.lit(0)))
+    return Changes(lines=at, truth=cases(at))
 
 
 def _planted(lines: pl.DataFrame) -> Changes:
@@ -197,14 +198,14 @@ def _planted(lines: pl.DataFrame) -> Changes:
 
 
 def _taken_back(scene: Scene, lines: pl.DataFrame) -> Changes:
-    return Changes(lines=pl.concat([lines, scene.reversals(lines)]), truth=cases(lines, amount=pl.lit(0)))
+    return Changes(lines=pl.concat([lines, scene.reversals(lines)]), truth=cases(lines))
 
 
 def _posted_late(scene: Scene, days: pl.DataFrame, count: int) -> Changes:
     """The line of a day in the middle of a stay moved to the day after, where there is one already."""
     moved = scene.choose(days.filter(pl.col("day").is_between(1, pl.col("los") - 3)), count)
     late = as_lines(moved.with_columns(pl.col("time") + pl.duration(days=1)))
-    return Changes(lines=late, truth=cases(late, amount=pl.lit(0)))
+    return Changes(lines=late, truth=cases(late))
 
 
 def _beside(scene: Scene, base: pl.DataFrame, code: str) -> pl.DataFrame:
@@ -244,8 +245,10 @@ def _of_form(scene: Scene, claims: pl.DataFrame, form: str) -> pl.DataFrame:
 
 def _services(scene: Scene) -> pl.DataFrame:
     """Examinations and treatments of long stays, dear enough for a tenth more to show."""
-    dear = np.flatnonzero((scene.world.price[1] >= 20 * 100 * MICRO_PER_FEN)
-                          & scene.world.catalogue["med_chrgitm_type"].is_in(["03", "04", "05"]).to_numpy())
+    dear = np.flatnonzero(
+        (scene.world.price[1] >= 20 * 100 * MICRO_PER_FEN)
+        & scene.world.catalogue["med_chrgitm_type"].is_in(["03", "04", "05"]).to_numpy()
+    )
     stays = _long_stays(scene).select("claim", "begntime", "endtime", "los", "level")
     return scene.batch.lines.filter(pl.col("item").is_in(dear.tolist())).join(stays, on="claim", maintain_order="left")
 
@@ -261,6 +264,5 @@ def _course(scene: Scene, count: int, days: int) -> Changes:
     chosen = scene.choose(scene.without(COURSE_DRUG, stays), count)
     lines = pl.concat([scene.new_lines(chosen, COURSE_DRUG, day=day) for day in range(days)])
     row = pl.Series(np.tile(np.arange(chosen.height), days))
-    truth = cases(lines, case=row, amount=pl.col("amount") if days > COURSE_DAYS else pl.lit(0))
     beyond = np.repeat(np.arange(days), chosen.height) >= (COURSE_DAYS if days > COURSE_DAYS else 0)
-    return Changes(lines=lines, truth=truth.filter(pl.Series(beyond)))
+    return Changes(lines=lines, truth=cases(lines, case=row).filter(pl.Series(beyond)))

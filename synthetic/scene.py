@@ -83,7 +83,9 @@ class Scene:
         self.next_line += lines.height
         return as_lines(lines.with_columns(number.alias("line"), **columns))
 
-    def new_lines(self, claims: pl.DataFrame, code: str, day: int | np.ndarray = 0, cnt: int | np.ndarray = 1) -> pl.DataFrame:
+    def new_lines(
+        self, claims: pl.DataFrame, code: str, day: int | np.ndarray = 0, cnt: int | np.ndarray = 1
+    ) -> pl.DataFrame:
         """A new line with that item for each of the claims, at an hour of that day of the visit, at the clean price."""
         count, item = claims.height, self.world.item(code)
         begin, end = (claims[name].to_physical().to_numpy() for name in ("begntime", "endtime"))
@@ -93,17 +95,27 @@ class Scene:
         time = np.where(np.asarray(day) > 0, later, np.minimum(first, begin // DAY * DAY + DAY - MINUTE))
         price = self.world.price[claims["level"].cast(pl.Int64).to_numpy(), item]
         rows = claims.select("claim").with_columns(
-            item=pl.lit(item, pl.Int64), cnt=pl.Series(np.broadcast_to(cnt, count).astype(np.int64)), micro=pl.Series(price),
+            item=pl.lit(item, pl.Int64),
+            cnt=pl.Series(np.broadcast_to(cnt, count).astype(np.int64)),
+            micro=pl.Series(price),
             time=pl.Series(time).cast(pl.Datetime("us")),
             order_time=pl.Series(time - self.rng.integers(0, 60, count) * MINUTE).cast(pl.Datetime("us")),
-            leave=pl.lit(False), reverses=pl.lit(None, pl.Int64), amount=pl.lit(0, pl.Int64))
+            leave=pl.lit(False),
+            reverses=pl.lit(None, pl.Int64),
+            amount=pl.lit(0, pl.Int64),
+        )
         return self.copies(rows)
 
     def reversals(self, lines: pl.DataFrame) -> pl.DataFrame:
         """Lines that take these back a few minutes later."""
         minutes = pl.duration(minutes=pl.Series(self.rng.integers(1, 6, lines.height)))
-        return self.copies(lines, cnt=-pl.col("cnt"), time=pl.col("time") + minutes, order_time=pl.col("time") + minutes,
-                           reverses=pl.col("line"))
+        return self.copies(
+            lines,
+            cnt=-pl.col("cnt"),
+            time=pl.col("time") + minutes,
+            order_time=pl.col("time") + minutes,
+            reverses=pl.col("line"),
+        )
 
     def copy_claims(self, claims: pl.DataFrame, **columns: pl.Expr | pl.Series) -> pl.DataFrame:
         """New claims like these, but for the columns given."""
@@ -119,7 +131,8 @@ def as_lines(lines: pl.DataFrame) -> pl.DataFrame:
     """Lines with their amount computed anew from count and price, and no other columns."""
     amount = fen(lines["cnt"].to_numpy(), lines["micro"].to_numpy())
     return lines.with_columns(pl.Series("amount", amount)).select(
-        "line", "claim", "item", "cnt", "micro", "amount", "time", "order_time", "leave", "reverses")
+        "line", "claim", "item", "cnt", "micro", "amount", "time", "order_time", "leave", "reverses"
+    )
 
 
 def cases(rows: pl.DataFrame, amount: pl.Expr | None = None, case: pl.Expr | None = None) -> pl.DataFrame:

@@ -11,18 +11,37 @@ from synthetic.world import World
 PACK, BUNDLE = 1, 2
 SOLD_BY = ["general_outpatient", "emergency_outpatient", "chronic_outpatient", "pharmacy"]
 FAR_DAYS = 20  # between two sales of one code that lie at two places
-EVENT = ["event_type", "source", "drug_trac_codg", "fixmedins_code", "psn_no", "setl_id", "feedetl_sn", "med_list_codg",
-         "trdn_flag", "cnt", "event_time", "manu_lotnum", "manu_date", "expy_end"]
+EVENT = [
+    "event_type",
+    "source",
+    "drug_trac_codg",
+    "fixmedins_code",
+    "psn_no",
+    "setl_id",
+    "feedetl_sn",
+    "med_list_codg",
+    "trdn_flag",
+    "cnt",
+    "event_time",
+    "manu_lotnum",
+    "manu_date",
+    "expy_end",
+]
 
 
 def identifiers(world: World) -> pl.DataFrame:
     """drug_identifiers: the seven digits of every boxed medicine, for the pack and for the bundle."""
     boxed = _boxed(world)
     units = {PACK: world.ratios["trace_split_units"], BUNDLE: world.ratios["trace_bundle"]}
-    rows = [(ident7(item, level), boxed_code, level, many) for item, boxed_code in boxed.iter_rows() for level, many in units.items()]
+    rows = [
+        (ident7(item, level), boxed_code, level, many)
+        for item, boxed_code in boxed.iter_rows()
+        for level, many in units.items()
+    ]
     frame = pl.DataFrame(rows, schema=["ident7", "med_list_codg", "pack_level", "pack_units"], orient="row")
-    return frame.with_columns(pl.col("pack_units").cast(pl.Decimal(12, 2)),
-                              valid_from=pl.date(world.ratios["year"] - 1, 1, 1)).sort("ident7")
+    return frame.with_columns(
+        pl.col("pack_units").cast(pl.Decimal(12, 2)), valid_from=pl.date(world.ratios["year"] - 1, 1, 1)
+    ).sort("ident7")
 
 
 def code_free(world: World) -> pl.DataFrame:
@@ -35,27 +54,46 @@ def ident7(item: int, level: int) -> str:
     return f"8{(item * 7919 + level * 104_729) % 900_000 + 100_000:06d}"
 
 
-def trace_tables(world: World, sales: pl.DataFrame, cases: int, first_case: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def trace_tables(
+    world: World, sales: pl.DataFrame, cases: int, first_case: int
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """trace_codes and pack_relations of the sales of a batch, and the truth about the codes planted in them."""
     packs = _packs(world, sales)
     if packs.is_empty():
-        return _finished(world, packs.clear()), pl.DataFrame(schema={"parent_codg": pl.String, "child_codg": pl.String}), None
+        return (
+            _finished(world, packs.clear()),
+            pl.DataFrame(schema={"parent_codg": pl.String, "child_codg": pl.String}),
+            None,
+        )
     bought = _purchases(world, packs)
     planted, truth, extra = _planted(world, packs, cases, first_case)
     returned = planted.filter(pl.col("returned_at").is_not_null()).with_columns(
-        event_type=pl.lit("return"), event_time=pl.col("returned_at"), source=pl.lit("sales_ledger"))
+        event_type=pl.lit("return"), event_time=pl.col("returned_at"), source=pl.lit("sales_ledger")
+    )
     told = planted.filter(pl.Series(world.rng.random(planted.height) < world.ratios["trace_ledger_share"]))
-    events = pl.concat([frame.select(EVENT + ["pack"]) for frame in (
-        planted, told.with_columns(source=pl.lit("sales_ledger")), returned, bought, extra)])
+    events = pl.concat(
+        [
+            frame.select(EVENT + ["pack"])
+            for frame in (planted, told.with_columns(source=pl.lit("sales_ledger")), returned, bought, extra)
+        ]
+    )
     finished = _finished(world, events)
-    shown = truth.join(finished.filter(pl.col("event_type") == "sale").group_by("feedetl_sn", "drug_trac_codg").agg(
-        pl.col("event_id").min()), on=["feedetl_sn", "drug_trac_codg"], how="left", maintain_order="left")
+    shown = truth.join(
+        finished.filter(pl.col("event_type") == "sale")
+        .group_by("feedetl_sn", "drug_trac_codg")
+        .agg(pl.col("event_id").min()),
+        on=["feedetl_sn", "drug_trac_codg"],
+        how="left",
+        maintain_order="left",
+    )
     return finished.drop("pack"), _bundles(world, bought), shown.drop("drug_trac_codg")
 
 
 def _boxed(world: World) -> pl.DataFrame:
     """Medicines sold by the box, which carry codes: item, med_list_codg."""
-    rows = world.catalogue.with_row_index("item").filter(pl.col("med_chrgitm_type").is_in(["09", "11"]), pl.col("unit") == "盒")
+    rows = world.catalogue.with_row_index("item").filter(
+        pl.col("med_chrgitm_type").is_in(["09", "11"]), pl.col("unit") == "盒"
+    )
     return rows.select(pl.col("item").cast(pl.Int64), "med_list_codg")
 
 
@@ -63,8 +101,12 @@ def _packs(world: World, sales: pl.DataFrame) -> pl.DataFrame:
     """One row for every pack sold since the duty to scan: its code, lot and sale, and when it was given back."""
     boxed = _boxed(world)
     from_day = pl.lit(world.ratios["trace_from"]).str.to_date()
-    sold = sales.filter(pl.col("kind").is_in(SOLD_BY), pl.col("item").is_in(boxed["item"].implode()), pl.col("cnt") > 0,
-                        pl.col("time").dt.date() >= from_day).sort("feedetl_sn")
+    sold = sales.filter(
+        pl.col("kind").is_in(SOLD_BY),
+        pl.col("item").is_in(boxed["item"].implode()),
+        pl.col("cnt") > 0,
+        pl.col("time").dt.date() >= from_day,
+    ).sort("feedetl_sn")
     back = sales.filter(pl.col("reverses").is_not_null()).select(line="reverses", returned_at="time").unique("line")
     sold = sold.join(back, on="line", how="left", maintain_order="left").join(boxed, on="item", maintain_order="left")
     packs = sold[np.repeat(np.arange(sold.height), sold["cnt"].to_numpy())].with_row_index("pack")
@@ -72,12 +114,19 @@ def _packs(world: World, sales: pl.DataFrame) -> pl.DataFrame:
     prefix = {item: ident7(item, PACK) for item in boxed["item"]}
     made = pl.col("time").dt.month_start().dt.offset_by("-6mo").dt.date()
     return packs.with_columns(
-        pl.col("pack").cast(pl.Int64), pl.concat_str(pl.col("item").replace_strict(prefix, return_dtype=pl.String), serial).alias(
-            "drug_trac_codg"), pl.lit("sale").alias("event_type"), pl.lit("settlement").alias("source"),
-        pl.lit("0").alias("trdn_flag"), pl.col("cnt").alias("cnt_sold"), pl.lit(1, pl.Int64).alias("cnt"), pl.col("time").alias("event_time"),
+        pl.col("pack").cast(pl.Int64),
+        pl.concat_str(pl.col("item").replace_strict(prefix, return_dtype=pl.String), serial).alias("drug_trac_codg"),
+        pl.lit("sale").alias("event_type"),
+        pl.lit("settlement").alias("source"),
+        pl.lit("0").alias("trdn_flag"),
+        pl.col("cnt").alias("cnt_sold"),
+        pl.lit(1, pl.Int64).alias("cnt"),
+        pl.col("time").alias("event_time"),
         world.institutions["fixmedins_code"].gather(packs["site"]).alias("fixmedins_code"),
-        made.alias("manu_date"), made.dt.offset_by("2y").alias("expy_end"),
-        pl.format("{}{}", made.dt.strftime("%y%m"), pl.col("item").cast(pl.String).str.zfill(3)).alias("manu_lotnum"))
+        made.alias("manu_date"),
+        made.dt.offset_by("2y").alias("expy_end"),
+        pl.format("{}{}", made.dt.strftime("%y%m"), pl.col("item").cast(pl.String).str.zfill(3)).alias("manu_lotnum"),
+    )
 
 
 def _purchases(world: World, packs: pl.DataFrame) -> pl.DataFrame:
@@ -91,24 +140,37 @@ def _purchases(world: World, packs: pl.DataFrame) -> pl.DataFrame:
     packs = packs.join(by_site, on="fixmedins_code", how="left", maintain_order="left")
     none = pl.lit(None, pl.String)
     return packs.with_columns(
-        pl.when(central).then(pl.coalesce("warehouse", "fixmedins_code")).otherwise("fixmedins_code").alias("fixmedins_code"),
-        none.alias("psn_no"), none.alias("setl_id"), none.alias("feedetl_sn"), pl.lit("purchase").alias("event_type"),
-        pl.lit("sales_ledger").alias("source"), pl.col("event_time") - before)
+        pl.when(central)
+        .then(pl.coalesce("warehouse", "fixmedins_code"))
+        .otherwise("fixmedins_code")
+        .alias("fixmedins_code"),
+        none.alias("psn_no"),
+        none.alias("setl_id"),
+        none.alias("feedetl_sn"),
+        pl.lit("purchase").alias("event_type"),
+        pl.lit("sales_ledger").alias("source"),
+        pl.col("event_time") - before,
+    )
 
 
 def _bundles(world: World, bought: pl.DataFrame) -> pl.DataFrame:
     """pack_relations: some packs of one product bought at one place came in one bundle."""
     size = world.ratios["trace_bundle"]
     nth = pl.int_range(pl.len()).over("item", "fixmedins_code")
-    some = bought.with_columns((nth // size).alias("bundle")).filter(pl.col("bundle") == 0, pl.len().over(
-        "item", "fixmedins_code", "bundle") == size)
+    some = bought.with_columns((nth // size).alias("bundle")).filter(
+        pl.col("bundle") == 0, pl.len().over("item", "fixmedins_code", "bundle") == size
+    )
     groups = some.select("item", "fixmedins_code").unique(maintain_order=True)
     serial = pl.Series(world.numbers["pack"].take(groups.height)).cast(pl.String).str.zfill(13)
     prefix = {item: ident7(item, BUNDLE) for item in groups["item"].unique()}
-    groups = groups.with_columns(parent_codg=pl.concat_str(pl.col("item").replace_strict(
-        prefix, return_dtype=pl.String, default=None), serial))
-    return some.join(groups, on=["item", "fixmedins_code"], maintain_order="left").select(
-        "parent_codg", child_codg="drug_trac_codg").sort("parent_codg", "child_codg")
+    groups = groups.with_columns(
+        parent_codg=pl.concat_str(pl.col("item").replace_strict(prefix, return_dtype=pl.String, default=None), serial)
+    )
+    return (
+        some.join(groups, on=["item", "fixmedins_code"], maintain_order="left")
+        .select("parent_codg", child_codg="drug_trac_codg")
+        .sort("parent_codg", "child_codg")
+    )
 
 
 def _finished(world: World, events: pl.DataFrame) -> pl.DataFrame:
@@ -136,13 +198,27 @@ def _planted(world: World, packs: pl.DataFrame, cases: int, first_case: int):
             extra = rows.select(packs.columns).with_columns(pl.col("event_time") + pl.duration(seconds=20))
         else:
             changed.append(rows.select(packs.columns))
-        name = pl.concat_str(pl.lit(f"T{number:02d}-{kind[0].upper()}-" + ("" if kind == "violation" else f"{family}-")),
-                             (pl.col("case") + first_case + 1).cast(pl.String).str.zfill(4))
-        truths.append(rows.select(
-            name.alias("case"), pl.lit(family).alias("scheme"), pl.lit(None, pl.Int64).alias("rule_number"),
-            pl.lit(f"t{number:02d}").alias("slug"), pl.lit(kind).alias("kind"), "setl_id", "feedetl_sn", "psn_no",
-            pl.when(pl.col("suspect")).then(pl.col("amount") // pl.col("cnt_sold")).otherwise(0).alias("amount_fen"),
-            "drug_trac_codg"))
+        name = pl.concat_str(
+            pl.lit(f"T{number:02d}-{kind[0].upper()}-" + ("" if kind == "violation" else f"{family}-")),
+            (pl.col("case") + first_case + 1).cast(pl.String).str.zfill(4),
+        )
+        truths.append(
+            rows.select(
+                name.alias("case"),
+                pl.lit(family).alias("scheme"),
+                pl.lit(None, pl.Int64).alias("rule_number"),
+                pl.lit(f"t{number:02d}").alias("slug"),
+                pl.lit(kind).alias("kind"),
+                "setl_id",
+                "feedetl_sn",
+                "psn_no",
+                pl.when(pl.col("suspect"))
+                .then(pl.col("amount") // pl.col("cnt_sold"))
+                .otherwise(0)
+                .alias("amount_fen"),
+                "drug_trac_codg",
+            )
+        )
     new = pl.concat(changed)
     kept = packs.filter(~pl.col("pack").is_in(new["pack"].implode()))
     return pl.concat([kept, new]), pl.concat(truths), extra
@@ -153,8 +229,11 @@ def _pairs(free: pl.DataFrame, count: int, same: list[str], members: int = 2) ->
     nth = pl.int_range(pl.len()).over("item", *same)
     rows = free.with_columns((nth // members).alias("group"))
     key = ["item", *same, "group"]
-    rows = rows.filter(pl.len().over(key) == members, pl.col("psn_no").n_unique().over(key) == members,
-                       pl.col("setl_id").n_unique().over(key) == members)
+    rows = rows.filter(
+        pl.len().over(key) == members,
+        pl.col("psn_no").n_unique().over(key) == members,
+        pl.col("setl_id").n_unique().over(key) == members,
+    )
     chosen = rows.select(key).unique(maintain_order=True).head(count).with_row_index("case")
     rows = rows.join(chosen, on=key, maintain_order="right").sort("case", "event_time", "pack")
     return rows.with_columns(pl.col("case").cast(pl.Int64), pl.int_range(pl.len()).over("case").alias("nth"))
@@ -162,7 +241,10 @@ def _pairs(free: pl.DataFrame, count: int, same: list[str], members: int = 2) ->
 
 def _one_code(rows: pl.DataFrame) -> pl.DataFrame:
     """Every later sale of a case carries the code of its first, with lot and dates."""
-    first = [pl.col(name).first().over("case").alias(name) for name in ("drug_trac_codg", "manu_lotnum", "manu_date", "expy_end")]
+    first = [
+        pl.col(name).first().over("case").alias(name)
+        for name in ("drug_trac_codg", "manu_lotnum", "manu_date", "expy_end")
+    ]
     return rows.with_columns(*first, suspect=pl.col("nth") > 0)
 
 
@@ -178,7 +260,9 @@ def repeated_far_away(world: World, packs: pl.DataFrame, free: pl.DataFrame, cou
     gap = (pl.col("event_time").max() - pl.col("event_time").min()).over(key)
     far = rows.filter(gap >= pl.duration(days=FAR_DAYS), pl.col("fixmedins_code").n_unique().over(key) == 2)
     kept = far["case"].unique(maintain_order=True).head(count)
-    return _one_code(far.filter(pl.col("case").is_in(kept.implode())).with_columns(pl.col("case").rank("dense").cast(pl.Int64) - 1))
+    return _one_code(
+        far.filter(pl.col("case").is_in(kept.implode())).with_columns(pl.col("case").rank("dense").cast(pl.Int64) - 1)
+    )
 
 
 def other_product(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -186,8 +270,12 @@ def other_product(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: 
     rows = free.head(count).with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
     items = _boxed(world)["item"].to_list()
     other = {item: ident7(items[(place + 1) % len(items)], PACK) for place, item in enumerate(items)}
-    return rows.with_columns(pl.concat_str(pl.col("item").replace_strict(other, return_dtype=pl.String),
-                                           pl.col("drug_trac_codg").str.slice(7)).alias("drug_trac_codg"), suspect=pl.lit(True))
+    return rows.with_columns(
+        pl.concat_str(
+            pl.col("item").replace_strict(other, return_dtype=pl.String), pl.col("drug_trac_codg").str.slice(7)
+        ).alias("drug_trac_codg"),
+        suspect=pl.lit(True),
+    )
 
 
 def uploaded_again(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -198,14 +286,34 @@ def uploaded_again(world: World, packs: pl.DataFrame, free: pl.DataFrame, count:
 def returned_and_resold(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
     """A pack given back to the place that sold it, and sold there again."""
     back = packs.filter(pl.col("returned_at").is_not_null()).unique("feedetl_sn", keep="first", maintain_order=True)
-    both = free.join(back.select("item", "fixmedins_code", "returned_at", "psn_no", code="drug_trac_codg", lot="manu_lotnum",
-                                 made="manu_date", ends="expy_end"), on=["item", "fixmedins_code"], suffix="_b",
-                     maintain_order="left").filter(pl.col("event_time") > pl.col("returned_at_b"),
-                                                   pl.col("psn_no") != pl.col("psn_no_b"))
-    both = both.unique("code", keep="first", maintain_order=True).unique("pack", keep="first", maintain_order=True).head(count)
+    both = free.join(
+        back.select(
+            "item",
+            "fixmedins_code",
+            "returned_at",
+            "psn_no",
+            code="drug_trac_codg",
+            lot="manu_lotnum",
+            made="manu_date",
+            ends="expy_end",
+        ),
+        on=["item", "fixmedins_code"],
+        suffix="_b",
+        maintain_order="left",
+    ).filter(pl.col("event_time") > pl.col("returned_at_b"), pl.col("psn_no") != pl.col("psn_no_b"))
+    both = (
+        both.unique("code", keep="first", maintain_order=True)
+        .unique("pack", keep="first", maintain_order=True)
+        .head(count)
+    )
     return both.with_row_index("case").with_columns(
-        pl.col("case").cast(pl.Int64), drug_trac_codg="code", manu_lotnum="lot", manu_date="made", expy_end="ends",
-        suspect=pl.lit(False))
+        pl.col("case").cast(pl.Int64),
+        drug_trac_codg="code",
+        manu_lotnum="lot",
+        manu_date="made",
+        expy_end="ends",
+        suspect=pl.lit(False),
+    )
 
 
 def split_pack(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -215,6 +323,10 @@ def split_pack(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int
 
 
 SCHEMES: list[tuple[int, str, Callable]] = [
-    (1, "violation", repeated_at_site), (1, "retried-upload", uploaded_again), (1, "returned-and-resold", returned_and_resold),
-    (1, "split-pack", split_pack), (2, "violation", repeated_far_away), (5, "violation", other_product),
+    (1, "violation", repeated_at_site),
+    (1, "retried-upload", uploaded_again),
+    (1, "returned-and-resold", returned_and_resold),
+    (1, "split-pack", split_pack),
+    (2, "violation", repeated_far_away),
+    (5, "violation", other_product),
 ]

@@ -17,7 +17,9 @@ from engine.tables.problems import InputProblem
 
 MICRO_PER_FEN = 10_000  # prices are whole millionths of a yuan inside, so that every product is an exact integer
 NAMES = 1500
-_ITEM = re.compile(r"(?P<code>\S+) (?P<name>.+?) \| (?P<when>\w+) \| (?P<lo>\d+)(?:-(?P<hi>\d+))? \| (?P<chance>[\d.]+)")
+_ITEM = re.compile(
+    r"(?P<code>\S+) (?P<name>.+?) \| (?P<when>\w+) \| (?P<lo>\d+)(?:-(?P<hi>\d+))? \| (?P<chance>[\d.]+)"
+)
 _CHECK_WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2])
 _CHECK_DIGITS = np.array(list("10X98765432"))
 
@@ -66,11 +68,23 @@ def build_world(claims: int, seed: int, pharmacies: bool = True) -> World:
     catalogue = read_catalogue()
     illnesses, items, secondary = read_illnesses(catalogue)
     institutions = _institutions(ratios, rng, claims, pharmacies, seed)
-    if not pharmacies:
+    if not pharmacies:  # the hospitals' form, which has neither pharmacies nor the balances of personal accounts
+        ratios["account_opening_yuan"] = [0, 0]
         ratios["kinds"] = {kind: share for kind, share in ratios["kinds"].items() if kind != "pharmacy"}
     doctors = _doctors(ratios, rng, institutions, illnesses, names)
-    return World(ratios, rng, catalogue, *_prices(catalogue), illnesses, items, secondary, institutions, doctors, names,
-                 _numbers(claims))
+    return World(
+        ratios,
+        rng,
+        catalogue,
+        *_prices(catalogue),
+        illnesses,
+        items,
+        secondary,
+        institutions,
+        doctors,
+        names,
+        _numbers(claims),
+    )
 
 
 @cache
@@ -113,11 +127,27 @@ def read_illnesses(catalogue: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame,
                 raise InputProblem(f"不认识的收费行 {line!r}", where=f"illnesses.yaml: {name}")
             if match["code"] not in codes:
                 raise InputProblem(f"支付目录中没有 {match['code']} {match['name']}", where=f"illnesses.yaml: {name}")
-            items.append((number, codes[match["code"]], match["when"], int(match["lo"]),
-                          int(match["hi"] or match["lo"]), float(match["chance"])))
-    schema = {"illness": pl.Int64, "item": pl.Int64, "when": pl.String, "lo": pl.Int64, "hi": pl.Int64,
-              "chance": pl.Float64}
-    secondary = pl.DataFrame([other.split(" ", 1) for other in text["secondary"]], schema=["code", "name"], orient="row")
+            items.append(
+                (
+                    number,
+                    codes[match["code"]],
+                    match["when"],
+                    int(match["lo"]),
+                    int(match["hi"] or match["lo"]),
+                    float(match["chance"]),
+                )
+            )
+    schema = {
+        "illness": pl.Int64,
+        "item": pl.Int64,
+        "when": pl.String,
+        "lo": pl.Int64,
+        "hi": pl.Int64,
+        "chance": pl.Float64,
+    }
+    secondary = pl.DataFrame(
+        [other.split(" ", 1) for other in text["secondary"]], schema=["code", "name"], orient="row"
+    )
     return pl.DataFrame(illnesses), pl.DataFrame(items, schema=schema, orient="row"), secondary
 
 
@@ -125,11 +155,26 @@ def _illness(name: str, body: dict) -> dict:
     code, label = body["diagnosis"].split(" ", 1) if body["diagnosis"] else (None, None)
     operation, operation_name = body["operation"].split(" ", 1) if "operation" in body else (None, None)
     other, other_name = body["others"][0].split(" ", 1) if "others" in body else (None, None)
-    return {"name": name, "ward": body["ward"] or None, "kinds": body["kinds"], "weight": float(body["weight"]),
-            "level": body["level"], "from_age": body["ages"][0], "to_age": body["ages"][1], "sex": body.get("sex", ""),
-            "from_days": body.get("days", [0, 0])[0], "to_days": body.get("days", [0, 0])[1], "diag_code": code,
-            "diag_name": label, "other_code": other, "other_name": other_name, "operation": operation,
-            "operation_name": operation_name, "anaesthesia": body.get("anaesthesia"), "disease": body.get("disease")}
+    return {
+        "name": name,
+        "ward": body["ward"] or None,
+        "kinds": body["kinds"],
+        "weight": float(body["weight"]),
+        "level": body["level"],
+        "from_age": body["ages"][0],
+        "to_age": body["ages"][1],
+        "sex": body.get("sex", ""),
+        "from_days": body.get("days", [0, 0])[0],
+        "to_days": body.get("days", [0, 0])[1],
+        "diag_code": code,
+        "diag_name": label,
+        "other_code": other,
+        "other_name": other_name,
+        "operation": operation,
+        "operation_name": operation_name,
+        "anaesthesia": body.get("anaesthesia"),
+        "disease": body.get("disease"),
+    }
 
 
 def _lines_of(name: str, body: dict, text: dict) -> list[str]:
@@ -140,7 +185,9 @@ def _lines_of(name: str, body: dict, text: dict) -> list[str]:
     if "operation" in body:
         lines += text["preoperative"]
     if body["ward"] == "重症医学科":
-        lines = [line.replace("001109000010300 普通病房床位费(三人间)", "001109000030000 监护病房床位费") for line in lines]
+        lines = [
+            line.replace("001109000010300 普通病房床位费(三人间)", "001109000030000 监护病房床位费") for line in lines
+        ]
     return lines
 
 
@@ -183,16 +230,28 @@ def _institutions(ratios: dict, rng: np.random.Generator, claims: int, pharmacie
     chain = [f"C{1 + n // ratios['pharmacies_per_chain']:03d}" for n in range(shops)]
     suffix = {"hospital": "医院", "pharmacy": "大药房", "village_clinic": "村卫生室"}
     number = np.arange(1, total + 1)
-    return pl.DataFrame({
-        "fixmedins_code": [f"{'P' if kind == 'pharmacy' else 'H'}{ratios['cities'][c]}{n:05d}"
-                           for kind, c, n in zip(kinds, city, number, strict=True)],
-        "fixmedins_name": [f"{fake.company_prefix()}{suffix[kind]}({n}号)" for kind, n in zip(kinds, number, strict=True)],
-        "fixmedins_type": kinds,
-        "hosp_lv": levels + ["0"] * shops + ["1"] * clinics,
-        "admdvs": [ratios["cities"][c] for c in city], "lon": lon, "lat": lat,
-        "chain_id": [None] * hospitals + chain + [None] * clinics,
-        "volume": [ratios["level_volume"][level] for level in levels] + [1.0] * (shops + clinics),
-    }).with_row_index("site").with_columns(pl.col("site").cast(pl.Int64))
+    return (
+        pl.DataFrame(
+            {
+                "fixmedins_code": [
+                    f"{'P' if kind == 'pharmacy' else 'H'}{ratios['cities'][c]}{n:05d}"
+                    for kind, c, n in zip(kinds, city, number, strict=True)
+                ],
+                "fixmedins_name": [
+                    f"{fake.company_prefix()}{suffix[kind]}({n}号)" for kind, n in zip(kinds, number, strict=True)
+                ],
+                "fixmedins_type": kinds,
+                "hosp_lv": levels + ["0"] * shops + ["1"] * clinics,
+                "admdvs": [ratios["cities"][c] for c in city],
+                "lon": lon,
+                "lat": lat,
+                "chain_id": [None] * hospitals + chain + [None] * clinics,
+                "volume": [ratios["level_volume"][level] for level in levels] + [1.0] * (shops + clinics),
+            }
+        )
+        .with_row_index("site")
+        .with_columns(pl.col("site").cast(pl.Int64))
+    )
 
 
 def _count(claims: int, each: int, limits: list[int]) -> int:
@@ -213,8 +272,9 @@ def _places(rng: np.random.Generator, city: np.ndarray) -> tuple[pl.Series, pl.S
     return tuple(pl.Series([Decimal(int(v)).scaleb(-6) for v in axis], dtype=pl.Decimal(9, 6)) for axis in (lon, lat))
 
 
-def _doctors(ratios: dict, rng: np.random.Generator, institutions: pl.DataFrame, illnesses: pl.DataFrame,
-             names: np.ndarray) -> pl.DataFrame:
+def _doctors(
+    ratios: dict, rng: np.random.Generator, institutions: pl.DataFrame, illnesses: pl.DataFrame, names: np.ndarray
+) -> pl.DataFrame:
     """Doctors of every ward of every institution: doctor (row), site, ward, ward_code, code, name."""
     wards = illnesses["ward"].drop_nulls().unique(maintain_order=True)
     ward = pl.DataFrame({"ward": wards, "ward_code": [f"{n:04d}" for n in range(101, 101 + len(wards))]})
@@ -224,14 +284,20 @@ def _doctors(ratios: dict, rng: np.random.Generator, institutions: pl.DataFrame,
     return doctors.with_columns(
         pl.col("doctor").cast(pl.Int64),
         pl.format("D{}{}", "admdvs", (pl.col("doctor") + 1).cast(pl.String).str.zfill(6)).alias("doctor_code"),
-        pl.Series("doctor_name", names[rng.integers(0, len(names), doctors.height)])).drop("nth", "admdvs")
+        pl.Series("doctor_name", names[rng.integers(0, len(names), doctors.height)]),
+    ).drop("nth", "admdvs")
 
 
 def _numbers(claims: int) -> dict[str, Numbers]:
     """A scattered numbering for every kind of id, each with room for all it may have to name."""
-    return {"person": Numbers(99_999_989, 61_803_397), "claim": Numbers(999_999_937, 618_033_983),
-            "line": Numbers(99_999_999_977, 61_803_398_867), "pack": Numbers(9_999_999_967, 6_180_339_887),
-            "event": Numbers(99_999_999_977, 38_196_601_099), "chart": Numbers(99_999_989, 38_196_601)}
+    return {
+        "person": Numbers(99_999_989, 61_803_397),
+        "claim": Numbers(999_999_937, 618_033_983),
+        "line": Numbers(99_999_999_977, 61_803_398_867),
+        "pack": Numbers(9_999_999_967, 6_180_339_887),
+        "event": Numbers(99_999_999_977, 38_196_601_099),
+        "chart": Numbers(99_999_989, 38_196_601),
+    }
 
 
 def make_people(world: World, ages: np.ndarray) -> pl.DataFrame:
@@ -245,14 +311,22 @@ def make_people(world: World, ages: np.ndarray) -> pl.DataFrame:
     admdvs = np.where(abroad, ratios["elsewhere"], np.array(ratios["cities"])[city])
     group = _groups(world, ages)
     low, high = (100 * yuan for yuan in ratios["account_opening_yuan"])
-    opening = np.where(np.isin(group, ["11", "12"]), rng.integers(low, high, count), 0)
+    opening = np.where(np.isin(group, ["11", "12"]), rng.integers(low, high + 1, count), 0)
     psn = world.numbers["person"].take(count)
-    return pl.DataFrame({
-        "psn_no": pl.Series(psn).cast(pl.String).str.zfill(8),
-        "certno": certno(psn, brdy, gend), "psn_name": world.names[rng.integers(0, len(world.names), count)],
-        "gend": gend.astype(str), "brdy": brdy.astype("datetime64[D]"), "age": ages, "psn_type": group,
-        "insutype": np.where(np.isin(group, ["11", "12"]), "310", "390"), "insu_admdvs": admdvs,
-        "opening": opening}).with_columns(pl.format("4499{}", "psn_no").alias("psn_no"))
+    return pl.DataFrame(
+        {
+            "psn_no": pl.Series(psn).cast(pl.String).str.zfill(8),
+            "certno": certno(psn, brdy, gend),
+            "psn_name": world.names[rng.integers(0, len(world.names), count)],
+            "gend": gend.astype(str),
+            "brdy": brdy.astype("datetime64[D]"),
+            "age": ages,
+            "psn_type": group,
+            "insutype": np.where(np.isin(group, ["11", "12"]), "310", "390"),
+            "insu_admdvs": admdvs,
+            "opening": opening,
+        }
+    ).with_columns(pl.format("4499{}", "psn_no").alias("psn_no"))
 
 
 def _groups(world: World, ages: np.ndarray) -> np.ndarray:
@@ -267,7 +341,11 @@ def certno(number: np.ndarray, brdy: np.ndarray, gend: np.ndarray) -> np.ndarray
     """Identity numbers with a valid check digit; the region code 4499xx is not assigned, so none is a real person's."""
     day = brdy.astype("datetime64[D]").astype(str)
     serial = number % 500 * 2 + (gend == 1)
-    body = np.char.add(np.char.add(np.char.add("4499", np.char.zfill((number // 500 % 100).astype(str), 2)),
-                                   np.char.replace(day, "-", "")), np.char.zfill(serial.astype(str), 3))
+    body = np.char.add(
+        np.char.add(
+            np.char.add("4499", np.char.zfill((number // 500 % 100).astype(str), 2)), np.char.replace(day, "-", "")
+        ),
+        np.char.zfill(serial.astype(str), 3),
+    )
     digits = body.astype("U17").view("U1").reshape(len(body), 17).astype(np.int64)
     return np.char.add(body, _CHECK_DIGITS[digits @ _CHECK_WEIGHTS % 11])

@@ -1,4 +1,4 @@
-"""Writing a bundle in canonical form: small tables as CSV, the fee lines of a large bundle as one Parquet file."""
+"""Writing a bundle in canonical form: tables as CSV, the big ones of a large bundle as numbered Parquet files."""
 
 from pathlib import Path
 
@@ -11,12 +11,23 @@ from synthetic.world import World
 
 LARGE = 100_000  # claims from which on the big tables are Parquet
 BIG = ("claims", "fee_lines", "trace_codes")
-OF_BATCH = ("persons", "account_openings", "claims", "diagnoses", "procedures", "fee_lines", "trace_codes", "pack_relations")
+OF_BATCH = (
+    "persons",
+    "account_openings",
+    "claims",
+    "diagnoses",
+    "procedures",
+    "fee_lines",
+    "trace_codes",
+    "pack_relations",
+)
 
 
 def in_yuan(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Money columns of a canonical table as yuan with two decimals."""
-    money = [field.name for field in table(name).fields.values() if field.type == "money" and field.name in frame.columns]
+    money = [
+        field.name for field in table(name).fields.values() if field.type == "money" and field.name in frame.columns
+    ]
     return frame.with_columns(decimal(pl.col(column), 2) for column in money)
 
 
@@ -34,19 +45,14 @@ class CanonicalFiles:
         return tables["truth"]
 
     def close(self, stock: dict[str, pl.DataFrame]) -> None:
-        """Writes the tables about institutions and stores, and brings the parts of each big table into one file."""
+        """Writes the tables about institutions and stores."""
         for name, frame in (region_tables(self.world) | stock).items():
             self._write(name, frame)
-        for name in BIG if self.large else ():
-            parts = sorted(self.out.glob(f".{name}-*.parquet"))
-            pl.scan_parquet(parts).sink_parquet(self.out / f"{name}.parquet", compression="zstd", compression_level=1)
-            for part in parts:
-                part.unlink()
 
     def _write(self, name: str, frame: pl.DataFrame) -> None:
         frame, part = in_yuan(name, frame), self.parts.get(name, 0)
         if self.large and name in BIG:
-            frame.write_parquet(self.out / f".{name}-{part:05d}.parquet", compression="lz4", statistics=False)
+            frame.write_parquet(self.out / f"{name}-{part + 1:04d}.parquet", compression="zstd", compression_level=1)
         else:
             with (self.out / f"{name}.csv").open("ab") as file:
                 frame.write_csv(file, include_header=part == 0, datetime_format="%Y-%m-%d %H:%M:%S")
@@ -62,9 +68,14 @@ def region_tables(world: World) -> dict[str, pl.DataFrame]:
     return {
         "institutions": sites.select(names).sort("fixmedins_code"),
         "practitioners": doctors.select(
-            prac_psn_code="doctor_code", prac_psn_name="doctor_name", prac_psn_type=pl.lit("医师"),
-            fixmedins_code=sites["fixmedins_code"].gather(doctors["site"])).sort("prac_psn_code"),
-        "chains": members.select("fixmedins_code", "chain_id",
-                                 warehouse=pl.when(first).then(pl.lit("1")).otherwise(pl.lit("0"))),
-        "drug_identifiers": identifiers(world), "code_free": code_free(world),
+            prac_psn_code="doctor_code",
+            prac_psn_name="doctor_name",
+            prac_psn_type=pl.lit("医师"),
+            fixmedins_code=sites["fixmedins_code"].gather(doctors["site"]),
+        ).sort("prac_psn_code"),
+        "chains": members.select(
+            "fixmedins_code", "chain_id", warehouse=pl.when(first).then(pl.lit("1")).otherwise(pl.lit("0"))
+        ),
+        "drug_identifiers": identifiers(world),
+        "code_free": code_free(world),
     }

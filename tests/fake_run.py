@@ -210,17 +210,18 @@ def _gaps() -> list[dict]:
 
 def _manifest(hostile: bool) -> dict:
     return {
-        "run_id": "2025-0412-7f3a9c", "version": "0.1.0", "profile": "flight-inspection-2024", "policy": "demo-city",
-        "scheme": "chs-drg-starter", "period": {"from": "2025-01-01", "to": "2025-06-30"}, "reveal": False,
+        "run_id": "7f3a9c0215be84d6", "version": "0.1.0", "profile": "flight-inspection-2024", "policy": "demo-city",
+        "scheme": "chs-drg-starter", "period": {"from": "2025-01-01", "to": "2025-06-30"}, "revealed": False,
         "inputs": [
-            {"path": "SETTLE_ZY.csv", "sha256": "3f" * 32, "decisions": {"encoding": "utf-8-sig", "delimiter": ","},
-             "rows_in": 1204, "accepted": 1203, "rejected": 0, "blank": 1},
-            {"path": "SETTLE_ZY_DETAIL.csv", "sha256": "a7" * 32,
-             "decisions": {"encoding": "gb18030", "delimiter": "|@|"}, "rows_in": 88_412,
-             "accepted": 88_406, "rejected": 6, "blank": 0}],
-        "control_totals": {"claims": {"medfee_sumamt_fen": 1_234_567_89}, "fee_lines": {"rows": 88_406}},
-        "parameters": {"recovery_basis": "resettled", "per-treatment-dialysis-billed-hourly": {"allowed": "1"}},
-        "rules": {rule_id: hash_of(rule_id) for rule_id in RULES}, "seeds": {"demo-city.yaml": "0b" * 32},
-        "files": {"findings.parquet": "cc" * 32, "workbooks/H33010000002.xlsx": "dd" * 32},
+            {"path": "SETTLE_ZY.csv", "sha256": "3f" * 32, "rows_in": 1204, "accepted": 1203, "rejected": 0, "blank": 1,
+             "decisions": {"encoding": "utf-8-sig", "delimiter": ",", "line_end": "LF", "table": "SETTLE_ZY"}},
+            {"path": "SETTLE_ZY_DETAIL.csv", "sha256": "a7" * 32, "rows_in": 88_412, "accepted": 88_406, "rejected": 6,
+             "blank": 0, "decisions": {"encoding": "gb18030", "delimiter": "|@|", "line_end": "CRLF"}}],
+        "warnings": [{"file": "SETTLE_ZY_DETAIL.csv", "code": "W_FULLWIDTH", "len": 41}],
+        "control_totals": {"medfee_sumamt_fen": 1_234_567_89, "findings_gross_fen": 22_436_929},
+        "parameters": {"per-treatment-dialysis-billed-hourly": {"allowed": "1"}},
+        "rules": {rule_id: {"version": hash_of(rule_id), "status": "active"} for rule_id in RULES},
+        "knowledge": [{"file": "catalogue.csv", "sha256": "0b" * 32}],
+        "files": {"findings.parquet": {"sha256": "cc" * 32, "chain": "ee" * 32}},
         "names": NAMES if hostile else {code: name for code, name in NAMES.items() if code != HOSTILE_SITE},
     }

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import sample_policy  # noqa: E402
 
-from engine.language.yamltext import read_yaml  # noqa: E402
+from engine.tables.yamltext import read_yaml  # noqa: E402
 from engine.reference.knowledge import shapes  # noqa: E402
 from engine.reference.places import rules_folder  # noqa: E402
 

@@ -1,6 +1,7 @@
 """Grouping: hand-worked groups of a miniature scheme, a naive second grouper, and parity with the reference records."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_scheme import write_scheme
 
-from engine.grouping.conditions import VALID_PROCEDURES
 from engine.grouping.group import group, group_records
 from engine.grouping.scheme import load_scheme
 from engine.reference.places import seeds_folder
@@ -57,10 +57,10 @@ HAND_WORKED = [
     # MDCA needs a valid first procedure
     ("FR15", {"dx": ["I21.000"], "proc": ["99.9999", "52.8000", "55.6900"]}),
     # ventilation of 96 hours; or 240 hours of intensive care with a secondary diagnosis of the list
-    ("AH19", {"dx": ["Z51.000"], "proc": ["51.2300", "96.7201"], "vent_used_h": "96"}),
-    ("XJ19", {"dx": ["Z51.000"], "proc": ["51.2300", "96.7201"], "vent_used_h": "95.99"}),
-    ("AH19", {"dx": ["Z51.000", "J96.000"], "proc": ["51.2300", "96.7201"], "icu_h": "240.5"}),
-    ("XJ19", {"dx": ["Z51.000"], "proc": ["51.2300", "96.7201"], "icu_h": "240.5"}),
+    ("AH19", {"dx": ["Z51.000"], "proc": ["51.2300", "96.7201"], "vent_used_h": Decimal("96")}),
+    ("XJ19", {"dx": ["Z51.000"], "proc": ["51.2300", "96.7201"], "vent_used_h": Decimal("95.99")}),
+    ("AH19", {"dx": ["Z51.000", "J96.000"], "proc": ["51.2300", "96.7201"], "icu_h": Decimal("240.5")}),
+    ("XJ19", {"dx": ["Z51.000"], "proc": ["51.2300", "96.7201"], "icu_h": Decimal("240.5")}),
     # newborns: 28 days is a newborn, 29 is not
     ("PB19", {"dx": ["P59.900"], "proc": ["35.0000"], "age": 0, "nwb_age": 28}),
     ("PV19", {"dx": ["P59.900"], "proc": ["35.0000"], "age": 0, "nwb_age": 29}),
@@ -161,7 +161,7 @@ def test_the_principal_is_the_flagged_else_the_first_discharge_diagnosis(mini):
     assert drg() == "FR25"
     assert drg(maindiag_flag=["0", "1", "0"]) == "FR11"
     assert drg(diag_stage=["admission", "discharge", None]) == "FR15"
-    assert drg(diag_type=["2", "3", "1"]) == "XJ19" or drg(diag_type=["2", "3", "1"]) == "XR29"
+    assert drg(diag_type=["2", "3", "1"]) == "XR29"
     main = procedures.with_columns(main_oprn_flag=pl.Series(["0", "1"]))
     assert group(claims, diagnoses, main, mini)["drg"][0] == "FB15"
 
@@ -191,9 +191,8 @@ def test_why_names_lists_codes_severity_and_exclusions(mini):
         assert words in why
     assert "任一手术在 AC1 编码表第 2 部分：55.6900" in one(mini, dx=["I21.000"], proc=["55.6900", "52.8000"])["why"]
     assert "头部 S06.000，胸部 S27.000" in one(mini, dx=["S06.000", "S27.000"])["why"]
-    assert "出生 3 天，出生体重 1499 克" in one(
-        mini, dx=["P07.000"], age=0, nwb_age=3, nwb_bir_wt=1499
-    )["why"]
+    newborn = {"dx": ["P07.000"], "age": 0, "nwb_age": 3, "nwb_bir_wt": 1499}
+    assert "出生 3 天，出生体重 1499 克" in one(mini, **newborn)["why"]
     assert "没有一个 ADRG 的条件全部满足" in one(mini, dx=["I48.900"])["why"]
     assert "规范写法应为 I50.900" in one(mini, dx=["i50.9"])["why"]
     assert group(*tables_of({"dx": ["I21.000"]}), mini, why=False)["why"].to_list() == [None]
@@ -228,8 +227,8 @@ STAYS = st.fixed_dictionaries(
         "nwb_adm_wt": st.sampled_from([None, 1900, 2500]),
         "act_ipt_days": st.sampled_from([None, 1, 5]),
         "dscg_way": st.sampled_from([None, "1", "5"]),
-        "vent_used_h": st.sampled_from([None, "96", "10"]),
-        "icu_h": st.sampled_from([None, "300"]),
+        "vent_used_h": st.sampled_from([None, Decimal(96), Decimal(10)]),
+        "icu_h": st.sampled_from([None, Decimal(300)]),
         "dx": st.lists(st.sampled_from(DX), min_size=1, max_size=5),
         "proc": st.lists(st.sampled_from(PROC), max_size=4),
     }
@@ -249,7 +248,7 @@ def naive_drg(scheme, stay: dict) -> str:
         entries = [row for row in scheme.cc.iter_rows(named=True) if matches(row["entry"], code)]
         if entries:
             row = max(entries, key=lambda row: (not row["entry"].endswith("%"), len(row["entry"])))
-            if not (row["exclusion"] is not None and stay["dx"][0] in listed(scheme.dx, row["exclusion"], stay["dx"][:1])):
+            if row["exclusion"] is None or not listed(scheme.dx, row["exclusion"], stay["dx"][:1]):
                 severity.add({1: "CC", 2: "MCC"}[row["level"]])
     for number, terms in scheme.candidates:
         if all(naive_truth(scheme, stay, term, severity) for term in terms):
@@ -272,12 +271,12 @@ def naive_truth(scheme, stay, term, severity) -> bool:
     if term.looks_at == "severity":
         return (term.name in severity) != term.negated
     if term.looks_at == "regions":
-        return sum(bool(listed(scheme.dx, scheme.dx.keys[part], stay["dx"])) for part in scheme.regions[term.name]) >= 2
+        parts = [scheme.dx.keys[part] for part in scheme.regions[term.name]]
+        return sum(bool(listed(scheme.dx, part, stay["dx"])) for part in parts) >= 2
     if term.codes:
         dx, proc = stay["dx"], stay["proc"]
         codes = {"pdx": dx[:1], "any_dx": dx, "sec_dx": dx[1:], "main_proc": proc[:1], "any_proc": proc}[term.looks_at]
         lists = scheme.dx if "dx" in term.looks_at else scheme.proc
-        assert term.codes == VALID_PROCEDURES or term.codes.owner
         return bool(listed(lists, lists.keys[term.codes], codes)) != term.negated
     infant = stay["age"] == 0
     value = {
@@ -310,6 +309,13 @@ def test_row_order_changes_nothing_and_grouping_twice_gives_the_same(mini, stays
     assert group(*shuffled, mini).sort("setl_id").equals(result.sort("setl_id"))
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(STAYS, min_size=2, max_size=8))
+def test_the_group_of_a_stay_does_not_depend_on_the_stays_beside_it(mini, stays):
+    together = group(*tables_of(*stays), mini).drop("setl_id").rows()
+    assert together == [group(*tables_of(stay), mini).drop("setl_id").row(0) for stay in stays]
+
+
 @pytest.fixture(scope="module")
 def reference() -> pl.DataFrame:
     if not REFERENCE.is_dir():
@@ -328,8 +334,9 @@ def canonical(reference: pl.DataFrame) -> list[pl.DataFrame]:
         nwb_bir_wt=pl.col("weight").cast(pl.Int64),
     )
     seq = pl.int_range(1, pl.len() + 1).over("setl_id")
-    codes = [stays.select("setl_id", code=name).explode("code").drop_nulls().with_columns(seq=seq) for name in ("dx", "proc")]
-    return [claims, codes[0].rename({"code": "diag_code"}), codes[1].rename({"code": "oprn_oprt_code"})]
+    codes = {"diag_code": "dx", "oprn_oprt_code": "proc"}
+    coded = [stays.select("setl_id", pl.col(name).alias(field)).explode(field) for field, name in codes.items()]
+    return [claims, *(rows.drop_nulls().with_columns(seq=seq) for rows in coded)]
 
 
 @pytest.mark.parametrize("from_tables", [False, True])
@@ -376,4 +383,4 @@ def starter():
 def test_the_starter_scheme_agrees_with_the_reference_as_its_readme_says(starter, reference):
     result = group_records(reference, starter, why=False)
     agreement = [(result[column] == reference[column]).mean() for column in ("mdc", "adrg", "drg")]
-    assert all(found >= promised for found, promised in zip(agreement, (0.90, 0.80, 0.77), strict=True)), agreement
+    assert all(found >= promised for found, promised in zip(agreement, (0.91, 0.81, 0.78), strict=True)), agreement

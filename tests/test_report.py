@@ -179,12 +179,13 @@ def test_evidence_of_other_institutions_is_only_counted(tmp_path):
         fixmedins_code=pl.Series(SITES[:2]), scope=pl.lit("person_day"))
     rows = [("fa", "fee_lines", f"line-{claim}", claim, role, None, 100)
             for claim, role in [("s-own", "excess"), ("s-foreign", "basis"), ("s-nobody", "basis"), (None, "basis")]]
+    rows.append(("fa", "pairs", "row-7", None, "basis", None, None))
     findings.write_parquet(out / "findings.parquet")
     pl.DataFrame(rows, outputs()["evidence"], orient="row").write_parquet(out / "evidence.parquet")
     write_report(out, RULES)
     own = book(out / "workbooks" / f"{SITES[0]}.xlsx")["问题项目明细"]
     assert column(own, "超出行") == ["费用明细 line-s-own 结算单 s-own 1.00元"]
-    assert column(own, "依据行") == ["（其他机构或来源 3 行，从略）"]
+    assert column(own, "依据行") == ["不可并收的项目对 row-7（其他机构或来源 3 行，从略）"]
     everything = column(book(out / "summary.xlsx")["问题项目明细"], "依据行")
     assert "line-s-foreign" in everything[0] and "line-s-nobody" in everything[0]
 

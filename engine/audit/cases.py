@@ -132,7 +132,9 @@ def joined_rows(loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
     barred = [pl.concat_str(pl.lit("|"), pl.col(c).fill_null(""), pl.lit("|")) .alias(c) for c in texts]
     dates = [c for c in columns if rows.schema[c] == pl.Date]
     rows = rows.with_columns(_from="begndate", _to="enddate").with_columns(*barred, pl.col(dates).cast(DAY))
-    return rows.select("_row", "_from", "_to", *(pl.col(c).alias(n) for c, n in columns.items()))
+    rows = rows.select("_row", "_from", "_to", *(pl.col(c).alias(n) for c, n in columns.items()))
+    where = loaded.compiled.get("join.where")
+    return rows.filter(where.value) if where is not None and where.columns <= set(columns.values()) else rows
 
 
 def _join_keys(loaded: LoadedRule, side: str = "") -> tuple[list[str], list[str]]:
@@ -202,8 +204,9 @@ def _line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
         ).drop(b_rows)  # fmt: skip
         on = ["_row"]
     else:
-        lines = facts.lines(a_names | b_names | extra, named_items(loaded))
-        a, b, on = _side(lines, "a", a_names | extra), _side(lines, "b", b_names | extra), []
+        a, b = facts.lines(a_names | extra, _side_items(loaded, "a")), facts.lines(b_names | extra, _side_items(loaded, "b"))
+        a, b, on = _side(a, "a", a_names | extra), _side(b, "b", b_names | extra), []
+    a, b = _shrunk_side(a, "a", loaded), _shrunk_side(b, "b", loaded)
     left = [f"a.{within}", *(f"a.{x}" for x, _ in equal), *on]
     right = [f"b.{within}", *(f"b.{y}" for _, y in equal), *on]
     pairs = a.join(b, left_on=left, right_on=right, how="inner", coalesce=False).filter(pl.col("a.id") != pl.col("b.id"))
@@ -223,6 +226,25 @@ def _line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
 
 def _side(lines: pl.DataFrame, symbol: str, names: set[str]) -> pl.DataFrame:
     return lines.select(*prefixed(lines, symbol, {*LINE_KEYS, *names}))
+
+
+def _side_items(loaded: LoadedRule, symbol: str) -> list[str] | None:
+    """The items that `when` demands of one line of the pair; None where it demands none."""
+    of_side = [
+        node for node in conjuncts(loaded.parsed["when"].statement.expression)
+        if {n.name for n in walk(node) if isinstance(n, ast.SymbolExpression)} & {"a", "b"} == {symbol}
+    ]  # fmt: skip
+    named = [items for node in of_side if (items := _items(node, loaded)) is not None]
+    return sorted(set.intersection(*named)) if named else None
+
+
+def _shrunk_side(lines: pl.DataFrame, symbol: str, loaded: LoadedRule) -> pl.DataFrame:
+    """Only the lines for which no part of `when` that speaks of them alone is already false."""
+    for test in loaded.cheap:
+        names = test.meta.root_names()
+        if names and all(n.startswith(f"{symbol}.") for n in names):
+            lines = lines.filter(test)
+    return lines
 
 
 def _equalities(loaded: LoadedRule) -> list[tuple[str, str]]:
@@ -295,7 +317,7 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
     if loaded.rule.join:
         rows = joined_rows(loaded, facts).drop("_from", "_to")
         base, key = base.join(rows, how="cross"), ("_visit", "_row")
-        if "join.where" in loaded.compiled:
+        if "join.where" in loaded.compiled:  # what speaks of the visit as well as of the row
             base = base.filter(loaded.compiled["join.where"].value)
     if needs_lines:
         items = named_items(loaded)
@@ -449,6 +471,39 @@ def _department(loaded: LoadedRule, facts: Facts) -> Cases:
     return Cases(frame, members, tuple(key))
 
 
+def _store_item(loaded: LoadedRule, facts: Facts) -> Cases:
+    """What an institution stores of one charge item: balances, purchases and what was sold, paid by whomever."""
+    items = facts.table("store_items").filter(pl.col("medins_list_codg").is_not_null())
+    key = ["fixmedins_code", "item_store_id"]
+    balances = facts.table("stock_balances").group_by(key).agg(pl.col("opening_cnt", "closing_cnt").sum())
+    bought = facts.table("stock_moves").filter(pl.col("move_type").is_in(["purchase", "purchase_return"]))
+    sign = pl.when(pl.col("move_type") == "purchase").then(1).otherwise(-1)
+    worth = pl.col("cnt").cast(pl.Decimal(38, 6)) * pl.col("pric").cast(pl.Decimal(38, 10))
+    bought = bought.group_by(key).agg((pl.col("cnt") * sign).sum().alias("cnt"), (worth * sign).sum().alias("worth"))
+    frame = items.join(balances, on=key, how="inner").join(bought, on=key, how="left")
+    frame = frame.group_by("fixmedins_code", "medins_list_codg").agg(
+        pl.col("med_list_codg").drop_nulls().min(), pl.col("item_name").drop_nulls().min(),
+        pl.col("opening_cnt", "closing_cnt", "worth").sum(), pl.col("cnt").sum().alias("bought"),
+    )  # fmt: skip
+    sold = facts.lines({"local_item", "category"} | elements_of(loaded, "store.lines"))
+    sold = sold.with_columns(fixmedins_code="_hospital", medins_list_codg="local_item")
+    sums = sold.group_by("fixmedins_code", "medins_list_codg").agg(
+        pl.col("cnt").sum().alias("sold"), pl.col("category").max().alias("category")
+    )
+    frame = frame.join(sums, on=["fixmedins_code", "medins_list_codg"], how="inner").select(
+        _hospital="fixmedins_code", _item="med_list_codg", _local_item="medins_list_codg",
+        **{"store.hospital": pl.col("fixmedins_code"), "store.item": pl.col("med_list_codg").fill_null(""),
+           "store.local_item": pl.col("medins_list_codg"), "store.name": pl.col("item_name").fill_null(""),
+           "store.opening": pl.col("opening_cnt"), "store.closing": pl.col("closing_cnt"),
+           "store.purchased": pl.col("bought"), "store.sold": pl.col("sold"), "store.category": pl.col("category"),
+           "store.purchase_price": pl.when(pl.col("bought") > 0).then(pl.col("worth") / pl.col("bought"))},
+    )  # fmt: skip
+    frame = frame.sort("_hospital", "_local_item").with_row_index("_case")
+    own = frame.select("_case", fixmedins_code="_hospital", medins_list_codg="_local_item")
+    members = sold.join(own, on=["fixmedins_code", "medins_list_codg"], how="inner")
+    return Cases(frame, {"store.lines": members}, ("_hospital", "_local_item"))
+
+
 BUILDERS = {
     "line": _line,
     "line_pair": _line_pair,
@@ -457,5 +512,6 @@ BUILDERS = {
     "person_day": _day,
     "person_window": _person_window,
     "department": _department,
+    "store_item": _store_item,
 }
 assert set(BUILDERS) <= set(scopes())

@@ -31,7 +31,7 @@ def _supply(frame, facts):
     table = facts.knowledge["drug_supply"].select(item="med_list_codg", generic="generic", per_unit="days")
     frame = frame.join(table.unique("item", keep="first", maintain_order=True), on="item", how="left", maintain_order="left")
     days = pl.col("cnt").cast(pl.Decimal(38, 6)) * pl.col("per_unit").cast(pl.Decimal(38, 6))
-    return frame.with_columns(days_supply=days).drop("per_unit")
+    return frame.with_columns(pl.col("generic").fill_null(""), days_supply=days).drop("per_unit")
 
 
 def _body_region(frame, facts):
@@ -75,18 +75,52 @@ def _idle_run(frame, facts):
 
 
 def _previous_supply_left(frame, facts):
-    """Days the person's previous supply of the same generic still lasts on the day of this one, outpatient only."""
-    if "generic" not in frame.columns:
-        frame = _supply(frame, facts)
-    visits = facts.visits({"inpatient", "insured"}).rename({"id": "_visit"}).drop("person")
+    """Days the person's previous supply of the same generic still lasts on the day of this one, outpatient only.
+
+    With it what the supplies of that day last together, since units of one generic on one day are one supply: a box of
+    each strength is no early refill.
+    """
+    supplied = facts.knowledge["drug_supply"]["med_list_codg"].unique().to_list()
+    lines = facts.lines({"generic", "days_supply", "visit.inpatient", "visit.insured"}, supplied)
+    generics = frame if "generic" in frame.columns else _supply(frame, facts)
     key = ["_person", "generic"]
-    # Units of one generic on one day are one supply: a box of each strength is not an early refill.
-    days = frame.join(visits, on="_visit").filter(~pl.col("inpatient"), pl.col("insured"), pl.col("generic").is_not_null())
-    days = days.group_by(*key, "date").agg(pl.col("days_supply").sum()).sort(*key, "date")
-    ends = pl.col("date") + pl.duration(days=pl.col("days_supply").cast(pl.Int64))
+    days = lines.filter(~pl.col("visit.inpatient"), pl.col("visit.insured")).group_by(*key, "date").agg(
+        supply_of_day=pl.col("days_supply").sum()
+    )  # fmt: skip
+    days = days.sort(*key, "date")
+    ends = pl.col("date") + pl.duration(days=pl.col("supply_of_day").cast(pl.Int64))
     left = (ends.shift().over(key) - pl.col("date")).dt.total_days()
     days = days.with_columns(previous_supply_left=pl.max_horizontal(left, pl.lit(0)))
-    return frame.join(days.drop("days_supply"), on=[*key, "date"], how="left", maintain_order="left")
+    return generics.join(days, on=[*key, "date"], how="left", maintain_order="left")
+
+
+def _shared(frame, facts):
+    """Days on which the visit has this item and another one of the same concept, and whether this is such a day's cheaper."""
+    concepts = facts.knowledge["concepts"].select("concept", item="code").unique()
+    mine = concepts.filter(pl.col("item").is_in(frame["item"].unique().implode()))["concept"].unique()
+    family = concepts.filter(pl.col("concept").is_in(mine.implode()))
+    lines = facts.lines(set(), family["item"].unique().to_list()).join(family, on="item")
+    day = ["_visit", "concept", "date"]
+    costs = lines.group_by(*day, "item").agg(pl.col("amount").sum()).filter(pl.len().over(day) > 1)
+    dearest = pl.col("item").sort_by("amount", "item", descending=[True, False]).first().over(day)
+    costs = costs.with_columns(
+        shared_days=pl.col("date").n_unique().over("_visit", "concept", "item").cast(pl.Int64), cheaper=pl.col("item") != dearest
+    )
+    shared = costs.group_by("_visit", "item", "date").agg(pl.col("shared_days").max(), pl.col("cheaper").any())
+    frame = frame.join(shared, on=["_visit", "item", "date"], how="left", maintain_order="left")
+    return frame.with_columns(pl.col("shared_days").fill_null(0), pl.col("cheaper").fill_null(False))
+
+
+def _ordinary_bed_cap(frame, facts):
+    """The ceiling of an ordinary bed for the level of the visit on the day: the lowest of the concept's items."""
+    beds = _concept(facts.knowledge, "ordinary_bed")
+    caps = facts.knowledge["price_caps"].filter(pl.col("med_list_codg").is_in(beds))
+    frame = frame.with_row_index("_n")
+    levels = facts.visits({"level"}).select(_visit="id", _level=pl.col("level").cast(pl.String))
+    rows = caps.select(_level="hosp_lv", ordinary_bed_cap="pric_uplmt_amt", _from="begndate", _to="enddate")
+    found = frame.select("_n", "_visit", "date").join(levels, on="_visit").join(rows, on="_level")
+    found = found.filter(in_force(pl.col("date").cast(pl.Date))).group_by("_n").agg(pl.col("ordinary_bed_cap").min())
+    return frame.join(found, on="_n", how="left", maintain_order="left").drop("_n")
 
 
 def _full_price(frame, facts):
@@ -111,5 +145,9 @@ LINE_FACTS = {
     "course_span": _course_span,
     "idle_run": _idle_run,
     "previous_supply_left": _previous_supply_left,
+    "supply_of_day": _previous_supply_left,
+    "shared_days": _shared,
+    "cheaper": _shared,
+    "ordinary_bed_cap": _ordinary_bed_cap,
     "full_price": _full_price,
 }

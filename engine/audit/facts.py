@@ -16,6 +16,8 @@ from engine.tables.dictionary import with_fields
 NEEDED_TABLES = {"visit": ("claims",), "store_item": ("stock_balances", "stock_moves", "store_items")}
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 DAY = pl.Datetime("us")
+GENERAL_ANAESTHESIA = "全身麻醉|全麻"
+BACKED = {"charged": "operation_items", "device": "device_operations"}  # procedure attribute -> table of its charge items
 
 
 def midnight(moment: pl.Expr) -> pl.Expr:
@@ -184,16 +186,17 @@ class Facts:
         """Item, ward, doctor, day and time of some lines by id."""
         return self._lines.select("id", "item", "dept", "doctor", "date", "time").filter(pl.col("id").is_in(ids.implode()))
 
-    def institution_items(self, rules, tables: dict[str, pl.DataFrame]) -> list[str]:
-        """The items whose lines the rules over wards and stores read: those of their tables, and what a store keeps."""
-        items = set()
+    def institution_lines(self, rules, tables: dict[str, pl.DataFrame]) -> pl.Expr:
+        """Which fee lines the rules over wards and stores read: items of their tables, and whatever a store keeps."""
+        items, local = set(), set()
         for loaded in rules:
             if loaded.rule.join and "med_list_codg" in self.knowledge[loaded.rule.join.table].columns:
                 items |= set(self.knowledge[loaded.rule.join.table]["med_list_codg"])
-        stored = tables.get("store_items")
-        if stored is not None and "med_list_codg" in stored.columns:
-            items |= set(stored["med_list_codg"].drop_nulls())
-        return sorted(items)
+        stored = with_fields(tables.get("store_items", pl.DataFrame()), "store_items")
+        items |= set(stored["med_list_codg"].drop_nulls())
+        local |= set(stored["medins_list_codg"].drop_nulls())
+        listed = pl.col("med_list_codg").is_in(sorted(items))
+        return listed | pl.col("medins_list_codg").is_in(sorted(local)) if local else listed
 
     def missing(self, loaded) -> str:
         """The table a rule cannot do without and the bundle does not have; empty where nothing is missing."""
@@ -237,8 +240,9 @@ class Facts:
 
     @cached_property
     def _visit_anaesthesia_hours(self) -> pl.DataFrame:
-        """Hours of anaesthesia of the stay: each begun-to-ended span once (several operations share one)."""
-        spans = self._procedures.filter(pl.col("begin").is_not_null(), pl.col("end").is_not_null())
+        """Hours of general anaesthesia of the stay: each begun-to-ended span once (several operations share one)."""
+        spans = self._procedures.filter(pl.col("anaesthesia").str.contains(GENERAL_ANAESTHESIA))
+        spans = spans.filter(pl.col("begin").is_not_null(), pl.col("end").is_not_null())
         spans = spans.select("id", "begin", "end").unique().sort("id", "begin")
         minutes = (pl.col("end") - pl.col("begin")).dt.total_minutes().sum()
         return spans.group_by("id").agg(anaesthesia_hours=minutes.cast(pl.Decimal(16, 6)) / 60)
@@ -250,6 +254,24 @@ class Facts:
         registered = self._visits.select("person", when=pl.col("die_date").cast(DAY)).drop_nulls()
         first = pl.concat([died, registered]).group_by("person").agg(death_date=pl.col("when").min())
         return self._visits.select("id", "person").join(first, on="person", how="left").select("id", "death_date")
+
+    @cached_property
+    def _visit_death_sources(self) -> pl.DataFrame:
+        """How many sources say that the person died: the register, and the end of a stay."""
+        said = self._visits.group_by("person").agg(
+            (pl.col("die_date").is_not_null().any().cast(pl.Int64) + (pl.col("discharge_way") == "5").any()).alias("death_sources")
+        )
+        return self._visits.select("id", "person").join(said, on="person", how="left").select("id", "death_sources")
+
+    @cached_property
+    def _visit_present_elsewhere(self) -> pl.DataFrame:
+        """Whether on one day a bed, an operation or a dialysis is charged both here and in another stay of the person."""
+        dialysis = self.knowledge.codes("dialysis_per_session") if "dialysis_per_session" in self.knowledge.concepts else []
+        there = self._lines.filter(pl.col("category").is_in(["01", "06"]) | pl.col("item").is_in(dialysis))
+        stays = self._visits.filter(pl.col("inpatient")).select("id", "person")
+        days = there.select("date", id="_visit").unique().join(stays, on="id")
+        twice = days.filter(pl.len().over("person", "date") > 1).select("id").unique()
+        return self._visits.select("id", present_elsewhere=pl.col("id").is_in(twice["id"].implode()))
 
     @cached_property
     def idle_days(self) -> pl.DataFrame:
@@ -283,11 +305,23 @@ class Facts:
         )
         return frame.join(counts, on=["_visit", "date"], how="left", maintain_order="left")
 
+    def _backed(self, name: str) -> pl.DataFrame:
+        """(id, code, name): whether an item that an operation needs is among the stay's lines, for operations that need one."""
+        table = self.knowledge[BACKED[name]].select("icd9_prefix", item="med_list_codg").unique()
+        codes = self._procedures.select("code").unique().join(table, how="cross")
+        codes = codes.filter(pl.col("code").str.starts_with(pl.col("icd9_prefix"))).select("code", "item").unique()
+        needed = self._procedures.select("id", "code").unique().join(codes, on="code")
+        there = self._lines.select("item", id="_visit").unique().with_columns(_there=pl.lit(True))
+        needed = needed.join(there, on=["id", "item"], how="left")
+        return needed.group_by("id", "code").agg(pl.col("_there").fill_null(False).any().alias(name))
+
     # elements of a visit
 
     def elements(self, kind: str, names: set[str]) -> pl.DataFrame:
         """Diagnoses or procedures with the id of their visit in `_visit`."""
         rows = self._diagnoses if kind == "diagnosis" else self._procedures
+        for name in sorted(names & set(BACKED)):
+            rows = rows.join(self._backed(name), on=["id", "code"], how="left", maintain_order="left")
         return rows.rename({"id": "_visit"}).select("_visit", *sorted(names))
 
 

@@ -14,6 +14,7 @@ from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
 
 UNITS = pl.Decimal(38, 18)
+BY_LINE = ("units", "lines", "difference", "gap")  # amounts that are made of lines
 CUTS = {
     "latest": (["date", "time", "_order"], [True, True, True]),
     "earliest": (["date", "time", "_order"], [False, False, False]),
@@ -53,7 +54,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     hits = _spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
     evidence = _valued(loaded, facts, hits, flagged)
-    if loaded.rule.amount in ("units", "lines", "difference"):
+    if loaded.rule.amount in BY_LINE:
         hits = hits.join(evidence.filter(pl.col("role") == "excess").select("_case").unique(), on="_case", how="semi")
         evidence = evidence.join(hits.select("_case"), on="_case", how="semi")
     return Verdict(_with_money(hits, evidence), evidence, unjudged.height, 0)
@@ -216,14 +217,17 @@ def _spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
 def _valued(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, flagged) -> pl.DataFrame:
     """Evidence rows with the units and the money of each line that is excess."""
     rows = [pl.DataFrame(schema=EVIDENCE)]
+    whole = loaded.rule.amount in ("claim", "later_visit")
     for role, elements in sorted(flagged.items()):
         if elements.is_empty():
             continue
-        if role == "excess" and elements["_table"][0] == "fee_lines" and loaded.rule.amount in ("units", "lines", "difference"):
+        if role == "excess" and elements["_table"][0] == "fee_lines" and loaded.rule.amount in BY_LINE:
             rows.append(_priced(loaded, facts, hits, elements))
+        elif role == "excess" and elements["_table"][0] == "claims" and whole:
+            rows.append(_whole_claims(facts, elements))
         else:
             rows.append(_plain(elements, role))
-    if loaded.rule.amount in ("claim", "later_visit"):
+    if whole and not loaded.elements.get("excess", "").endswith((".others", ".visits")):
         rows.append(_whole_claims(facts, hits))
     return pl.concat([r.select(pl.col(n).cast(t) for n, t in EVIDENCE.items()) for r in rows]).unique(maintain_order=True)
 
@@ -254,20 +258,27 @@ def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.Data
     lines = lines.with_columns(pl.col("cnt").cast(UNITS), _order=_natural("id"))
     if loaded.rule.amount == "difference":
         return _differences(facts, lines)
-    if loaded.rule.amount == "units":
+    if loaded.rule.amount == "gap":
+        # No line is the missing one: every line bears its part of the units that were never there.
+        part = pl.col("cnt") * pl.col("_excess") / pl.col("cnt").sum().over("_case")
+        lines = lines.with_columns(_cut=part.cast(UNITS))
+    elif loaded.rule.amount == "units":
         by, descending = CUTS[loaded.rule.cut]
         lines = lines.sort("_case", *by, descending=[False, *descending])
         before = pl.col("cnt").cum_sum().over("_case") - pl.col("cnt")
         wanted = pl.col("_excess").fill_null(pl.col("cnt").sum().over("_case"))
         cut = pl.min_horizontal(pl.col("cnt"), pl.max_horizontal(wanted - before, pl.lit(0).cast(UNITS)))
-        lines = lines.with_columns(_cut=cut.cast(UNITS)).filter(pl.col("_cut") > 0)
+        lines = lines.with_columns(_cut=cut.cast(UNITS))
     else:
         lines = lines.with_columns(_cut=pl.col("cnt"))
     lines = _with_shares(facts, lines).with_columns(
         gross=part_of(pl.col("_cost"), pl.col("_cut"), pl.col("_num")),
         inscope=part_of(pl.col("_inscope"), pl.col("_cut"), pl.col("_num")),
     )
-    return _evidence(lines.with_columns(fund=_fund_share()))
+    # What was charged rightly beside the excess is what makes it excess.
+    basis = _plain(lines.filter(pl.col("_cut") == 0).with_columns(_table=pl.lit("fee_lines")), "basis")
+    rows = _evidence(lines.filter(pl.col("_cut") > 0).with_columns(fund=_fund_share()))
+    return pl.concat([rows, basis.select(rows.columns)], how="vertical_relaxed")
 
 
 def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:

@@ -57,7 +57,7 @@ class Lookup:
 
 def encode(codes: pl.Series) -> tuple[np.ndarray, pl.Series]:
     """Each code as the number of its place in the sorted distinct codes, and those distinct codes."""
-    distinct = codes.unique().sort()
+    distinct = codes.unique(maintain_order=True).sort()
     return codes.cast(pl.Enum(distinct)).to_physical().to_numpy(), distinct
 
 

@@ -15,11 +15,11 @@ preceded by `not `. The empty text (or `none`) always holds. Terms:
     MCC, CC                        a secondary diagnosis counts as MCC, as CC (conditions of a DRG only)
     body_regions>=2                the diagnoses touch that many parts of the list (conditions of an MDC only)
 
-A quantity the record does not bring satisfies no comparison, and neither does `not` in front of it.
+A value the record does not bring satisfies neither a comparison with it nor its negation.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.tables.problems import RuleProblem
 
@@ -139,7 +139,7 @@ def _negated(text: str, owner: str, where: str) -> Term:
     if len(alternatives) != 1 or len(alternatives[0]) != 1:
         raise RuleProblem(f"not 之后只能是单个条件 'not' takes one plain term, not '{text}'", where)
     term = alternatives[0][0]
-    return Term(**{**term.__dict__, "negated": not term.negated})
+    return replace(term, negated=not term.negated)
 
 
 def _parts(group: str, owner: str) -> Alternative:

@@ -10,6 +10,7 @@ from engine.grouping.codes import cleaned, encode
 from engine.tables.dictionary import with_fields
 
 NEWBORN_YEAR = 365
+LAST = 2**40  # the rank of a code without seq, beyond any seq
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,19 @@ def from_tables(claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.Da
     Only western discharge diagnoses count. Principal and main are those flagged, else the lowest seq.
     """
     place = claims.select("setl_id").with_row_index("row")
-    diagnoses = with_fields(diagnoses, "diagnoses", "seq", "diag_code", "diag_type", "maindiag_flag", "diag_stage").filter(
-        pl.col("diag_stage").fill_null("").is_in(["", "discharge"]), pl.col("diag_type").fill_null("").is_in(["", "1"])
-    )
+    diagnoses = with_fields(diagnoses, "diagnoses", "seq", "diag_code", "diag_type", "maindiag_flag", "diag_stage")
+    discharge = pl.col("diag_stage").fill_null("").is_in(["", "discharge"])
+    western = pl.col("diag_type").fill_null("").is_in(["", "1"])
+    dx = _ranked(diagnoses.filter(discharge, western), place, "diag_code", "maindiag_flag")
     procedures = with_fields(procedures, "procedures", "seq", "oprn_oprt_code", "main_oprn_flag")
-    dx = diagnoses.select("setl_id", "seq", code="diag_code", main="maindiag_flag")
-    proc = procedures.select("setl_id", "seq", code="oprn_oprt_code", main="main_oprn_flag")
-    return Stays(_facts(claims), *(_coded(_ranked(rows, place), len(claims), normalise) for rows in (dx, proc)))
+    proc = _ranked(procedures, place, "oprn_oprt_code", "main_oprn_flag")
+    return Stays(_facts(claims), _coded(dx, len(claims), normalise), _coded(proc, len(claims), normalise))
 
 
-def _ranked(rows: pl.DataFrame, place: pl.DataFrame) -> pl.DataFrame:
-    flagged_first = pl.col("main").fill_null("").ne("1").cast(pl.Int64) * 2**40
-    rank = flagged_first + pl.col("seq").fill_null(2**39)
-    return rows.join(place, on="setl_id").select("row", "code", rank=rank)
+def _ranked(rows: pl.DataFrame, place: pl.DataFrame, code: str, flag: str) -> pl.DataFrame:
+    unflagged = pl.col(flag).fill_null("").ne("1").cast(pl.Int64)
+    rank = unflagged * 2 * LAST + pl.col("seq").fill_null(LAST)
+    return rows.join(place, on="setl_id").select("row", code=code, rank=rank)
 
 
 def from_lists(frame: pl.DataFrame, normalise: bool) -> Stays:
@@ -74,17 +75,17 @@ def from_lists(frame: pl.DataFrame, normalise: bool) -> Stays:
 
     dx and proc are lists of codes, the principal diagnosis and the main procedure first.
     """
-    column = {name: pl.col(name) if name in frame.columns else pl.lit(None) for name in ("los", "leaving")}
+    unknown = pl.lit(None, pl.Int64)
     facts = frame.select(
         gend=pl.col("sex").cast(pl.String),
         age_years="age",
         age_days="age_days",
         weight=_present(pl.col("weight")),
-        adm_weight=pl.lit(None, pl.Int64),
-        los=column["los"],
-        vent_hours=pl.lit(None, pl.Float64),
-        icu_hours=pl.lit(None, pl.Float64),
-        leaving=column["leaving"].cast(pl.String),
+        adm_weight=unknown,
+        los="los" if "los" in frame.columns else unknown,
+        vent_hours=unknown,
+        icu_hours=unknown,
+        leaving=pl.col("leaving").cast(pl.String) if "leaving" in frame.columns else pl.lit(None, pl.String),
     )
     coded = []
     for name in ("dx", "proc"):

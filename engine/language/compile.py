@@ -75,14 +75,17 @@ class Compiler:
         self.columns: set[str] = set()
         self.element_columns: set[str] = set()
 
-    def compile(self, rule, variable: tuple[str, str] | None = None) -> Compiled:
-        """Compile one parsed expression; `variable` (name, collection path) lets it speak of one element."""
-        return self.compile_node(rule.statement.expression, variable)
+    def compile(self, rule, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
+        """Compile one parsed expression; `variable` (name, collection path) lets it speak of one element.
 
-    def compile_node(self, node, variable: tuple[str, str] | None = None) -> Compiled:
+        A condition is true or false whatever its value: Python's truthiness.
+        """
+        return self.compile_node(rule.statement.expression, variable, condition)
+
+    def compile_node(self, node, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
         """Compile a part of a parsed expression."""
         self.columns, self.element_columns, self.variable = set(), set(), variable
-        result = self._node(node)
+        result = _truth(self._node(node)) if condition else self._node(node)
         used = [aggregate for name, aggregate in self.aggregates.items() if name in self.columns]
         columns = (self.columns - set(self.aggregates)).union(*(aggregate.outer for aggregate in used))
         return Compiled(result.expr, result.raises, result.kind, result.scale, columns, self.element_columns, used)
@@ -239,7 +242,7 @@ class Compiler:
             if member.kind == "number":
                 test = pl.any_horizontal([member.expr == pl.lit(Decimal(v)) for v in values] or [NO])
             else:
-                test = member.expr.is_in(pl.Series(values, dtype=pl.String), nulls_equal=False).fill_null(False)
+                test = member.expr.is_in(values).fill_null(False) if values else NO
             return Value(test, "bool", raises=member.raises)
         if container.kind == "text" and member.kind == "text":
             return Value(container.expr.str.contains(member.expr, literal=True), "bool", raises=member.raises)
@@ -412,7 +415,7 @@ def _widen(value: Value, scale: int) -> Value:
 
 def _product(left: Value, right: Value, raises) -> Value:
     scale = left.scale + right.scale
-    if scale > 30:
+    if scale > QUOTIENT_SCALE:
         raise ExpressionProblem("the product has too many decimal places to stay exact", "*")
     if scale == 0:
         return Value(left.expr * right.expr, "number", 0, raises=raises)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, parse, with_lets
 from engine.language.vocabulary import Attribute, objects, scopes, words_in
-from engine.language.yamltext import Document, read_yaml
+from engine.tables.yamltext import Document, read_yaml
 from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.problems import InputProblem
 
@@ -314,7 +314,7 @@ def _expressions(loaded: LoadedRule, note) -> None:
             _compile(loaded, compiler, name, text)
         except ExpressionProblem as problem:
             note("E_RULE_EXPRESSION", path, problem.message, problem.hint, problem.part)
-    if "when" in loaded.parsed:
+    if "when" in loaded.compiled:
         loaded.cheap = _cheap(loaded, compiler)
     bad_roles = [role for role in rule.flags if role not in ROLES]
     if bad_roles:
@@ -325,10 +325,10 @@ def _cheap(loaded: LoadedRule, compiler: Compiler) -> list[pl.Expr]:
     """Parts that must hold and cost little: cases failing one are clear, unless an earlier part could raise."""
     compiler.setting, cheap = loaded.setting, []
     for node in conjuncts(loaded.parsed["when"].statement.expression):
-        part = compiler.compile_node(node)
+        part = compiler.compile_node(node, condition=True)
         if part.raises is not None:
             break
-        if not part.aggregates and part.kind == "bool":
+        if not part.aggregates:
             cheap.append(part.value)
     return cheap
 
@@ -342,7 +342,8 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
         loaded.elements[name.removeprefix("flag.")] = variable[1]
     loaded.parsed[name] = parse(text, setting)
     compiler.setting = setting
-    loaded.compiled[name] = compiler.compile(loaded.parsed[name], variable and variable[:2])
+    condition = name in ("when", "violation_when", "join.where") or name.startswith(("flag.", "innocent."))
+    loaded.compiled[name] = compiler.compile(loaded.parsed[name], variable and variable[:2], condition)
 
 
 def _element(text: str, setting: Setting) -> tuple[str, str, str]:

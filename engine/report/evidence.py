@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from engine.reference.knowledge import shapes
 from engine.report.figures import Run
 from engine.report.words import WITHIN_INSTITUTION
 from engine.tables.dictionary import tables
@@ -40,9 +41,10 @@ def _owners(run: Run) -> pl.LazyFrame:
 
 
 def _known_as_own() -> pl.Expr:
-    own = (pl.col("scope").is_in(WITHIN_INSTITUTION) | (pl.col("setl_id") == pl.col("own_claim"))
-           | (pl.col("owner") == pl.col("fixmedins_code")))
-    return own.fill_null(False)
+    """Judged within the institution, or on a claim of its own, or a row of a knowledge table, which is nobody's."""
+    own_claim = (pl.col("setl_id") == pl.col("own_claim")) | (pl.col("owner") == pl.col("fixmedins_code"))
+    nobodys = pl.col("setl_id").is_null() & ~pl.col("table").is_in(list(tables()))
+    return pl.col("scope").is_in(WITHIN_INSTITUTION) | own_claim.fill_null(False) | nobodys
 
 
 def _line() -> pl.Expr:
@@ -51,7 +53,7 @@ def _line() -> pl.Expr:
     sign = pl.when(pl.col("amount_fen") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
     parts = [pl.format(" 结算单 {}", "setl_id"), pl.format(" ×{}", "cnt"),
              pl.format(" {}{}.{}元", sign, fen // 100, (fen % 100).cast(pl.String).str.zfill(2))]
-    label = pl.col("table").replace({name: table.label for name, table in tables().items()})
+    label = pl.col("table").replace({name: table.label for name, table in (tables() | shapes()).items()})
     return pl.concat_str(label, pl.lit(" "), "row_key", *[part.fill_null("") for part in parts])
 
 

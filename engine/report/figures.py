@@ -1,9 +1,9 @@
 """The figures of a report: reads the tables of a finished run directory and sums them, in whole fen.
 
-Of manifest.json these keys are read, all optional but run_id: version, profile, policy, scheme, period {from, to},
-reveal, inputs [{path, sha256, decisions, rows_in, accepted, rejected, blank}], control_totals {name: value, fen where
-the name ends in _fen}, parameters, rules and seeds {name: hash}, row_counts, files {name: sha256}, and names
-{code: name} for the institutions and items that findings speak of.
+Of manifest.json these keys are read, all optional but run_id: version, profile, policy, scheme, revealed, inputs
+[{path, sha256, decisions, rows_in, accepted, rejected, blank}], warnings [{file, code, len}], control_totals {name:
+fen}, parameters, rules {id: {version}}, knowledge [{file, sha256}], files {name: {sha256}}, period {from, to}, and
+names {code: name} of the institutions and items that findings speak of.
 """
 
 import json
@@ -47,9 +47,14 @@ class Run:
         return str(self.manifest.get("names", {}).get(code, ""))
 
     @property
-    def tables_hashed(self) -> dict[str, str]:
-        """The hashes of the tables alone: files written from them, this report too, cannot vouch for it."""
-        return {name: sha for name, sha in self.manifest.get("files", {}).items() if name.endswith(".parquet")}
+    def revealed(self) -> bool:
+        return bool(self.manifest.get("revealed"))
+
+    @property
+    def tables_hashed(self) -> list[tuple[str, str]]:
+        """The tables this report was written from, with their hashes."""
+        files = self.manifest.get("files", {})
+        return [(name, files[name]["sha256"]) for name in sorted(files) if name.endswith(".parquet")]
 
     def rule(self, rule_id: str) -> RuleInfo:
         return rule_of(self.rules, rule_id)
@@ -205,12 +210,13 @@ def tie_outs(run: Run, levels: pl.DataFrame) -> list[dict]:
     """What must agree inside the run itself: what is compared, both values, their unit and whether it holds."""
     inputs = run.manifest.get("inputs", [])
     counted = {key: sum(int(i.get(key) or 0) for i in inputs) for key in ("rows_in", "accepted", "rejected", "blank")}
-    net = ladder(net_level(levels))
+    net, gross = ladder(net_level(levels)), totals(run.counted)["gross_fen"]
     checks = [
         _tie("读入行数＝接收＋退回＋空行（逐文件）", counted["rows_in"],
              counted["accepted"] + counted["rejected"] + counted["blank"], "行",
              all(int(i.get("rows_in") or 0) == sum(int(i.get(k) or 0) for k in ("accepted", "rejected", "blank"))
                  for i in inputs)),
+        _tie("涉及金额：净额 ≤ 毛额", net["involved_fen"], gross, "fen", net["involved_fen"] <= gross),
         _tie("基金份额（按行）≤ 违规金额（范围内）≤ 涉及金额", net["fund_line_fen"], net["involved_fen"], "fen",
              net["fund_line_fen"] <= net["inscope_fen"] <= net["involved_fen"]),
     ]

@@ -10,19 +10,20 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from engine.reference.knowledge import shapes
 from engine.report import charts, figures, words
 from engine.report.evidence import evidence_of
 from engine.report.figures import Run
 from engine.report.text import clip, visible, yuan
 from engine.tables.dictionary import tables
 from engine.tables.outputs import output_fields
+from engine.tables.reasons import NOTED
 
 SIZE_LIMIT = 5_000_000
 _ASSETS = Path(__file__).parent / "assets"
 _SHOWN = (400, 150, 50, 15, 5)  # findings in full; other lists shrink with it until the page fits
 _EVIDENCE_ROWS = 6
 _SAMPLE = 5
-_TOTALS = {"rows": "行数"}
 
 
 def page(run: Run) -> bytes:
@@ -68,12 +69,11 @@ def _count(number: int | None) -> str:
 
 
 def _labelled(name: str) -> str:
-    """The Chinese label of a control total named after a table and one of its fields; else its name."""
-    table, _, field = name.removesuffix("_fen").partition(".")
-    known = tables().get(table)
-    if known is None:
-        return name
-    return f"{known.label} · {known.fields[field].label if field in known.fields else _TOTALS.get(field, field)}"
+    """The Chinese label of a control total, named after a column of the settlement, or findings_ and one of theirs."""
+    fields = output_fields()
+    known = {column: f"结算 · {field.label}" for column, field in fields["settlement"].items()}
+    known |= {f"findings_{column}": f"全部疑点 · {field.label}" for column, field in fields["findings"].items()}
+    return (known | {"due_fen": "追回 · 应追回"}).get(name, name)
 
 
 def _hash(text: str) -> str:
@@ -147,7 +147,7 @@ def _findings(run: Run, shown: int) -> dict:
     parts = evidence.partition_by("finding_id", "role", as_dict=True, maintain_order=True)
     for card in cards:
         card["evidence"] = {role: _side(parts.get((card["finding_id"], role))) for role in words.ROLE}
-    labels = {name: table.label for name, table in tables().items()}
+    labels = {name: table.label for name, table in (tables() | shapes()).items()}
     return {"cards": cards, "cards_of": every.select(pl.len()).collect().item(), "table_labels": labels}
 
 
@@ -163,7 +163,8 @@ def _rest(run: Run, shown: int) -> dict:
     return {
         "gaps": gaps.head(shown * 2).to_dicts(), "gaps_of": len(gaps), "gaps_by_reason": by_reason.to_dicts(),
         "rejected": rejected.head(shown).to_dicts(), "rejected_of": len(rejected),
-        "reject_sample": run.scan("rejects").sort("file", "line", "column", "code", "raw").head(20).collect().to_dicts(),
+        "reject_sample": (run.scan("rejects").sort("file", "line", "column", "code", "raw").head(20)
+                          .collect().to_dicts()),
         "differences": figures.settlement_differences(run).to_dicts(),
         "amount_labels": {name: field.label for name, field in output_fields()["settlement"].items()},
         "first_differences": figures.first_differences(run).head(shown).to_dicts(),
@@ -173,6 +174,7 @@ def _rest(run: Run, shown: int) -> dict:
         "payments_of": len(payments),
         "payment_sums": payments.select(pl.col("payable_fen", "prepaid_fen", "cleared_fen").sum()).to_dicts()[0],
         "parameters": figures.flat(run.manifest.get("parameters", {}))[:shown * 2],
-        "hashes": figures.flat({"rules": run.manifest.get("rules", {}), "seeds": run.manifest.get("seeds", {}),
-                                "files": run.tables_hashed})[:shown * 4],
+        "hashes": [*((k["file"], k["sha256"]) for k in run.manifest.get("knowledge", [])), *run.tables_hashed],
+        "noted": sorted(run.manifest.get("warnings", []), key=lambda w: (w["file"], w["code"]))[:shown],
+        "noted_words": NOTED,
     }

@@ -40,11 +40,9 @@ SCOPE = {
     "terminal_window": "终端窗口", "store_item": "库存项目", "provider": "机构", "provider_month": "机构·月",
     "code": "追溯码", "code_site": "追溯码·地点", "fee_line_codes": "明细对应追溯码",
 }
-# Scopes judged inside one institution: all their evidence is its own.
-WITHIN_INSTITUTION = (
-    "line", "line_pair", "visit", "visit_day", "department", "practitioner_day", "device_day", "terminal_window",
-    "store_item", "provider", "provider_month", "code_site", "fee_line_codes",
-)
+# Scopes whose cases lie inside one institution; a visit may lean on an earlier one elsewhere, a person on any.
+WITHIN_INSTITUTION = ("department", "practitioner_day", "device_day", "terminal_window", "store_item", "provider",
+                      "provider_month", "code_site")
 AMOUNT = {
     "units": "超出数量按计费单价计",
     "lines": "涉及明细全额",
@@ -53,6 +51,7 @@ AMOUNT = {
     "gap": "差价",
     "later_visit": "后一次就诊的金额",
     "regroup": "重新分组前后的支付之差",
+    "none": "不计金额",
 }
 AMOUNT_BASIS = (
     "涉及金额＝超出部分按计费单价计的金额；范围内金额＝其中符合医保政策范围的部分；"
@@ -60,3 +59,8 @@ AMOUNT_BASIS = (
     "应追回＝按本地追回口径取定、同一明细只计一次、不超过基金实付、再扣除已退回。"
 )
 GROSS_NET = "毛额按疑点各自相加，多条规则命中同一明细时重复计入；净额对同一明细只计一次。"
+DECISION = {
+    "encoding": "编码", "delimiter": "分隔符", "line_end": "行尾", "compression": "压缩", "format": "格式",
+    "sheet": "工作表", "profile": "口径", "table": "表",
+}
+DECIDED = {"\t": "制表符", ",": "逗号", ";": "分号"}

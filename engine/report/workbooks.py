@@ -148,18 +148,18 @@ def _notes(run: Run, whose: str, found: pl.LazyFrame) -> list[tuple[str, str]]:
     sums, manifest, period = figures.totals(found), run.manifest, run.manifest.get("period") or {}
     return [
         ("声明", words.DISCLAIMER), ("范围", whose), ("运行编号", run.run_id),
-        ("数据期间", f"{period.get('from', '—')} 至 {period.get('to', '—')}"),
+        *([("数据期间", f"{period['from']} 至 {period['to']}")] if period else []),
         ("疑点数（计入金额）", f"{sums['cases']:,}"), ("其中明确违规", f"{sums['violations']:,}"),
         ("涉及金额（元，毛额）", yuan(sums["gross_fen"])), ("范围内金额（元，毛额）", yuan(sums["inscope_fen"])),
         ("基金份额（元，毛额）", yuan(sums["fund_fen"])), ("应追回（元，净额）", yuan(sums["due_fen"])),
         ("金额口径", words.AMOUNT_BASIS), ("毛额与净额", words.GROSS_NET),
         ("计数口径", "试运行规则的疑点列入明细，不计入汇总与金额；已豁免的不列。"),
         ("他人信息", "含全部机构，请勿转发。" if whose == _ALL else "只列本机构疑点；涉及其他机构的证据只给出行数。"),
-        ("脱敏", "未脱敏，含个人信息，请勿外传。" if manifest.get("reveal") else "人员、医师等信息已假名化或遮蔽。"),
+        ("脱敏", "未脱敏，含个人信息，请勿外传。" if run.revealed else "人员、医师等信息已假名化或遮蔽。"),
         ("反馈", "在“反馈表”浅黄各列填写，疑点编号请勿改动。"
          f"机构意见：{'、'.join(OPINIONS)}；处理情况：{'、'.join(HANDLING)}。"),
         ("程序版本", str(manifest.get("version", "—"))),
-        *[(f"散列值 {name}", str(value)) for name, value in figures.flat(run.tables_hashed)],
+        *[(f"散列值 {name}", sha) for name, sha in run.tables_hashed],
     ]
 
 

@@ -153,8 +153,8 @@ def _institutions(extract: Extract, region: Region, results: Path, progress: Pro
     names = ("claims", "diagnoses", "procedures", "persons", "store_items", "stock_balances", "stock_moves", "wards")
     tables = dict(buckets.whole(extract.tables, names))
     if "fee_lines" in extract.tables:
-        items = Facts({}, region.knowledge, region.engine).institution_items(rules, tables)
-        tables["fee_lines"] = extract.tables["fee_lines"].filter(pl.col("med_list_codg").is_in(items)).collect()
+        wanted = Facts({}, region.knowledge, region.engine).institution_lines(rules, tables)
+        tables["fee_lines"] = extract.tables["fee_lines"].filter(wanted).collect()
     findings, evidence, unjudged = stages.audited(tables, region, INSTITUTION_SCOPES)
     _write(results, "institution", {"findings": findings, "evidence": evidence, "not_evaluated": unjudged})
     progress("机构 institutions", 1, 1)

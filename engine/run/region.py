@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.grouping.scheme import Scheme, load_scheme
 from engine.language.rule import LoadedRule, RuleFault, load_rules
-from engine.language.yamltext import read_yaml
+from engine.tables.yamltext import read_mapping
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
 from engine.settlement.policy import Policy, load_policy
@@ -73,13 +73,12 @@ def read_params(path: Path) -> dict:
     """A region's parameters: rule id -> name -> text, and `engine` for what concerns no single rule."""
     if not path.is_file():
         raise UsageProblem(f"没有参数文件 no such file: {path}")
-    document = read_yaml(path)
-    if document.problems:
-        p = document.problems[0]
-        raise RuleProblem(p.message, f"{path}:{p.line}:{p.column}")
-    if not isinstance(document.value, dict) or not all(isinstance(v, dict) for v in document.value.values()):
-        raise RuleProblem("参数文件应为 规则: {参数: 值}", str(path), hint="split-stay-short-readmission: {window_days: 15}")
-    return document.value
+    values, lines = read_mapping(path)
+    for rule, given in values.items():
+        if not isinstance(given, dict):
+            hint = "split-stay-short-readmission: {window_days: 15}"
+            raise RuleProblem(f"{rule}: 应为 规则: {{参数: 值}}", f"{path}:{lines[(rule,)]}", hint=hint)
+    return values
 
 
 def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date) -> list[LoadedRule]:

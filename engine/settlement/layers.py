@@ -25,8 +25,9 @@ def statement(c: SimpleNamespace, year: SimpleNamespace) -> dict[str, np.ndarray
     hifmi = catastrophic(c, year, borne)
     acct = account(c, year, hifp + hifob + hifmi)
     return {"deductible_due": due, "act_pay_dedc": dedc, "pool_entitled": entitled, "pool_room": pool_room,
-            "year_room": year_room, "hifp_pay": hifp, "hifob_pay": hifob, "serious_borne": borne, "hifmi_pay": hifmi,
-            "account_room": c.account - year.acct, "acct_pay": acct, "admissions": c.per_admission * c.pays}
+            "year_room": year_room, "hifp_pay": hifp, "hifob_pay": hifob, "catastrophic_base": borne,
+            "hifmi_pay": hifmi, "account_room": c.account - year.acct, "acct_pay": acct,
+            "admissions": c.per_admission * c.pays}
 
 
 def within(amount: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -67,13 +68,13 @@ def large_amount(c: SimpleNamespace, year: SimpleNamespace, dedc: np.ndarray, en
 
 def own_share_in_scope(c: SimpleNamespace, paid: np.ndarray) -> np.ndarray:
     """What the claim adds to the year's in-policy self-pay on which the catastrophic layer counts."""
-    return ((c.scope - paid) * c.serious_counts + c.first * c.serious_first) * c.pays
+    return ((c.scope - paid) * c.catastrophic_counts + c.first * c.catastrophic_first) * c.pays
 
 
 def catastrophic(c: SimpleNamespace, year: SimpleNamespace, borne: np.ndarray) -> np.ndarray:
     """居民大病: the tiers that the year's accumulated self-pay passes with this claim, never more than it adds."""
-    passed = in_tiers(year.borne, year.borne + borne, c.serious_over, c.serious_ratio)
-    return within(half_up(passed, PERCENT), np.minimum(borne, c.serious_cap - year.hifmi))
+    passed = in_tiers(year.borne, year.borne + borne, c.catastrophic_over, c.catastrophic_ratio)
+    return within(half_up(passed, PERCENT), np.minimum(borne, c.catastrophic_cap - year.hifmi))
 
 
 def account(c: SimpleNamespace, year: SimpleNamespace, fund: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from engine.settlement.layers import statement
 from engine.settlement.lines import AMOUNTS, classify
 from engine.settlement.money import check_range
 from engine.settlement.policy import Policy
+from engine.settlement.sequence import in_order, originals, rounds, state_cells, with_account
 from engine.settlement.terms import terms
 from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
@@ -22,7 +23,7 @@ from engine.tables.problems import InvariantBroken
 # the state: what is accumulated, from which step, and for what; every cell belongs to one person
 STATE = {"admissions": ("admissions", "year"), "dedc": ("act_pay_dedc", "year_benefit"),
          "pool": ("hifp_pay", "year_benefit"), "hifp": ("hifp_pay", "year"), "hifob": ("hifob_pay", "year"),
-         "borne": ("serious_borne", "year"), "hifmi": ("hifmi_pay", "year"), "acct": ("acct_pay", "opening")}
+         "borne": ("catastrophic_base", "year"), "hifmi": ("hifmi_pay", "year"), "acct": ("acct_pay", "opening")}
 
 PARTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt"]
 LAYERS = ["hifp_pay", "hifob_pay", "hifmi_pay", "hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay"]
@@ -64,12 +65,12 @@ def settle_steps(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, cata
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
     Beside STEPS: year, k (its place in the person's sequence), covered, deductible_due, pool_entitled, pool_room,
-    year_room, account_room, serious_borne.
+    year_room, account_room, catastrophic_base.
     """
-    ordered = _with_account(_in_order(with_fields(claims, "claims", *_NEEDED), policy), account_openings)
+    ordered = with_account(in_order(with_fields(claims, "claims", *_NEEDED), policy), account_openings)
     ordered = _with_line_sums(ordered, lines, catalogue)
     rule = terms(ordered, policy)
-    steps = _in_rounds(ordered, rule)
+    steps = _inrounds(ordered, rule)
     frame = ordered.select("setl_id", "psn_no", "year", "k", "refund", "orphan",
                            (pl.col("insured_flag") != "0").fill_null(True).alias("insured"),
                            *(pl.col(name).alias(f"reported_{name}") for name in STEPS)).with_columns(
@@ -77,46 +78,6 @@ def settle_steps(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, cata
     frame = _orphans_as_reported(frame).with_columns(_totals()).with_columns(_remainder())
     check_identities(frame)
     return frame.with_columns(_first_difference()).sort("setl_id")
-
-
-def _in_order(claims: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """The claims with `person`, numbered, and `k`, the place of the claim in its person's sequence.
-
-    A wholly self-paid claim moves no state and is a sequence of its own, however many share one person number.
-    A refund runs in the year of the claim it names and never before it. It is an `orphan` when it names no claim here,
-    or a refund, or one already refunded.
-    """
-    claims = claims.with_columns(
-        (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
-        pl.coalesce(policy.year_basis, "setl_time").dt.date().alias("day"),
-        pl.coalesce(policy.accrual_order, "setl_time").alias("time")).with_columns(
-        pl.col("day").dt.year().alias("year"), pl.when("refund").then("init_setl_id").alias("init_setl_id"),
-        pl.when(pl.col("insured_flag") == "0").then("setl_id").otherwise("psn_no").alias("of"))
-    named = claims.filter(~pl.col("refund")).select(
-        pl.col("setl_id").alias("init_setl_id"), pl.col("of").alias("named_of"), pl.col("year").alias("of_year"),
-        pl.col("time").alias("named_time"))
-    claims = claims.join(named, on="init_setl_id", how="left")
-    early = (pl.col("time") < pl.col("named_time")) | (
-        (pl.col("time") == pl.col("named_time")) & (pl.col("setl_id") < pl.col("init_setl_id")))
-    claims = claims.with_columns(
-        pl.coalesce("named_of", "of").alias("of"), pl.coalesce("of_year", "year").alias("of_year"),
-        pl.when(early).then("named_time").otherwise("time").alias("time"),
-        pl.when(early).then("init_setl_id").otherwise("setl_id").alias("turn"),
-    ).sort("of", "time", "turn", "refund", "setl_id")
-    return claims.with_columns(pl.col("of").rle_id().cast(pl.Int64).alias("person"), (pl.col("refund") & (
-        pl.col("named_time").is_null() | ~pl.col("init_setl_id").is_first_distinct())).alias("orphan")).with_columns(
-        pl.int_range(pl.len()).over("person").alias("k"))
-
-
-def _with_account(claims: pl.DataFrame, openings: pl.DataFrame | None) -> pl.DataFrame:
-    """The claims in rounds (by k, then person) with `account`, the last opening balance, and the year of it."""
-    if openings is None:
-        openings = pl.DataFrame(schema={"psn_no": pl.String, "year": pl.Int64, "acct_balc": pl.Int64})
-    balances = openings.select(pl.col("psn_no").alias("of"), pl.col("year").cast(pl.Int32).alias("opening"),
-                               pl.col("acct_balc").alias("account")).sort("opening")
-    return claims.sort("of_year").join_asof(
-        balances, left_on="of_year", right_on="opening", by="of", coalesce=False, check_sortedness=False).with_columns(
-        pl.col("account", "opening").fill_null(0)).sort("k", "person")
 
 
 def _with_line_sums(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
@@ -146,15 +107,15 @@ def _nothing_in_scope_when_uninsured() -> list[pl.Expr]:
             for name in _OF_LINES[1:]]
 
 
-def _in_rounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndarray]:
+def _inrounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndarray]:
     """Every step of every claim, in the order of the frame: round by round, each person's state moved in between."""
     c = SimpleNamespace(**vars(rule), **{name: ordered[name].to_numpy() for name in [*_OF_LINES, "account"]})
     c.pays = rule.pays & ~ordered["orphan"].to_numpy()
-    c.original = _originals(ordered)
-    cells = _cells(ordered, rule.benefit, c.original)
+    c.original = originals(ordered)
+    cells = state_cells(ordered, rule.benefit, c.original)
     used = {name: np.zeros(cells[cell].max(initial=0) + 1, np.int64) for name, (_, cell) in STATE.items()}
     result: dict[str, np.ndarray] = {}
-    for now in _rounds(ordered["k"].to_numpy()):
+    for now in rounds(ordered["k"].to_numpy()):
         row = SimpleNamespace(**{name: values[now] for name, values in vars(c).items()})
         year = SimpleNamespace(**{name: used[name][cells[cell][now]] for name, (_, cell) in STATE.items()})
         parts = dict(zip(["medfee_sumamt", *PARTS], (getattr(row, name) for name in _OF_LINES), strict=True))
@@ -164,36 +125,6 @@ def _in_rounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.nda
         for name, (step, cell) in STATE.items():
             used[name][cells[cell][now]] += result[step][now]  # a person has one claim in a round
     return result
-
-
-def _originals(ordered: pl.DataFrame) -> np.ndarray:
-    """The position of the claim that a refund names, -1 for a claim that is none or an orphan."""
-    places = ordered.select(pl.col("setl_id").alias("init_setl_id"), pl.int_range(pl.len()).alias("place"))
-    refunds = ordered.select(pl.when(pl.col("refund") & ~pl.col("orphan")).then("init_setl_id").alias("init_setl_id"))
-    found = refunds.join(places, on="init_setl_id", how="left", maintain_order="left")
-    return found["place"].fill_null(-1).to_numpy()
-
-
-def _cells(ordered: pl.DataFrame, benefit: np.ndarray, original: np.ndarray) -> dict[str, np.ndarray]:
-    """Where each claim's state is kept, as numbers from zero; a refund moves that of the benefit which was paid."""
-    person, year, opening = (ordered[name].to_numpy().astype(np.int64) for name in ("person", "of_year", "opening"))
-    benefit = np.maximum(np.where(original >= 0, benefit[original], benefit), 0)
-    year_cell = _dense(person * _YEARS + year)
-    return {"year": year_cell, "year_benefit": _dense(year_cell * (benefit.max(initial=0) + 1) + benefit),
-            "opening": _dense(person * _YEARS + opening)}
-
-
-_YEARS = 10_000
-
-
-def _dense(keys: np.ndarray) -> np.ndarray:
-    return np.unique(keys, return_inverse=True)[1]
-
-
-def _rounds(k: np.ndarray):
-    """The slices of equal k of a sorted array."""
-    bounds = np.searchsorted(k, np.arange(k.max(initial=0) + 2))
-    return (slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def _orphans_as_reported(frame: pl.DataFrame) -> pl.DataFrame:

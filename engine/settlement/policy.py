@@ -11,7 +11,7 @@ others). Money is yuan, a ratio percent, a ratio by tiers a list `[{over: 0, per
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engine.reference.places import seeds_folder
 from engine.settlement.money import NO_LIMIT, PERCENT
-from engine.settlement.yamltext import read_mapping
+from engine.tables.yamltext import read_mapping
 from engine.tables.problems import InputProblem, RuleProblem
 
 ALL = "all"
@@ -199,7 +199,7 @@ class Policy(_Strict):
         named = [*(self.catastrophic.benefits if self.catastrophic else []), *self.provider.drg_benefits]
         if unknown := sorted(set(named) - set(self.benefits)):
             raise ValueError(f"没有名为 {', '.join(unknown)} 的 benefits; {_meant(unknown[0], self.benefits)}")
-        for where, dated in _parameters(self):
+        for where, dated in parameters(self):
             for day, entry in dated.items():
                 _check_groups(f"{where}.{day}", set(entry.value), set(self.groups))
         return self
@@ -212,8 +212,8 @@ def _check_groups(where: str, given: set[str], groups: set[str]) -> None:
         raise ValueError(f"{where}: 缺少人员组 {', '.join(left_out)} (或写 all)")
 
 
-def _parameters(model: BaseModel, where: str = ""):
-    """Every dated parameter of a policy with its key path."""
+def parameters(model: BaseModel, where: str = "") -> Iterator[tuple[str, dict[date, Dated]]]:
+    """Every dated parameter of a policy, and of its parts, with its key path."""
     for name in type(model).model_fields:
         value, path = getattr(model, name), f"{where}.{name}".lstrip(".")
         parts = {path: value} if isinstance(value, BaseModel) else {}
@@ -223,7 +223,7 @@ def _parameters(model: BaseModel, where: str = ""):
             else:
                 parts = {f"{path}.{key}": part for key, part in value.items() if isinstance(part, BaseModel)}
         for key, part in parts.items():
-            yield from _parameters(part, key)
+            yield from parameters(part, key)
 
 
 def load_policy(name_or_file: str | Path) -> Policy:

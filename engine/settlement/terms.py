@@ -25,14 +25,14 @@ def terms(claims: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     Amounts are fen, ratios hundredths of a percent; tiers and nth admissions have one column each.
     """
     where = _Where(claims, policy)
-    found = SimpleNamespace(benefit=_number(benefit_of(claims, policy), list(policy.benefits)))
-    found.__dict__.update(_by_benefit(policy, where, found.benefit))
-    found.year_cap = where.pick(policy.annual_cap, NO_LIMIT)
-    found.__dict__.update(_large_amount(policy, where), **_catastrophic(policy, where, found.benefit))
+    benefit = _number(benefit_of(claims, policy), list(policy.benefits))
+    found = SimpleNamespace(
+        benefit=benefit, year_cap=where.pick(policy.annual_cap, NO_LIMIT), **_by_benefit(policy, where, benefit),
+        **_large_amount(policy, where), **_catastrophic(policy, where, benefit))
     minus = np.where(_is(claims["local_flag"], "0"), where.pick(policy.remote_minus_points, 0), 0)
-    found.covered = where.covered & (found.benefit >= 0)
-    found.pays = found.covered & ~_is(claims["insured_flag"], "0")
     found.ratio = np.maximum(found.ratio - minus[:, None], 0)
+    found.covered = where.covered & (benefit >= 0)
+    found.pays = found.covered & ~_is(claims["insured_flag"], "0")
     return found
 
 
@@ -141,9 +141,9 @@ def _catastrophic(policy: Policy, where: _Where, benefit: np.ndarray) -> dict[st
     over, ratios = where.tiers(ratio, 0, _width(ratio))
     counted = [number for number, name in enumerate(policy.benefits) if layer and name in layer.benefits]
     counts = np.isin(benefit, counted)
-    return {"serious_over": over, "serious_ratio": ratios, "serious_counts": counts.astype(np.int64),
-            "serious_first": (counts & bool(layer and layer.first_pay_counts)).astype(np.int64),
-            "serious_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT)}
+    return {"catastrophic_over": over, "catastrophic_ratio": ratios, "catastrophic_counts": counts.astype(np.int64),
+            "catastrophic_first": (counts & bool(layer and layer.first_pay_counts)).astype(np.int64),
+            "catastrophic_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT)}
 
 
 def _number(values: pl.Series, names: list[str]) -> np.ndarray:

@@ -156,7 +156,8 @@ def coverage(found: dict[str, pl.LazyFrame]) -> pl.DataFrame:
         if not {first, last, "fixmedins_code"} <= set(found[source].collect_schema().names()):
             continue
         span = found[source].group_by("fixmedins_code").agg(
-            begndate=pl.col(first).min().cast(pl.Date).dt.month_start(), enddate=pl.col(last).max().cast(pl.Date).dt.month_end()
+            begndate=pl.col(first).min().cast(pl.Date).dt.month_start(),
+            enddate=pl.col(last).max().cast(pl.Date).dt.month_end(),
         )  # fmt: skip
         row = span.filter(pl.col("begndate").is_not_null()).with_columns(table=pl.lit(table), complete_flag=pl.lit("1"))
         frames.append(row.select(fields).collect().cast(schema))

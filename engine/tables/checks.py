@@ -10,8 +10,8 @@ from datetime import date
 
 import polars as pl
 
+from engine.tables.extract import Extract
 from engine.tables.identities import identity_rows
-from engine.tables.read import Extract
 
 TITLES = {
     "V01": "导出数据能否重新导回原提数数据库",

@@ -45,7 +45,7 @@ def sources(path: Path, work: Path) -> list[Source]:
     path, work = Path(path), Path(work)
     if not path.exists():
         raise InputProblem("没有这个文件或文件夹", str(path))
-    found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    found = sorted(p for p in path.rglob("*") if p.is_file() and work not in p.parents) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
     result = []
     for file in found:

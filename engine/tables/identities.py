@@ -39,6 +39,7 @@ SHARE = C("selfpay_prop").reinterpret(dtype=pl.Int128)  # ten-thousandths
 COUNT, PRICE = C("cnt").reinterpret(dtype=pl.Int128), C("pric").reinterpret(dtype=pl.Int128)  # 1e-4, 1e-6
 CEILING = C("pric_uplmt_amt").reinterpret(dtype=pl.Int128)
 OVER = pl.when(PRICE > CEILING).then(PRICE - CEILING).otherwise(0)
+ONE_FEN = pl.lit(10**9, pl.Int128)
 FEN = 10**8  # cnt x pric comes in 1e-10 yuan
 
 
@@ -65,7 +66,7 @@ IDENTITIES = (
              ~REFUND & pl.any_horizontal(C(f) < 0 for f in ("medfee_sumamt", *AMOUNTS.split())),
              f"refd_setl_flag {AMOUNTS}", "0"),
     Identity("L1", "金额 = 单价 × 数量", "fee_lines", "det_item_fee_sumamt cnt pric",
-             (AMOUNT - rounded(COUNT * PRICE, FEN)).abs() * 10**9 > pl.max_horizontal(pl.lit(10**9, pl.Int128), COUNT.abs() * 5),
+             (AMOUNT - rounded(COUNT * PRICE, FEN)).abs() * 10**9 > pl.max_horizontal(ONE_FEN, COUNT.abs() * 5),
              tolerance="0.01 或 数量×5e-7"),
     Identity("L2", "金额 = 全自费 + 超限价 + 先行自付 + 符合范围", "fee_lines",
              f"det_item_fee_sumamt {LINE_PARTS}",

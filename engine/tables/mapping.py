@@ -1,150 +1,45 @@
 """A chunk of source rows to canonical rows: columns mapped as the profile says, values parsed, problems gathered.
 
-`shape_chunk` answers typed frames per canonical table, each row with the physical line it came from, and the rejects
-and warnings. A source row is kept or set aside as a whole, whatever number of canonical rows it makes.
+A source row is kept or set aside as a whole, whatever number of canonical rows it makes.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from decimal import Decimal
 
 import polars as pl
 
 from engine.tables import dictionary, reasons, values
-from engine.tables.profiles import WORDS, FileMap, Profile
+from engine.tables.profiles import WORDS, counted, source_columns, targets
+from engine.tables.shaped import Setting, Shaped
+from engine.tables.tidy import UNUSED, tidy
 
-QUOTE_LIMIT = 200  # warnings quoted per chunk, column and code; the counts are complete
-TRACE = "drug_trac_codg"
-OTHER = dictionary.Field("", "", "text", "-", "")
 MOMENT = dictionary.Field("", "", "datetime", "-", "")
 
 
-@dataclass
-class Shaped:
-    tables: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
-    rejects: list[pl.DataFrame] = field(default_factory=list)
-    warnings: list[pl.DataFrame] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    unmapped: list[pl.DataFrame] = field(default_factory=list)
+def shape_chunk(raw: pl.DataFrame, setting: Setting) -> tuple[pl.DataFrame, Shaped]:
+    """Source rows (text, named as in the profile; with _line, _extra, _odd) to typed canonical frames.
 
-    def warn(self, frame: pl.DataFrame, file: str, column: str | None, code: str, raw: pl.Expr) -> None:
-        if frame.height:
-            self.counts[code] = self.counts.get(code, 0) + frame.height
-            self.warnings.append(reasons.issues(frame.head(QUOTE_LIMIT), file, column, code, raw))
-
-
-def targets(file: FileMap) -> dict[str, dictionary.Field]:
-    """Source column -> the canonical field it first feeds unchanged or mapped."""
-    result = {}
-    for table, mapping in file.tables:
-        for name, spec in mapping.items():
-            if name in WORDS or name.startswith("_"):
-                continue
-            for column in source_columns(spec, mapping):
-                result.setdefault(column, dictionary.table(table).fields[name])
-    return result
-
-
-def source_columns(spec: str | dict, mapping: dict | None = None) -> list[str]:
-    """The source columns a field is made of."""
-    if isinstance(spec, str):
-        found = [] if spec.startswith("=") else [spec]
-    else:
-        found = [
-            t for t in f"{spec.get('calc', '')} {spec.get('first', '')}".split() if re.fullmatch(r"[^\W\d][\w{}]*", t)
-        ]
-        found += [spec["from"]] if "from" in spec else []
-        found += list(spec.get("when", {}))
-    if mapping and "each" in mapping:
-        return [c.format(n=n) for c in found for n in _counted(mapping)]
-    return found
-
-
-def _counted(mapping: dict) -> range:
-    low, high = mapping["each"].split("..")
-    return range(int(low), int(high) + 1)
-
-
-def shape_chunk(
-    raw: pl.DataFrame, file: FileMap, profile: Profile, name: str, stem: str, wordings: dict[str, dict[str, str]]
-) -> Shaped:
-    """Source rows (text, named as in the profile; with _line, _extra, _odd) to typed canonical frames."""
+    Answers the rows with clean text, and what they became. Of the tables a file feeds, the first is its own: bad values
+    there set the row aside, elsewhere they are left blank.
+    """
     out = Shaped()
-    raw = _tidy(raw, file, name, out)
-    own = file.tables[0][0] if file.tables else ""
-    for table, mapping in file.tables:
-        for one in _expanded(raw, mapping):
-            frame, sources = _mapped(*one, profile, stem, wordings, name, out, strict=table == own)
-            out.tables.append((table, _parsed(frame, sources, table, name, out, strict=table == own)))
-    _refuse_shifted(raw, file, name, out)
-    return out
+    raw = tidy(raw, setting.file, setting.name, out)
+    own = setting.file.tables[0][0]
+    for table, mapping in setting.file.tables:
+        problems = out if table == own else Shaped()
+        for rows, one in _expanded(raw, mapping):
+            frame, sources = _mapped(rows, one, setting, problems)
+            out.tables.append((table, _parsed(frame, sources, table, setting.name, problems)))
+    _refuse_shifted(raw, setting, out)
+    return raw, out
 
 
-def _tidy(raw: pl.DataFrame, file: FileMap, name: str, out: Shaped) -> pl.DataFrame:
-    """Odd forms in text columns: blanks and invisible characters, full-width codes, formula text, lost digits."""
-    odd = raw.filter("_odd")
-    if odd.is_empty():
-        return raw
-    feeds = targets(file)
-    changed, changes = [], []
-    for column in (c for c in raw.columns if not c.startswith("_") and raw.schema[c] == pl.String):
-        target = feeds.get(column, OTHER)
-        if target.type != "text" or (target.name == TRACE and target.table == "trace_codes"):
-            continue
-        code = bool(re.search(values.CODE_FIELD, target.name))
-        after = _tidy_column(odd, column, target, code, name, out)
-        if after is not None:
-            changes.append(column)
-            changed.append(after)
-    if not changes:
-        return raw
-    fixed = odd.select("_line", *(s.alias(c) for c, s in zip(changes, changed, strict=True)))
-    joined = raw.join(fixed, on="_line", how="left", suffix="_fixed", maintain_order="left")
-    kept = [pl.when("_odd").then(f"{c}_fixed").otherwise(c).alias(c) for c in changes]
-    return joined.with_columns(kept).drop(f"{c}_fixed" for c in changes)
-
-
-def _tidy_column(
-    odd: pl.DataFrame, column: str, target: dictionary.Field, code: bool, name: str, out: Shaped
-) -> pl.Series | None:
-    cleaned = values.clean_code(pl.col(column)) if code else values.clean_text(pl.col(column))
-    if target.name == "certno":
-        cleaned = cleaned.str.replace(r"^(\d{17})x$", "${1}X")
-    frame = odd.select("_line", before=column, after=cleaned, plain=values.clean_text(pl.col(column))).with_columns(
-        sci=spreadsheet_lost(pl.col("after"), target) if code or target.name == TRACE else pl.lit(None, pl.String)
-    )
-    shown = reasons.masked(pl.col("before"))
-    out.warn(frame.filter(pl.col("plain") != pl.col("before")), name, column, "W_SPACE", shown)
-    widened = frame.filter(pl.col("after").str.to_uppercase() != pl.col("plain").str.to_uppercase())
-    out.warn(widened, name, column, "W_FULLWIDTH", shown)
-    if target.name == "certno":
-        out.warn(frame.filter(pl.col("plain").str.contains(r"^\d{17}x$")), name, column, "W_ID_LOWER_X", shown)
-    if not code:
-        out.warn(frame.filter(pl.col("plain").str.contains(values.FORMULA)), name, column, "W_FORMULA", shown)
-    for lost in ("E_SCI_NOTATION", "E_PRECISION_LOST"):
-        rows = frame.filter(pl.col("sci") == lost)
-        if rows.height and target.mark in "KRC" and target.name != TRACE:
-            out.rejects.append(reasons.issues(rows, name, column, lost, pl.col("before")))
-        else:
-            out.warn(rows, name, column, lost, pl.col("before"))
-    frame = frame.with_columns(after=pl.when(pl.col("sci").is_null() & (pl.col("after") != "")).then("after"))
-    return frame["after"] if not frame["after"].equals(frame["before"]) else None
-
-
-def spreadsheet_lost(text: pl.Expr, target: dictionary.Field) -> pl.Expr:
-    """The code of a value whose digits a spreadsheet has thrown away, else null."""
-    zeros = text.str.contains(r"^\d{15}0{5}$") if target.name == TRACE else pl.lit(False)
-    return (
-        pl.when(text.str.contains(values.SCIENTIFIC)).then(pl.lit("E_SCI_NOTATION"))
-        .when(zeros).then(pl.lit("E_PRECISION_LOST"))
-    )  # fmt: skip
-
-
-def _expanded(raw: pl.DataFrame, mapping: dict):
+def _expanded(raw: pl.DataFrame, mapping: dict) -> Iterator[tuple[pl.DataFrame, dict]]:
     """The (rows, mapping) a mapping stands for: itself, one per `each`, or the parts of `split`. Adds `_n`."""
     start = int(mapping.get("number", 1))
     if "each" in mapping:
-        for n in _counted(mapping):
+        for n in counted(mapping):
             one = {k: v.format(n=n) if isinstance(v, str) else v for k, v in mapping.items()}
             yield raw.with_columns(_n=pl.lit(start + n - 1, pl.Int64)), one
     elif "split" in mapping:
@@ -154,78 +49,71 @@ def _expanded(raw: pl.DataFrame, mapping: dict):
 
 
 def _split(raw: pl.DataFrame, columns: list[str], start: int) -> pl.DataFrame:
+    """One row per part of the first column, the n-th part of the others beside it."""
     columns = [c for c in columns if c in raw.columns]
     if not columns:
         return raw.clear().with_columns(_n=pl.lit(start, pl.Int64))
-    lead = columns[0]
+    lead, *rest = columns
     parts = raw.filter(pl.col(lead).is_not_null()).with_columns(
         pl.col(c).str.replace_all("｜", "|", literal=True).str.split("|") for c in columns
     )
     parts = parts.with_columns(_n=pl.int_ranges(0, pl.col(lead).list.len())).explode(lead, "_n")
-    parts = parts.with_columns(pl.col(c).list.get(pl.col("_n"), null_on_oob=True) for c in columns[1:])
+    parts = parts.with_columns(pl.col(c).list.get(pl.col("_n"), null_on_oob=True) for c in rest)
     parts = parts.with_columns(pl.col(c).str.strip_chars(values.BLANKS).replace("", None) for c in columns)
     return parts.with_columns(_n=pl.col("_n").cast(pl.Int64) + start)
 
 
-def _mapped(
-    raw: pl.DataFrame, mapping: dict, profile: Profile, stem: str, wordings: dict, name: str, out: Shaped, strict: bool
-) -> tuple[pl.DataFrame, dict[str, str]]:
+def _mapped(raw: pl.DataFrame, mapping: dict, setting: Setting, out: Shaped) -> tuple[pl.DataFrame, dict[str, str]]:
     """The canonical columns, still text (sums and products as millionths), and which source column each came from."""
-    columns, sources = [pl.col("_line"), pl.col("_extra")], {}
+    columns, sources = [pl.col("_line")], {}
     if "_n" in raw.columns and "seq" not in mapping:
         columns.append(pl.col("_n").alias("seq"))
-    calculated = {}
-    for field_name, spec in mapping.items():
-        if field_name in WORDS:
-            continue
-        wanted = source_columns(spec)
+    for field, spec in mapping.items():
+        wanted = [] if field in WORDS else source_columns(spec)
         have = [c for c in wanted if c in raw.columns]
-        if wanted and (not have or ("calc" in spec and len(have) < len(wanted) and isinstance(spec, dict))):
+        calculated = isinstance(spec, dict) and "calc" in spec
+        if field in WORDS or (wanted and (not have or (calculated and len(have) < len(wanted)))):
             continue
-        sources[field_name] = " ".join(have)
-        if isinstance(spec, dict) and "calc" in spec:
-            calculated[field_name] = _calculated(raw, spec, name, out if strict else Shaped())
-        else:
-            columns.append(_text(raw, spec, field_name, profile, stem, wordings, name, out, strict).alias(field_name))
-    frame = raw.select(columns).with_columns(series.alias(n) for n, series in calculated.items())
+        sources[field] = " ".join(have)
+        value = _calculated(raw, spec, setting.name, out) if calculated else _text(raw, spec, field, setting, out)
+        columns.append(value.alias(field))
+    frame = raw.select(columns)
     if "need" in mapping:
         needed = [c for c in mapping["need"].split() if c in frame.columns]
-        frame = frame.filter(pl.any_horizontal(pl.col(c).is_not_null() for c in needed)) if needed else frame.clear()
+        frame = frame.filter(pl.any_horizontal(pl.col(needed).is_not_null())) if needed else frame.clear()
     return frame, sources
 
 
-def _text(raw, spec, field_name, profile, stem, wordings, name, out, strict) -> pl.Expr:
+def _text(raw: pl.DataFrame, spec: str | dict, field: str, setting: Setting, out: Shaped) -> pl.Expr:
     if isinstance(spec, str):
         return pl.lit(spec[1:]) if spec.startswith("=") else pl.col(spec)
     if "template" in spec:
-        return pl.format(re.sub(r"\{line\}", "{}", spec["template"].replace("{file}", stem)), pl.col("_line"))
+        return pl.format(spec["template"].replace("{file}", setting.stem).replace("{line}", "{}"), pl.col("_line"))
     if "number_is" in spec:
-        return pl.when(pl.col("_n") == int(spec["number_is"])).then(pl.lit("1")).otherwise(pl.lit("0"))
+        return (pl.col("_n") == int(spec["number_is"])).cast(pl.Int8).cast(pl.String)
     if "first" in spec:
         return pl.coalesce(c for c in spec["first"].split() if c in raw.columns)
     value = pl.col(spec["from"]).cast(pl.String)
     if "values" in spec or "wording" in spec:
-        table = spec.get("values")
-        words = (
-            wordings.get(spec["wording"], {})
-            if table is None
-            else profile.values.get(table, {})
-            if isinstance(table, str)
-            else table
-        )
-        mapped = value.replace_strict(words, default=None, return_dtype=pl.String) if words else pl.lit(None, pl.String)
-        if strict:
-            missed = raw.filter(value.is_not_null() & mapped.is_null()).select("_line", word=value)
-            if missed.height:
-                counted = missed.group_by("word").agg(pl.len().alias("rows"), pl.col("_line").min())
-                label = spec.get("wording", field_name)
-                out.unmapped.append(
-                    counted.select("word", "rows", "_line", column=pl.lit(spec["from"]), field=pl.lit(label))
-                )
-        value = mapped
+        value = _translated(raw, value, spec, field, setting, out)
     if "when" in spec:
         value = pl.when(condition(spec["when"])).then(value)
     return value
+
+
+def _translated(raw: pl.DataFrame, value: pl.Expr, spec: dict, field: str, setting: Setting, out: Shaped) -> pl.Expr:
+    """The value by its map. Words that the map lacks are blank and counted."""
+    if "wording" in spec:
+        words = setting.words.get(spec["wording"], {})
+    else:
+        words = spec["values"] if isinstance(spec["values"], dict) else setting.profile.values[spec["values"]]
+    mapped = value.replace_strict(words, default=None, return_dtype=pl.String) if words else pl.lit(None, pl.String)
+    missed = raw.filter(value.is_not_null() & mapped.is_null()).group_by(word=value)
+    missed = missed.agg(pl.len().alias("rows"), pl.col("_line").min())
+    if missed.height:
+        label = pl.lit(spec.get("wording", field))
+        out.unmapped.append(missed.select("word", "rows", "_line", column=pl.lit(spec["from"]), field=label))
+    return mapped
 
 
 def condition(when: dict[str, str]) -> pl.Expr:
@@ -259,71 +147,54 @@ STEPS = {
 
 def _operand(raw: pl.DataFrame, token: str, spec: dict, name: str, out: Shaped) -> pl.Series:
     if token not in raw.columns:
-        constant = int(Decimal(token) * _ONE)
-        return pl.Series([constant], dtype=pl.Int128).new_from_index(0, raw.height)
+        return pl.Series([int(Decimal(token) * _ONE)], dtype=pl.Int128).new_from_index(0, raw.height)
     parsed = values.numbers(raw[token].cast(pl.String))
-    if parsed.code is not None:
-        marked = raw.select("_line", before=token, code=parsed.code)
-        for code in parsed.code.drop_nulls().unique().sort():
-            rows = marked.filter(pl.col("code") == code)
-            if code.startswith("W_"):
-                out.warn(rows, name, token, code, pl.col("before"))
-            else:
-                out.rejects.append(reasons.issues(rows, name, token, code, reasons.masked(pl.col("before"))))
+    _report(raw.select("_line", before=token), parsed.code, token, True, name, out)
     if not spec.get("percent"):
         return parsed.values
     share = pl.when(_A.abs() > _ONE).then(_A // 100).otherwise(_A)
     return pl.DataFrame({"a": parsed.values}).select(share).to_series()
 
 
-def _parsed(
-    frame: pl.DataFrame, sources: dict[str, str], table: str, name: str, out: Shaped, strict: bool
-) -> pl.DataFrame:
+def _parsed(frame: pl.DataFrame, sources: dict[str, str], table: str, name: str, out: Shaped) -> pl.DataFrame:
     """Every field in its own type. A bad value in a required or money field sets the row aside, else it is blank."""
     fields = dictionary.table(table).fields
     columns = [frame["_line"]]
-    for column in (c for c in frame.columns if c not in ("_line", "_extra")):
-        pseudo = OTHER if column == "_id" else MOMENT
-        target = fields.get(column, pseudo)
-        parsed = values.parse(frame[column], target)
+    for column in (c for c in frame.columns if c != "_line"):
+        field = fields.get(column, UNUSED if column == "_id" else MOMENT)
+        parsed = values.parse(frame[column], field)
         columns.append(parsed.values.alias(column))
-        if parsed.code is None or not strict:
-            continue
-        marked = frame.select("_line", before=pl.col(column).cast(pl.String), code=parsed.code)
-        fatal = target.required or target.type == "money"
-        for code in parsed.code.drop_nulls().unique().sort():
-            rows = marked.filter(pl.col("code") == code)
-            where = sources.get(column, column)
-            if code.startswith("E_") and fatal:
-                out.rejects.append(reasons.issues(rows, name, where, code, reasons.masked(pl.col("before"))))
-            else:
-                out.warn(
-                    rows,
-                    name,
-                    where,
-                    "W_BAD_VALUE" if code.startswith("E_") else code,
-                    reasons.masked(pl.col("before")),
-                )
-    if table == "fee_lines" and "fee_ocur_time" in frame.columns and frame.schema["fee_ocur_time"] == pl.String:
+        before = frame.select("_line", before=pl.col(column).cast(pl.String))
+        _report(before, parsed.code, sources.get(column, column), field.required or field.type == "money", name, out)
+    if table == "fee_lines" and frame.schema.get("fee_ocur_time") == pl.String:
         columns.append((frame["fee_ocur_time"].str.len_chars() <= 10).alias("_day_only"))
     return pl.DataFrame(columns)
 
 
-def _refuse_shifted(raw: pl.DataFrame, file: FileMap, name: str, out: Shaped) -> None:
+def _report(before: pl.DataFrame, code: pl.Series | None, column: str, fatal: bool, name: str, out: Shaped) -> None:
+    """The problems of one column: rejects when `fatal`, else warnings, since the value was left blank."""
+    if code is None:
+        return
+    marked = before.with_columns(code=code).filter(pl.col("code").is_not_null())
+    for (one,), rows in marked.group_by("code", maintain_order=True):
+        bad = one.startswith("E_")
+        report = out.reject if bad and fatal else out.warn
+        report(rows, name, column, "W_BAD_VALUE" if bad and not fatal else one, reasons.masked(pl.col("before")))
+
+
+def _refuse_shifted(raw: pl.DataFrame, setting: Setting, out: Shaped) -> None:
     """A row with a surplus field is complete only if every value stands in its column: else a comma has shifted it."""
     extra = raw.filter("_extra")
     if extra.is_empty():
         return
-    feeds = targets(file)
+    nothing = pl.lit(None, pl.String)
+    feeds = targets(setting.file)
     codes = [
         c for c, f in feeds.items() if c in raw.columns and re.search(r"(_id|_no|_sn|_code|_codg|certno)$", f.name)
     ]
     han = pl.any_horizontal(pl.col(c).cast(pl.String).str.contains(r"\p{Han}").fill_null(False) for c in codes)
-    lines = [extra.filter(han)["_line"]] if codes else []
-    lines += [f["line"] for f in out.rejects] + [
-        f.filter(pl.col("code") == "W_BAD_VALUE")["line"] for f in out.warnings
-    ]
-    shifted = extra.filter(pl.col("_line").is_in(pl.concat(lines).implode())) if lines else extra.clear()
-    out.rejects.insert(0, reasons.issues(shifted, name, None, "E_FIELDS", pl.lit(None, pl.String)))
-    sound = extra.join(shifted, on="_line", how="anti")
-    out.warn(sound, name, None, "W_EXTRA_FIELD", pl.lit(None, pl.String))
+    wrong = [f["line"] for f in out.rejects] + [f.filter(pl.col("code") == "W_BAD_VALUE")["line"] for f in out.warnings]
+    shifted = pl.col("_line").is_in(pl.concat(wrong).implode()) if wrong else pl.lit(False)
+    shifted = shifted | han if codes else shifted
+    out.rejects.insert(0, reasons.issues(extra.filter(shifted), setting.name, None, "E_FIELDS", nothing))
+    out.warn(extra.filter(~shifted), setting.name, None, "W_EXTRA_FIELD", nothing)

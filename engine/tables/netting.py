@@ -1,9 +1,10 @@
 """Refunds and reversals are netted before anything judges.
 
-A refund claim cancels the claim it names. A negative line takes back units of the line it names, else of the same claim,
-item and price: the latest line not after it first, what is left of it from the next earlier one. Taken in time order this
-is a stack, on which a positive line pushes its units and a negative one pops its own. What survives of a push is what the
-stack never again falls below, so one running sum and two running minima per group give the answer without rounds.
+A refund claim cancels the claim it names. A negative line takes back units of the line it names, else of the same
+claim, item and price: the latest line not after it first, what is left of it from the next earlier one. Taken in time
+order this is a stack, on which a positive line pushes its units and a negative one pops its own. What survives of a
+push is what the stack never again falls below, so one running sum and two running minima per group give the answer
+without rounds.
 """
 
 import polars as pl
@@ -47,7 +48,7 @@ def _cancelled(claims: pl.DataFrame) -> pl.DataFrame:
 
 
 def _work(lines: pl.DataFrame) -> pl.DataFrame:
-    """One row per line: units in ten-thousandths, item, price, and a total order (time, gains first, natural number)."""
+    """One row per line: units in ten-thousandths, item, price and what makes a total order (time, natural number)."""
     have = lines.columns
     codes = [pl.col(c) for c in ("medins_list_codg", "med_list_codg") if c in have]
     number = pl.col("feedetl_sn").str.extract(r"(\d+)$").str.strip_chars_start("0")

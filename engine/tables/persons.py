@@ -1,6 +1,7 @@
 """Which person numbers are one person: connected components of numbers that share an identity or an account group.
 
-An identity is certificate, birthday and sex together. A certificate alone never joins two: a newborn bears its mother's.
+An identity is certificate, birthday and sex together. A certificate alone never joins two: newborns bear the
+mother's.
 """
 
 import polars as pl
@@ -46,7 +47,7 @@ def _edges(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spread(label: pl.Series, edges: pl.DataFrame) -> pl.Series:
-    """One round: a link takes the smallest label it touches, a number the smallest of its links, then that one's label."""
+    """One round: a link takes the smallest label it touches, a number the smallest of its links, then that label's."""
     if edges.is_empty():
         return label
     touched = edges.with_columns(label=label.gather(edges["node"])).with_columns(
@@ -63,7 +64,7 @@ def _spread(label: pl.Series, edges: pl.DataFrame) -> pl.Series:
 
 
 def bucket_of(person: pl.Series, n: int) -> pl.Series:
-    """The bucket (UInt32, 0 to n-1) of each person: FNV-1a over the UTF-8 bytes, the same in every version and process."""
+    """The bucket (UInt32, 0 to n-1) of each person: FNV-1a over the UTF-8 bytes, the same in every version."""
     frame = pl.DataFrame({"bytes": person.cast(pl.Binary)}).with_columns(hash=pl.lit(FNV_START, pl.UInt64))
     for i in range(frame["bytes"].bin.size().max() or 0):
         byte = pl.col("bytes").bin.slice(i, 1).bin.reinterpret(dtype=pl.UInt8).cast(pl.UInt64)

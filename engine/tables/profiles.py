@@ -36,9 +36,8 @@ class FileMap:
 
     @property
     def columns(self) -> list[str]:
-        return list(
-            dict.fromkeys([*self.required, *(c for cs in self.required_when.values() for c in cs), *self.known])
-        )
+        listed = [*self.required, *(c for cs in self.required_when.values() for c in cs), *self.known]
+        return list(dict.fromkeys(listed))
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Profile:
     combine: dict[str, dict[str, str]]
     values: dict[str, dict[str, str]]
     part_label: dict[str, str]
+    same_names: bool = False
 
 
 def names() -> list[str]:
@@ -71,6 +71,7 @@ def load(name: str) -> Profile:
             raw["name"], raw["label"], files,
             {c: dict(when) for c, when in raw.get("conditions", {}).items()},
             raw.get("combine", {}), raw.get("values", {}), raw.get("part_label", {}),
+            same_names=bool(raw.get("same_names")),
         )  # fmt: skip
     except (yaml.YAMLError, KeyError, AttributeError, TypeError) as error:
         raise InputProblem(f"输入格式文件有误：{error}", str(path), "见 profiles 文件夹内的示例") from error
@@ -121,6 +122,37 @@ def _same_names(raw: dict) -> dict[str, FileMap]:
             key=table.key, keyspace=table.name, claim="setl_id" if belongs else "",
         )  # fmt: skip
     return files
+
+
+def targets(file: FileMap) -> dict[str, dictionary.Field]:
+    """Source column -> the canonical field it first feeds, unchanged or mapped."""
+    result = {}
+    for table, mapping in file.tables:
+        for name, spec in mapping.items():
+            if name in WORDS or name.startswith("_"):
+                continue
+            for column in source_columns(spec, mapping):
+                result.setdefault(column, dictionary.table(table).fields[name])
+    return result
+
+
+def source_columns(spec: str | dict, mapping: dict | None = None) -> list[str]:
+    """The source columns a field is made of; with a mapping that repeats itself, those of every repetition."""
+    if isinstance(spec, str):
+        found = [] if spec.startswith("=") else [spec]
+    else:
+        listed = f"{spec.get('calc', '')} {spec.get('first', '')}".split()
+        found = [t for t in listed if re.fullmatch(r"[^\W\d][\w{}]*", t)] + list(spec.get("when", {}))
+        found += [spec["from"]] if "from" in spec else []
+    if mapping and "each" in mapping:
+        return [c.format(n=n) for c in found for n in counted(mapping)]
+    return found
+
+
+def counted(mapping: dict) -> range:
+    """The numbers of `each: 1..15`."""
+    low, high = mapping["each"].split("..")
+    return range(int(low), int(high) + 1)
 
 
 def plain(name: str) -> str:

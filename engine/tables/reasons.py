@@ -60,28 +60,28 @@ def empty() -> pl.DataFrame:
 
 
 def masked(text: pl.Expr) -> pl.Expr:
-    """Text fit to be shown: of a long code the first 3 and last 4 characters, of a Chinese word the first character.
+    """Text fit to be shown: of a long code the first 3 and last 4 characters, of a word the first, of a day the year.
 
-    A broken row does not say which field is a name, so every run of Han characters is treated as one.
+    A broken row does not say which field is a name, so every run of letters is treated as one.
     """
     return (
         text.str.slice(0, 400)
-        .str.replace_all(r"([0-9A-Za-z]{3})[0-9A-Za-z]{2,}([0-9A-Za-z]{4})", "${1}***${2}")
+        .str.replace_all(r"([0-9A-Za-z]{3})[0-9A-Za-z]+([0-9A-Za-z]{4})", "${1}***${2}")
+        .str.replace_all(r"(\d{4})-\d{2}-\d{2}([^\d: ]|$)", "${1}-**-**${2}")
         .str.replace_all(r"(\p{Han})[\p{Han}·]+", "${1}*")
+        .str.replace_all(r"([A-Za-z])[A-Za-z]{2,}", "${1}*")
         .str.slice(0, 200)
     )
 
 
-def issues(
-    frame: pl.DataFrame, file: str, column: str | None, code: str, raw: pl.Expr, detail: str = ""
-) -> pl.DataFrame:
+def issues(frame: pl.DataFrame, file: str, column: str | None, code: str, raw: pl.Expr) -> pl.DataFrame:
     """Rows of rejects or warnings for every row of `frame` (needs `_line`)."""
     return frame.select(
         file=pl.lit(file),
         line=pl.col("_line").cast(pl.Int64),
         column=pl.lit(column, pl.String),
         code=pl.lit(code),
-        reason=pl.lit(REASONS[code] + (f"：{detail}" if detail else "")),
+        reason=pl.lit(REASONS[code]),
         raw=raw.cast(pl.String),
     )
 

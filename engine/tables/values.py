@@ -21,6 +21,8 @@ DAY_FIRST = r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d
 COMPACT = r"^(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2}):?(\d{2}):?(\d{2}))?$"
 ZONED = r":\d{2}(?:\.\d+)?\s*(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$"
 CODE_FIELD = r"(_id|_no|_sn|_code|_codg|_type|_flag|_lv|_way|certno|rxno|medcasno|gend|ident7|admdvs|insutype)$"
+ABSENT = ["NULL", "null", "\\N", "#N/A", "#REF!", "#VALUE!"]  # what exports write for no value
+ZEROS = r"^\d{15}0{5}$"
 SCIENTIFIC = r"^\d(\.\d+)?[eE]\+\d{1,3}$"
 FORMULA = r"^[=＝@＠\t]|^[+＋－-][^\d.\s]"
 INVISIBLE = r"[\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2066}-\x{2069}\x{FEFF}]"

@@ -18,7 +18,7 @@ _GENUINE = r"^8[0-9]{19}$"
 _PLACEHOLDERS = [str(digit) * 20 for digit in range(10)]
 _GS = "\x1d"
 # Fixed-length elements, or variable ones closed by FNC1: what may stand before the element that is looked for.
-_ELEMENTS = r"^(?:(?:0[12][0-9]{14}|1[1-7][0-9]{6}|(?:10|21|22|240|241|250|30|37)[^\x1d]+\x1d)\x1d?)*?"
+_ELEMENTS = r"^(?:(?:0[12][0-9]{14}|1[1-7][0-9]{6}|(?:10|21|22|240|241|250|30|37)[!-~]+\x1d)\x1d?)*?"
 _OTHERS_FROM = 10**19
 _IDENTIFIER_FROM = 8_000_000
 _SERIALS = 10**13
@@ -42,12 +42,12 @@ def normalise(codes: pl.Expr) -> pl.Expr:
     element = text.str.replace(r"^\][A-Z][0-9]", "").str.strip_chars_start(_GS)
     gtin = pl.coalesce(element.str.extract(r"\(01\)([0-9]{14})"), element.str.extract(_ELEMENTS + "01([0-9]{14})"))
     serial = pl.coalesce(
-        element.str.extract(r"\(21\)([^(\x1d]{1,20})(?:\(|\x1d|$)"),
-        element.str.extract(_ELEMENTS + r"21([^(\x1d]{1,20})(?:\x1d|$)"),
+        element.str.extract(r"\(21\)([!-'*-~]{1,20})(?:\(|\x1d|$)"),
+        element.str.extract(_ELEMENTS + r"21([!-'*-~]{1,20})(?:\x1d|$)"),
     )
     gs1 = pl.concat_str([gtin, serial], separator="|", ignore_nulls=True)
-    is_gs1 = gtin.is_not_null() & _gtin_ok(gtin) & ~element.str.contains(_GENUINE)
-    return pl.when(text.str.len_bytes() > 0).then(pl.when(is_gs1).then(gs1).otherwise(element))
+    code = pl.when(gtin.is_not_null()).then(gs1).otherwise(element)
+    return pl.when(element.str.len_bytes() > 0).then(code)
 
 
 def _from_link(text: pl.Expr) -> pl.Expr:
@@ -62,8 +62,9 @@ def _from_link(text: pl.Expr) -> pl.Expr:
     )
 
 
-def _gtin_ok(gtin: pl.Expr) -> pl.Expr:
-    number = gtin.cast(pl.Int64, strict=False)
+def _gtin_ok(normal: pl.Expr) -> pl.Expr:
+    """Whether the GTIN a normal text begins with has the right check digit."""
+    number = normal.str.slice(0, 14).cast(pl.Int64, strict=False)
     return pl.sum_horizontal((number // 10**i) % 10 * (3 if i % 2 else 1) for i in range(14)) % 10 == 0
 
 
@@ -71,7 +72,7 @@ def classify(normal: pl.Expr) -> pl.Expr:
     """The class of a normalised code, one of CLASSES; null for blank.
 
     Bad are scientific notation and other spreadsheet damage (twenty digits of which a float kept fifteen), a common
-    code of the wrong length, too short or too long a text, and characters no code has.
+    code of the wrong length, a GTIN with a wrong check digit, too short or too long a text, and characters no code has.
     """
     damaged = normal.str.contains(r"^[0-9]+\.[0-9]*$|^[0-9.]+E\+?[0-9]+$|^8[0-9]{14}0{5}$")
     wrong_length = normal.str.contains(r"^8[0-9]+$") & (normal.str.len_bytes() != 20)
@@ -80,7 +81,7 @@ def classify(normal: pl.Expr) -> pl.Expr:
         "barcode": normal.str.contains(r"^[0-9]{13,14}$"),
         "bad": damaged | wrong_length,
         "genuine": normal.str.contains(_GENUINE),
-        "gs1": normal.str.contains(r"^[0-9]{14}\|[^|]{1,20}$"),
+        "gs1": normal.str.contains(r"^[0-9]{14}\|[^|]{1,20}$") & _gtin_ok(normal),
         "other_issuer": normal.str.contains(r"^[0-9A-Z.:/+*%&$#@!,;?=]{15,100}$"),
     }
     kind = pl.coalesce(pl.when(test).then(pl.lit(name)) for name, test in classes.items())

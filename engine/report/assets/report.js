@@ -52,7 +52,10 @@ function follow() {
     return;
   }
   const target = hash && document.getElementById(hash);
-  if (target && target.tagName === "DETAILS") target.open = true;
+  if (target && target.tagName === "DETAILS") {
+    target.open = true;
+    target.scrollIntoView();
+  }
 }
 addEventListener("hashchange", follow);
 follow();

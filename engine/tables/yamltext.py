@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from engine.tables.problems import RuleProblem
+
 MAX_BYTES = 1_000_000
 
 
@@ -43,20 +45,20 @@ def read_yaml(path: Path) -> Document:
     raw = path.read_bytes()
     document = Document({}, {}, raw.decode("utf-8", "replace").splitlines())
     if len(raw) > MAX_BYTES:
-        return _fault(document, "E_RULE_TOO_LARGE", f"file is larger than {MAX_BYTES} bytes", 1, 1)
+        return _fault(document, "E_RULE_TOO_LARGE", f"文件大于 larger than {MAX_BYTES} bytes", 1, 1)
     try:
         text = raw.decode("utf-8")
         for event in yaml.parse(text, Loader=yaml.BaseLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                return _fault(document, "E_RULE_ANCHOR", "anchors and aliases are not allowed", *_place(event))
+                return _fault(document, "E_RULE_ANCHOR", "不用锚点、别名和标签 anchors, aliases and tags are refused", *_place(event))
             if getattr(event, "tag", None):
-                return _fault(document, "E_RULE_TAG", f"tags are not allowed: {event.tag}", *_place(event))
+                return _fault(document, "E_RULE_TAG", f"不用锚点、别名和标签 anchors, aliases and tags are refused: {event.tag}", *_place(event))
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except UnicodeDecodeError as error:
-        return _fault(document, "E_RULE_ENCODING", f"not UTF-8 at byte {error.start}", 1, 1)
+        return _fault(document, "E_RULE_ENCODING", f"不是 UTF-8 文本 not UTF-8 (第 {error.start} 字节)", 1, 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        return _fault(document, "E_RULE_YAML", error.problem or "not YAML", mark.line + 1, mark.column + 1)
+        return _fault(document, "E_RULE_YAML", f"不是合法的 YAML: {error.problem}；文字中有 : ? {{ [ 时请加引号 quote text that holds such signs", mark.line + 1, mark.column + 1)
     if node is not None:
         document.value = _plain(node, (), document)
     return document
@@ -72,9 +74,9 @@ def _plain(node: yaml.Node, path: tuple, document: Document):
     for key, child in node.value:
         name = key.value
         if name in result:
-            _fault(document, "E_RULE_DUPLICATE_KEY", f"key {name!r} stands twice", *_place(key))
+            _fault(document, "E_RULE_DUPLICATE_KEY", f"键重复 key stands twice: {name}", *_place(key))
         if name == "<<":
-            _fault(document, "E_RULE_MERGE_KEY", "merge keys are not allowed", *_place(key))
+            _fault(document, "E_RULE_MERGE_KEY", "不用合并键 merge keys are refused", *_place(key))
         result[name] = _plain(child, (*path, name), document)
         document.marks[(*path, name)] = _place(key)
     return result
@@ -87,3 +89,17 @@ def _place(thing) -> tuple[int, int]:
 def _fault(document: Document, code: str, message: str, line: int, column: int) -> Document:
     document.problems.append(TextProblem(code, message, line, column))
     return document
+
+
+def read_mapping(path: Path) -> tuple[dict, dict[tuple, int]]:
+    """The mapping in a YAML file, and the line of every path of keys (list places as text).
+
+    Raises RuleProblem for the first fault of the text.
+    """
+    document = read_yaml(path)
+    if document.problems:
+        first = document.problems[0]
+        raise RuleProblem(first.message, f"{path}:{first.line}")
+    if not isinstance(document.value, dict):
+        raise RuleProblem("应为键值结构 a mapping is expected", str(path))
+    return document.value, {tuple(map(str, at)): line for at, (line, _) in document.marks.items()}

@@ -44,7 +44,12 @@ def make(out: Path, claims: int, seed: int, profile: str = "canonical") -> dict:
     (out / "truth").mkdir()
     truth.write_csv(out / "truth" / "cases.csv")
     cases = truth.unique("case")["kind"].value_counts().sort("kind")
-    return {"profile": profile, "seed": seed, "rows": dict(sorted(target.rows.items())), "cases": dict(cases.iter_rows())}
+    return {
+        "profile": profile,
+        "seed": seed,
+        "rows": dict(sorted(target.rows.items())),
+        "cases": dict(cases.iter_rows()),
+    }
 
 
 def _check(out: Path, claims: int, profile: str) -> None:
@@ -70,5 +75,8 @@ def _tables(world: World, size: int, region: Region, number: int) -> dict[str, p
     tables = to_tables(world, batch, truth, region)
     events, relations, told = trace_tables(world, tables["sales"], cases, number * CHUNK)
     columns = tables["truth"].columns
-    return tables | {"trace_codes": events, "pack_relations": relations,
-                     "truth": pl.concat([tables["truth"], told.select(columns)])}
+    return tables | {
+        "trace_codes": events,
+        "pack_relations": relations,
+        "truth": pl.concat([tables["truth"], told.select(columns)]),
+    }
