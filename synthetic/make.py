@@ -1,5 +1,6 @@
-"""Making a whole bundle: `make` draws a region, its claims and the cases planted in them, and writes them with the truth."""
+"""Making a whole bundle: a region, its claims, the cases planted in them, and apart from them the truth about those."""
 
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -13,50 +14,60 @@ from synthetic.flight import FlightFiles
 from synthetic.plant import plant
 from synthetic.scene import Scene
 from synthetic.stock import sold_of, stock_tables
-from synthetic.traces import trace_tables
+from synthetic.traces import with_traces
 from synthetic.world import World, build_world
 from synthetic.write import CanonicalFiles
 
 CHUNK = 50_000  # claims made at a time; all claims of a person are made together
 POLICY = "demo-region"
+TRUTH = Path("truth") / "cases.csv"
 PROFILES = ("canonical", "flight-inspection-2024")
 
 
 def make(out: Path, claims: int, seed: int, profile: str = "canonical") -> dict:
     """Write a synthetic bundle of about that many claims to `out`, the truth about it to `out`/truth/cases.csv.
 
-    profile: canonical (files named after the tables) or flight-inspection-2024 (the eleven official files of hospitals).
-    The same arguments give the same bytes. Answers a summary: rows of every table, claims, lines, cases by kind.
-    Raises UsageProblem for another profile, fewer than one claim, or a folder that already holds files.
+    profile: canonical (files named after the tables) or flight-inspection-2024 (the eleven files of hospitals). The
+    same arguments give the same bytes. Answers how many claims, fee_lines, violations and lookalikes there are, and
+    `rows` of every file. An earlier bundle in `out` is replaced. Raises UsageProblem for another profile, fewer than
+    one claim, or a folder that holds other files.
     """
     out = Path(out)
-    _check(out, claims, profile)
-    world = build_world(claims, seed, pharmacies=profile == "canonical")
+    _check(claims, profile)
+    _clear(out)
+    canonical = profile == "canonical"
+    world = build_world(claims, seed, pharmacies=canonical)
     region = Region(load_policy(POLICY), load_knowledge([]))
-    target = CanonicalFiles(out, world, claims) if profile == "canonical" else FlightFiles(out, world)
-    truths, sold = [], []
-    for number, size in enumerate(_chunks(claims)):
-        tables = _tables(world, size, region, number)
+    target = CanonicalFiles(out, world, claims) if canonical else FlightFiles(out, world)
+    truths, sold, counts, planted = [], [], Counter(), 0
+    for size in _chunks(claims):
+        cases = max(0 if planted else 2, round(size * world.ratios["cases_per_10k"] / 10_000))
+        tables = _tables(world, size, region, cases, planted, canonical)
+        planted += cases
         sold.append(sold_of(world, tables["sales"]))
         truths.append(target.add(tables))
+        counts.update({name: tables[name].height for name in ("claims", "fee_lines")})
     target.close(stock_tables(world, pl.concat(sold).group_by("site", "item").agg(pl.col("cnt").sum())))
     truth = pl.concat(truths).sort("case", "setl_id", "feedetl_sn")
-    (out / "truth").mkdir()
-    truth.write_csv(out / "truth" / "cases.csv")
-    cases = truth.unique("case")["kind"].value_counts().sort("kind")
-    return {
-        "profile": profile,
-        "seed": seed,
-        "rows": dict(sorted(target.rows.items())),
-        "cases": dict(cases.iter_rows()),
-    }
+    (out / TRUTH).parent.mkdir()
+    truth.write_csv(out / TRUTH)
+    kinds = Counter(f"{kind}s" for kind in truth.unique("case")["kind"])
+    return {**counts, **dict(sorted(kinds.items())), "rows": dict(sorted(target.rows.items()))}
 
 
-def _check(out: Path, claims: int, profile: str) -> None:
+def _check(claims: int, profile: str) -> None:
     if profile not in PROFILES:
         raise UsageProblem(f"没有名为 {profile} 的模拟数据形式", allowed=", ".join(PROFILES))
     if claims < 1:
         raise UsageProblem(f"结算单数须为正整数, 而不是 {claims}")
+
+
+def _clear(out: Path) -> None:
+    """An empty folder, or none. The truth file marks an earlier bundle of ours, whose files may go."""
+    if (out / TRUTH).is_file():
+        for path in [*out.glob("*.csv"), *out.glob("*.parquet"), out / TRUTH]:
+            path.unlink()
+        (out / TRUTH).parent.rmdir()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageProblem("输出目录不是空的", where=str(out), hint="换一个目录, 或先清空它")
 
@@ -67,16 +78,9 @@ def _chunks(claims: int) -> list[int]:
     return [claims // count + (number < claims % count) for number in range(count)]
 
 
-def _tables(world: World, size: int, region: Region, number: int) -> dict[str, pl.DataFrame]:
-    """The canonical tables of one batch, with its cases planted, and the truth about them."""
-    cases = max(2 if number == 0 else 0, round(size * world.ratios["cases_per_10k"] / 10_000))
+def _tables(world: World, size: int, region: Region, cases: int, first: int, traced: bool) -> dict[str, pl.DataFrame]:
+    """The canonical tables of one batch, with `cases` of every kind planted, numbered from `first`, and `truth`."""
     scene = Scene(world, make_batch(world, size), world.rng)
-    batch, truth = plant(scene, cases, number * CHUNK)
+    batch, truth = plant(scene, cases, first)
     tables = to_tables(world, batch, truth, region)
-    events, relations, told = trace_tables(world, tables["sales"], cases, number * CHUNK)
-    columns = tables["truth"].columns
-    return tables | {
-        "trace_codes": events,
-        "pack_relations": relations,
-        "truth": pl.concat([tables["truth"], told.select(columns)]),
-    }
+    return with_traces(world, tables, cases, first) if traced else tables

@@ -10,6 +10,7 @@ from synthetic.world import World
 
 PACK, BUNDLE = 1, 2
 SOLD_BY = ["general_outpatient", "emergency_outpatient", "chronic_outpatient", "pharmacy"]
+LEDGER = pl.lit("sales_ledger")
 FAR_DAYS = 20  # between two sales of one code that lie at two places
 EVENT = [
     "event_type",
@@ -54,39 +55,28 @@ def ident7(item: int, level: int) -> str:
     return f"8{(item * 7919 + level * 104_729) % 900_000 + 100_000:06d}"
 
 
-def trace_tables(
-    world: World, sales: pl.DataFrame, cases: int, first_case: int
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """trace_codes and pack_relations of the sales of a batch, and the truth about the codes planted in them."""
-    packs = _packs(world, sales)
-    if packs.is_empty():
-        return (
-            _finished(world, packs.clear()),
-            pl.DataFrame(schema={"parent_codg": pl.String, "child_codg": pl.String}),
-            None,
-        )
+def with_traces(world: World, tables: dict[str, pl.DataFrame], cases: int, first: int) -> dict[str, pl.DataFrame]:
+    """The tables of a batch with trace_codes and pack_relations of its sales, and the truth about codes planted there."""
+    packs = _packs(world, tables["sales"])
     bought = _purchases(world, packs)
-    planted, truth, extra = _planted(world, packs, cases, first_case)
-    returned = planted.filter(pl.col("returned_at").is_not_null()).with_columns(
-        event_type=pl.lit("return"), event_time=pl.col("returned_at"), source=pl.lit("sales_ledger")
+    sold, truth, again = _planted(world, packs, cases, first)
+    told = sold.filter(pl.Series(world.rng.random(sold.height) < world.ratios["trace_ledger_share"]))
+    returned = sold.filter(pl.col("returned_at").is_not_null()).with_columns(
+        event_type=pl.lit("return"), source=LEDGER, event_time="returned_at"
     )
-    told = planted.filter(pl.Series(world.rng.random(planted.height) < world.ratios["trace_ledger_share"]))
-    events = pl.concat(
-        [
-            frame.select(EVENT + ["pack"])
-            for frame in (planted, told.with_columns(source=pl.lit("sales_ledger")), returned, bought, extra)
-        ]
-    )
-    finished = _finished(world, events)
-    shown = truth.join(
-        finished.filter(pl.col("event_type") == "sale")
+    kinds = [sold, again, told.with_columns(source=LEDGER), returned, bought]
+    events = _numbered(world, pl.concat([rows.select(*EVENT, "pack") for rows in kinds]))
+    of_sale = (
+        events.filter(pl.col("event_type") == "sale")
         .group_by("feedetl_sn", "drug_trac_codg")
-        .agg(pl.col("event_id").min()),
-        on=["feedetl_sn", "drug_trac_codg"],
-        how="left",
-        maintain_order="left",
+        .agg(pl.col("event_id").min())
     )
-    return finished.drop("pack"), _bundles(world, bought), shown.drop("drug_trac_codg")
+    truth = truth.join(of_sale, on=["feedetl_sn", "drug_trac_codg"], how="left", maintain_order="left")
+    return tables | {
+        "trace_codes": events,
+        "pack_relations": _bundles(world, bought),
+        "truth": pl.concat([tables["truth"], truth.select(tables["truth"].columns)]),
+    }
 
 
 def _boxed(world: World) -> pl.DataFrame:
@@ -173,15 +163,12 @@ def _bundles(world: World, bought: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _finished(world: World, events: pl.DataFrame) -> pl.DataFrame:
-    """Events with their ids, in order of id."""
-    if events.is_empty():
-        return pl.DataFrame(schema=table("trace_codes").schema)
+def _numbered(world: World, events: pl.DataFrame) -> pl.DataFrame:
+    """trace_codes: the events with their ids, in order of id."""
     events = events.sort("pack", "event_time", "event_type", "source", "feedetl_sn")
     number = pl.Series(world.numbers["event"].take(events.height)).cast(pl.String).str.zfill(11)
-    schema = table("trace_codes").schema
     events = events.with_columns(pl.format("E{}", number).alias("event_id"), code_kind=pl.lit("drug"))
-    return events.select(*(pl.col(name).cast(dtype) for name, dtype in schema.items()), "pack").sort("event_id")
+    return events.select(pl.col(name).cast(kind) for name, kind in table("trace_codes").schema.items()).sort("event_id")
 
 
 def _planted(world: World, packs: pl.DataFrame, cases: int, first_case: int):

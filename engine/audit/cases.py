@@ -307,7 +307,8 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
         lines = lines_with_rows(loaded, facts, line_names)
         by = _by(loaded)
         alias = f"{loaded.rule.join.alias}."
-        rows = lines.select("_visit", *by, *(c for c in lines.columns if c.startswith(alias))).unique(
+        own = [c for c in lines.columns if c.startswith(alias) and c not in by]
+        rows = lines.select("_visit", *by, *own).unique(
             ["_visit", *by], keep="first", maintain_order=True
         )
         frame = rows.join(base, on="_visit", how="inner", maintain_order="left")

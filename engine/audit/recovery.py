@@ -11,6 +11,7 @@ RECOVERY = {
     "involved_fen": pl.Int64, "inscope_fen": pl.Int64, "fund_line_fen": pl.Int64, "fund_resettled_fen": pl.Int64,
     "already_returned_fen": pl.Int64, "due_fen": pl.Int64,
 }  # fmt: skip
+CARRIED = ["_involved", "_inscope", "_fund"]
 
 
 def recover(findings: pl.DataFrame, evidence: pl.DataFrame, paid: pl.DataFrame) -> pl.DataFrame:
@@ -30,33 +31,39 @@ def recover(findings: pl.DataFrame, evidence: pl.DataFrame, paid: pl.DataFrame) 
         involved_fen=pl.col("amount_fen").sum(), inscope_fen=pl.col("inscope_fen").sum(),
         fund_line_fen=pl.col("fund_fen").sum(),
     )  # fmt: skip
-    rows = rows.join(carried, on=["finding_id", "setl_id"], how="left").with_columns(pl.col("carried").fill_null(0))
+    rows = rows.join(carried, on=["finding_id", "setl_id"], how="left").with_columns(pl.col(CARRIED).fill_null(0))
     rows = rows.join(paid.select("setl_id", "fixmedins_code", "fund_pay_sumamt_fen"), on="setl_id", how="inner")
-    rows = rows.sort("setl_id", pl.col("carried") == 0, "finding_id")
-    before = pl.col("carried").cum_sum().over("setl_id") - pl.col("carried")
+    rows = rows.sort("setl_id", pl.col("_fund") == 0, "finding_id")
+    before = pl.col("_fund").cum_sum().over("setl_id") - pl.col("_fund")
     room = pl.max_horizontal(pl.col("fund_pay_sumamt_fen") - before, 0)
     rows = rows.with_columns(
-        due_fen=pl.min_horizontal("carried", room), fund=pl.lit("pool"), already_returned_fen=pl.lit(0, pl.Int64),
+        due_fen=pl.min_horizontal("_fund", room), fund=pl.lit("pool"), already_returned_fen=pl.lit(0, pl.Int64),
         fund_resettled_fen=pl.lit(None, pl.Int64),
-    ).select(pl.col(n).cast(t) for n, t in RECOVERY.items())  # fmt: skip
-    return pl.concat([rows.sort("finding_id", "setl_id"), _totals(rows)])
+    )  # fmt: skip
+    return pl.concat([_shaped(rows).sort("finding_id", "setl_id"), _totals(rows)])
+
+
+def _shaped(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(pl.col(n).cast(t) for n, t in RECOVERY.items())
 
 
 def _carried(excess: pl.DataFrame) -> pl.DataFrame:
-    """The fund's share each finding carries on each claim, every row accused once."""
+    """What each finding carries on each claim, every row accused once: money, in scope, the fund's share."""
     order = ["setl_id", "table", "row_key", pl.col("fund_fen").neg(), "finding_id"]
     once = excess.sort(order).unique(["table", "row_key"], keep="first", maintain_order=True)
     whole = once.filter(pl.col("table") == "claims")
     parts = once.filter(pl.col("table") != "claims").join(whole, on="setl_id", how="anti")
-    kept = pl.concat([whole, parts])
-    return kept.group_by("finding_id", "setl_id").agg(carried=pl.max_horizontal(pl.col("fund_fen"), 0).sum())
+    kept = pl.concat([whole, parts]).with_columns(pl.max_horizontal(pl.col("fund_fen"), 0).alias("fund_fen"))
+    sums = dict(zip(CARRIED, ("amount_fen", "inscope_fen", "fund_fen"), strict=True))
+    return kept.group_by("finding_id", "setl_id").agg(pl.col(column).sum().alias(name) for name, column in sums.items())
 
 
 def _totals(rows: pl.DataFrame) -> pl.DataFrame:
-    """Net totals of each institution: each claim's involved money at most once a line, due as carried."""
+    """Net totals of each institution: only what is carried, so that no line counts twice."""
     sums = rows.group_by("fixmedins_code", "fund").agg(
-        pl.col("involved_fen", "inscope_fen", "fund_line_fen", "already_returned_fen", "due_fen").sum()
-    )
+        involved_fen=pl.col("_involved").sum(), inscope_fen=pl.col("_inscope").sum(), fund_line_fen=pl.col("_fund").sum(),
+        already_returned_fen=pl.col("already_returned_fen").sum(), due_fen=pl.col("due_fen").sum(),
+    )  # fmt: skip
     blank = [pl.lit(None, pl.String).alias("finding_id"), pl.lit(None, pl.String).alias("setl_id"),
              pl.lit(None, pl.Int64).alias("fund_resettled_fen")]  # fmt: skip
-    return sums.with_columns(blank).select(pl.col(n).cast(t) for n, t in RECOVERY.items()).sort("fixmedins_code", "fund")
+    return _shaped(sums.with_columns(blank)).sort("fixmedins_code", "fund")

@@ -33,6 +33,8 @@ def describe(folder: Path, extract, region: Region, options, run_id: str) -> dic
         "run_id": run_id[:16],
         "version": _version(),
         "profile": extract.profile,
+        "period": _period(extract),
+        "names": _names(folder, extract),
         "revealed": options.reveal,
         "inputs": [_plain(i) for i in extract.inputs],
         "warnings": extract.warnings.group_by("file", "code").len().sort("file", "code").to_dicts(),
@@ -75,6 +77,35 @@ def verify(out: Path) -> list[str]:
     if not wrong and chain != record["root"]:
         wrong.append("manifest.json: 链根不符 root of the chain differs")
     return wrong
+
+
+def _period(extract) -> dict | None:
+    """The first and last day of settlement, or of a trace event."""
+    for table, column in (("claims", "setl_time"), ("trace_codes", "event_time")):
+        if table in extract.tables:
+            day = pl.col(column).cast(pl.Date)
+            first, last = extract.tables[table].select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
+            return {"from": str(first), "to": str(last)} if first else None
+    return None
+
+
+def _names(folder: Path, extract) -> dict[str, str]:
+    """Names of the institutions and items that findings mention, as the extract writes them."""
+    findings = pl.read_parquet(folder / "findings.parquet", columns=["fixmedins_code", "med_list_codg"])
+    sources = (("institutions", "fixmedins_code", ["fixmedins_name"]),
+               ("fee_lines", "med_list_codg", ["med_list_name", "medins_list_name"]))  # fmt: skip
+    names = {}
+    for table, code, columns in sources:
+        if table not in extract.tables:
+            continue
+        have = [c for c in columns if c in extract.tables[table].collect_schema().names()]
+        if not have:
+            continue
+        wanted = findings[code].drop_nulls().unique().implode()
+        named = extract.tables[table].filter(pl.col(code).is_in(wanted)).select(code, name=pl.coalesce(have))
+        named = named.drop_nulls().group_by(code).agg(pl.col("name").min()).sort(code).collect()
+        names |= dict(named.iter_rows())
+    return names
 
 
 def _controls(folder: Path) -> dict:
