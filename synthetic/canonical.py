@@ -1,4 +1,4 @@
-"""From rows known by number to the canonical tables: ids given out after planting, every amount as the policy pays it."""
+"""From rows known by number to the canonical tables: ids given out last, every amount as the policy pays it."""
 
 from dataclasses import dataclass
 
@@ -40,10 +40,10 @@ def to_tables(world: World, batch: Batch, truth: pl.DataFrame, region: Region) -
     return {
         "persons": _persons(batch.people, claims),
         "account_openings": _openings(world, batch.people, claims),
-        "claims": _fields("claims", claims).sort("setl_id"),
+        "claims": fields("claims", claims).sort("setl_id"),
         "diagnoses": _diagnoses(batch, claims),
         "procedures": _procedures(world, batch, claims),
-        "fee_lines": _fields("fee_lines", _with_codes(world, lines).drop("psn_no")).sort("setl_id", "feedetl_sn"),
+        "fee_lines": fields("fee_lines", _with_codes(world, lines).drop("psn_no")).sort("setl_id", "feedetl_sn"),
         "truth": _truth(truth, claims, lines),
         "sales": lines.select(
             "feedetl_sn",
@@ -200,13 +200,13 @@ def _openings(world: World, people: pl.DataFrame, claims: pl.DataFrame) -> pl.Da
 
 def _persons(people: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
     seen = people.filter(pl.col("person").is_in(claims["person"].unique().implode()))
-    return _fields("persons", seen.with_columns(pl.lit("01").alias("psn_cert_type"))).sort("psn_no")
+    return fields("persons", seen.with_columns(pl.lit("01").alias("psn_cert_type"))).sort("psn_no")
 
 
 def _diagnoses(batch: Batch, claims: pl.DataFrame) -> pl.DataFrame:
     main = pl.col("seq") == 1
     rows = batch.diagnoses.join(claims.select("claim", "setl_id", "kind"), on="claim", maintain_order="left")
-    return _fields(
+    return fields(
         "diagnoses",
         rows.select(
             "setl_id",
@@ -235,7 +235,7 @@ def _procedures(world: World, batch: Batch, claims: pl.DataFrame) -> pl.DataFram
             maintain_order="left",
         )
     )
-    return _fields(
+    return fields(
         "procedures",
         rows.with_columns(
             pl.col("code").alias("oprn_oprt_code"),
@@ -286,7 +286,7 @@ def _with_codes(world: World, lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _fields(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+def fields(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     """The fields of a canonical table that the frame has, in the order and types of the dictionary."""
     schema = table(name).schema
     return frame.select(pl.col(column).cast(dtype) for column, dtype in schema.items() if column in frame.columns)

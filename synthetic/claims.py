@@ -7,7 +7,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from synthetic.world import MICRO_PER_FEN, World, make_people
+from synthetic.people import make_people
+from synthetic.world import MICRO_PER_FEN, World
 
 MINUTE, DAY = 60_000_000, 86_400_000_000  # microseconds
 STAYS = ["inpatient", "emergency_inpatient", "day_surgery"]

@@ -10,8 +10,8 @@ from synthetic.flight_form import OTHERS, c
 from synthetic.world import World
 from synthetic.write import in_yuan
 
-OF_CLAIM = ["setl_id", "fixmedins_code", "fixmedins_name", "psn_no", "certno", "ipt_otp_no", "setl_time", "insured_flag",
-            "init_setl_id", "visit_kind"]  # fmt: skip
+OF_CLAIM = ["setl_id", "fixmedins_code", "fixmedins_name", "psn_no", "certno", "social_id", "ipt_otp_no", "setl_time",
+            "insured_flag", "init_setl_id", "visit_kind"]  # fmt: skip
 WIDE = "|@|"  # separator of the diagnosis file; the others have a comma
 
 
@@ -34,17 +34,15 @@ class FlightFiles:
             .sort("setl_time", "setl_id")
         )
         stay = c("visit_kind").is_in(STAYS)
-        lines = in_yuan("fee_lines", tables["fee_lines"]).join(
-            claims.select(OF_CLAIM), on="setl_id", maintain_order="left"
-        )
+        of_claim = claims.select(OF_CLAIM)
+        lines = in_yuan("fee_lines", tables["fee_lines"]).join(of_claim, on="setl_id", maintain_order="left")
         lines = lines.sort("setl_time", "setl_id", "feedetl_sn")
+        operations = _operations(self.world, tables["procedures"], of_claim)
         stays = claims.filter(stay)
         self._write("SETTLE_ZY", form.SETTLE_ZY, stays)
         self._write("SETTLE_ZY_DIAGNOSIS", form.SETTLE_ZY_DIAGNOSIS, stays, WIDE)
         self._write("SETTLE_MZ", form.SETTLE_MZ, claims.filter(~stay))
-        self._write(
-            "MDCS_FUND_SETL_LIST_OPRN_D", form.MDCS_FUND_SETL_LIST_OPRN_D, _operations(self.world, tables, stays)
-        )
+        self._write("MDCS_FUND_SETL_LIST_OPRN_D", form.MDCS_FUND_SETL_LIST_OPRN_D, operations)
         names = [
             self._numbered("SETTLE_ZY_DETAIL", form.SETTLE_ZY_DETAIL, lines.filter(stay)),
             self._numbered("SETTLE_MZ_DETAIL", form.SETTLE_MZ_DETAIL, lines.filter(~stay)),
@@ -107,12 +105,10 @@ def _wide(diagnoses: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _operations(world: World, tables: dict[str, pl.DataFrame], stays: pl.DataFrame) -> pl.DataFrame:
+def _operations(world: World, procedures: pl.DataFrame, of_claim: pl.DataFrame) -> pl.DataFrame:
     """The procedures with the names of both doctors and what the form repeats of the stay."""
-    rows = tables["procedures"].join(stays.select([*OF_CLAIM, "social_id"]), on="setl_id", maintain_order="left")
+    rows = procedures.join(of_claim, on="setl_id", maintain_order="left")
     for who in ("oper_dr", "anst_dr"):
-        names = world.doctors.select(
-            pl.col("doctor_code").alias(f"{who}_code"), pl.col("doctor_name").alias(f"{who}_name")
-        )
+        names = world.doctors.select(c("doctor_code").alias(f"{who}_code"), c("doctor_name").alias(f"{who}_name"))
         rows = rows.join(names, on=f"{who}_code", how="left", maintain_order="left")
     return rows

@@ -1,4 +1,4 @@
-"""Schemes within one claim, each beside what looks like it and is honest. Every function: (scene, count) -> Changes."""
+"""Schemes within one claim, each beside what looks like it and is honest: functions (scene, count) -> Changes."""
 
 import numpy as np
 import polars as pl

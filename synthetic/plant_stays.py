@@ -1,4 +1,4 @@
-"""Schemes over several stays, each beside what looks like it and is honest. Every function: (scene, count) -> Changes."""
+"""Schemes over several stays, each beside what looks like it and is honest: functions (scene, count) -> Changes."""
 
 import polars as pl
 
@@ -172,7 +172,7 @@ def _pairs(scene: Scene, count: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _moved_to(scene: Scene, first: pl.DataFrame, second: pl.DataFrame, days: pl.Series, after: pl.Series | None = None):
-    """The second stays moved by so many days and given to the first's person; begun after a time, where one is given."""
+    """The second stays moved by so many days and given to the first's person; begun after a time, if one is given."""
     claims, lines = _shifted(scene, second, days)
     claims = claims.with_columns(first["person"])
     if after is None:

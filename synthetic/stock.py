@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 
 from engine.tables.dictionary import table
+from synthetic.canonical import fields
 from synthetic.world import World
 
-SUPPLIERS, MAKERS, ROUNDS = 5, 20, 4
+SUPPLIERS, ROUNDS = 5, 4
 STORES = {"08": "耗材库"}  # by kind of item; all others lie in the 中心药库
 
 
@@ -29,48 +30,42 @@ def stock_tables(world: World, sold: pl.DataFrame) -> dict[str, pl.DataFrame]:
         begndate=pl.date(year, 1, 1),
         enddate=pl.date(year, 12, 31),
         opening_cnt="opening",
-        closing_cnt=pl.col("opening") + pl.col("bought") * pl.col("ratio") - pl.col("cnt"),
+        closing_cnt=pl.col("opening") + pl.col("bought") * pl.col("conv_ratio") - pl.col("cnt"),
     )
     return {
-        "store_items": _fields("store_items", goods),
-        "stock_balances": _fields("stock_balances", balances),
-        "stock_moves": _fields("stock_moves", _moves(world, goods)),
+        "store_items": fields("store_items", goods),
+        "stock_balances": fields("stock_balances", balances),
+        "stock_moves": fields("stock_moves", _moves(world, goods)),
     }
 
 
 def _goods(world: World, sold: pl.DataFrame) -> pl.DataFrame:
     """One row for each hospital and item: how it is packed, what was there, what was bought (in packages)."""
-    rng = world.rng
-    goods = sold.filter(pl.col("cnt") > 0).sort("site", "item")
-    hospital = world.institutions["fixmedins_type"].gather(goods["site"]) == "hospital"
-    goods = goods.filter(hospital)
-    of = world.catalogue[goods["item"]]
-    kind = of["med_chrgitm_type"].to_numpy()
-    ratio = np.where(kind == "10", 1000, np.where(kind == "08", 1, 10))
-    price = world.price[3, goods["item"].to_numpy()]
-    count = goods.height
-    supplier = rng.integers(1, SUPPLIERS + 1, count)
+    site = world.institutions.filter(pl.col("fixmedins_type") == "hospital").select("site", "fixmedins_code")
+    item = world.catalogue.with_row_index("item").select(
+        pl.col("item").cast(pl.Int64), "med_list_codg", "med_chrgitm_type", "micro", item_name="name", min_unit="unit"
+    )
+    goods = sold.filter(pl.col("cnt") > 0).join(site, on="site").join(item, on="item").sort("site", "item")
+    opening, supplier = world.rng.integers([[0], [1]], [[40], [SUPPLIERS + 1]], (2, goods.height))
+    kind, number = pl.col("med_chrgitm_type"), pl.col("item").cast(pl.Int64) + 10001
+    unit = pl.when(kind == "10").then(pl.lit("kg")).when(kind == "08").then("min_unit").otherwise(pl.lit("件"))
+    ratio = pl.when(kind == "10").then(1000).when(kind == "08").then(1).otherwise(10).cast(pl.Int64)
     return goods.with_columns(
-        world.institutions["fixmedins_code"].gather(goods["site"]).alias("fixmedins_code"),
-        pl.Series("ratio", ratio),
-        pl.Series("opening", rng.integers(0, 40, count) * 1),
-        pl.Series("bought", -(-goods["cnt"].to_numpy() // ratio)),
-        pl.Series("micro", price),
-        of["med_list_codg"],
-        of["name"].alias("item_name"),
-        of["unit"].alias("min_unit"),
-        pl.Series("unit", np.where(kind == "10", "kg", np.where(kind == "08", of["unit"].to_numpy(), "件"))),
-        pl.Series("spec", np.where(kind == "10", "饮片", "1" + of["unit"].to_numpy().astype(object))),
-        pl.Series("mcs_type", np.where(kind == "08", "02", None)),
-        pl.Series("highval_flag", np.where(kind == "08", "1", None)),
+        pl.Series("opening", opening),
+        ratio.alias("conv_ratio"),
+        ((pl.col("cnt") + ratio - 1) // ratio).alias("bought"),
+        unit.alias("unit"),
+        pl.when(kind == "10").then(pl.lit("饮片")).otherwise(pl.format("1{}", "min_unit")).alias("spec"),
+        pl.when(kind == "08").then(pl.lit("02")).alias("mcs_type"),
+        pl.when(kind == "08").then(pl.lit("1")).alias("highval_flag"),
         pl.lit("0").alias("no_charge_flag"),
         pl.lit("一级库").alias("store_level"),
-        of["med_chrgitm_type"].replace_strict(STORES, default="中心药库").alias("store_id"),
+        kind.replace_strict(STORES, default="中心药库").alias("store_id"),
         pl.format("云川医药配送{}公司", pl.Series(supplier)).alias("supplier"),
-        pl.format("WZ{}{}", pl.col("item") + 10001, "site").alias("item_store_id"),
-        pl.format("X{}", (pl.col("item") + 10001).cast(pl.String)).alias("medins_list_codg"),
-        pl.format("L{}", (pl.col("item") * 37 + 250_001)).alias("manu_lotnum"),
-    ).with_columns(pl.col("ratio").alias("conv_ratio"))
+        pl.format("WZ{}{}", number, "site").alias("item_store_id"),
+        pl.format("X{}", number).alias("medins_list_codg"),
+        pl.format("L{}", pl.col("item") * 37 + 250_001).alias("manu_lotnum"),
+    )
 
 
 def _moves(world: World, goods: pl.DataFrame) -> pl.DataFrame:
@@ -80,16 +75,15 @@ def _moves(world: World, goods: pl.DataFrame) -> pl.DataFrame:
     day = pl.date(world.ratios["year"], 1, 1).cast(pl.Datetime("us")) + pl.duration(
         days=pl.col("round") * (360 // ROUNDS) + pl.Series(rng.integers(0, 14, rows.height)), hours=10
     )
-    part = lambda total: pl.col(total) // ROUNDS + (pl.col("round") < pl.col(total) % ROUNDS).cast(pl.Int64)  # noqa: E731
     small = pl.col("micro").cast(pl.Decimal(38, 6)) / 10**6
     bought = rows.with_columns(
-        part("bought").alias("cnt"),
+        _part("bought").alias("cnt"),
         pl.lit("purchase").alias("move_type"),
         day.alias("move_time"),
-        (small * pl.col("ratio")).alias("pric"),
+        (small * pl.col("conv_ratio")).alias("pric"),
     )
     sent = rows.with_columns(
-        part("cnt").alias("cnt"),
+        _part("cnt").alias("cnt"),
         pl.lit("delivery").alias("move_type"),
         (day + pl.duration(days=3)).alias("move_time"),
         small.alias("pric"),
@@ -103,6 +97,6 @@ def _moves(world: World, goods: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _fields(name: str, frame: pl.DataFrame) -> pl.DataFrame:
-    schema = table(name).schema
-    return frame.select(pl.col(column).cast(dtype) for column, dtype in schema.items() if column in frame.columns)
+def _part(total: str) -> pl.Expr:
+    """What of a total falls on a round, the remainder on the first ones."""
+    return pl.col(total) // ROUNDS + (pl.col("round") < pl.col(total) % ROUNDS).cast(pl.Int64)

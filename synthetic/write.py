@@ -6,7 +6,7 @@ import polars as pl
 
 from engine.tables.dictionary import table
 from synthetic.canonical import decimal
-from synthetic.traces import code_free, identifiers
+from synthetic.packs import code_free, identifiers
 from synthetic.world import World
 
 LARGE = 100_000  # claims from which on the big tables are Parquet

@@ -43,7 +43,7 @@ IDENTIFIERS = frame_of(
     ],
 )
 RELATIONS = frame_of("pack_relations", [{"parent_codg": BUNDLE, "child_codg": code} for code in (BOX, BOX2)])
-# B lies 100 km north of A in another district, C one kilometre east of A; K1 and K2 are shops of one chain 100 km apart.
+# B lies 100 km north of A in another district, C one kilometre east of A; K1 and K2 are shops of a chain 100 km apart.
 INSTITUTIONS = frame_of(
     "institutions",
     [
@@ -447,6 +447,7 @@ def test_the_count_of_a_lot_is_what_was_bought_less_what_was_sold():
     assert lot(*moves, sale("6901234567892", "A", 2, 2))["difference"] == 1
     assert lot(*moves, sale(BOX2, "A", 91, 2))["difference"] == 0
     assert lot(*moves, event("stocktake", BOX3, "A", -60))["opening"] == 1
+    assert lot(*moves, bought(BOX, "A", 0.01), event("stocktake", BOX2, "A", 80))["difference"] == 0
 
 
 def test_a_lot_counts_from_its_earlier_count_and_through_the_packs_of_a_bundle():
@@ -479,7 +480,7 @@ def test_packs_bought_together_or_sold_one_by_one_are_no_burst():
 
 
 def test_a_buyer_is_known_by_the_packs_that_are_sold_again_elsewhere():
-    packs = [f"8100001{n:013d}" for n in range(0, 60, 10)]
+    packs = [f"8100001{n:013d}" for n in range(10, 70, 10)]
     first = [sale(code, "A", n, n, psn_no="P") for n, code in enumerate(packs)]
     again = [sale(code, "B", 40, 100 + n) for n, code in enumerate(packs)]
     facts = buyer_facts(*resold_codes(code_facts(bucket(*first, *again))))
@@ -522,7 +523,7 @@ def all_facts(rows: pl.DataFrame) -> list[pl.DataFrame]:
     return [frame for fact in facts for frame in (fact.cases, fact.events())]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(HISTORIES, st.randoms(use_true_random=False))
 def test_facts_do_not_depend_on_the_order_of_the_rows(events, random):
     rows = trace(*events)
@@ -531,7 +532,7 @@ def test_facts_do_not_depend_on_the_order_of_the_rows(events, random):
         assert plain.equals(shuffled)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(HISTORIES)
 def test_a_retry_of_every_upload_changes_no_case_of_a_code(events):
     events = [row for row in events if row["event_type"] != "return" and row["setl_id"]]
@@ -541,7 +542,7 @@ def test_a_retry_of_every_upload_changes_no_case_of_a_code(events):
         assert facts(once).cases.equals(facts(twice).cases)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(HISTORIES)
 def test_a_single_sale_is_never_excess_and_excess_is_less_than_what_was_sold(events):
     cases = pl.concat([facts(bucket(*events)).cases for facts in (code_site_facts, code_facts)], how="diagonal_relaxed")
@@ -549,7 +550,7 @@ def test_a_single_sale_is_never_excess_and_excess_is_less_than_what_was_sold(eve
     assert cases.filter((pl.col("excess_units") < 0) | (pl.col("excess_units") >= pl.col("units"))).is_empty()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(HISTORIES, st.integers(2, 3))
 def test_buckets_by_family_give_the_facts_of_the_whole(events, buckets):
     rows = trace(*events)
@@ -609,13 +610,14 @@ CONDITIONS = {
 }
 
 
-def sample_tables(folder: Path) -> dict[str, pl.DataFrame]:
-    def canonical(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-        fields = {field: table(name).fields[field] for field in frame.columns if field in table(name).fields}
-        filled = frame.with_columns(pl.col(pl.String).replace("", None))
-        money = [pl.col(f) * 100 for f, field in fields.items() if field.type == "money"]
-        return filled.with_columns(money).select(pl.col(f).cast(field.dtype) for f, field in fields.items())
+def canonical(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    frame = frame.with_columns(pl.col(pl.String).replace("", None))
+    fields = [field for field in table(name).fields.values() if field.name in frame.columns]
+    ways = {"money": lambda column: column * 100, "date": lambda column: column.str.to_date()}
+    return frame.select(ways.get(f.type, lambda column: column)(pl.col(f.name)).cast(f.dtype) for f in fields)
 
+
+def sample_tables(folder: Path) -> dict[str, pl.DataFrame]:
     names = ["drug_identifiers", "pack_relations", "institutions", "chains", "code_free"]
     frames = {name: pl.read_csv(folder / f"{name}.csv", infer_schema_length=0) for name in names}
     frames |= {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("trace_codes", "fee_lines")}

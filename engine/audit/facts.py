@@ -125,14 +125,10 @@ class Facts:
         claims = self.table("claims").filter(~pl.col("cancelled"))
         if "_person" not in claims.columns:
             claims = claims.with_columns(_person=pl.col("psn_no"))
-        persons = self.tables.get("persons")
-        if persons is not None and persons.height:
-            persons = with_fields(persons, "persons", "gend", "brdy", "die_date").unique("psn_no", keep="first")
-            claims = claims.join(
-                persons.select("psn_no", p_gend="gend", p_brdy="brdy", die_date="die_date"), on="psn_no", how="left"
-            ).with_columns(gend=pl.coalesce("gend", "p_gend"), brdy=pl.coalesce("brdy", "p_brdy"))
-        else:
-            claims = claims.with_columns(die_date=pl.lit(None, pl.Date))
+        persons = with_fields(self.tables.get("persons", pl.DataFrame()), "persons", "psn_no", "gend", "brdy", "die_date")
+        known = persons.unique("psn_no", keep="first", maintain_order=True)
+        claims = claims.join(known.select("psn_no", "die_date", _gend="gend", _brdy="brdy"), on="psn_no", how="left")
+        claims = claims.with_columns(gend=pl.coalesce("gend", "_gend"), brdy=pl.coalesce("brdy", "_brdy"))
         return claims
 
     @cached_property
@@ -237,6 +233,10 @@ class Facts:
     @cached_property
     def _visit_operations(self) -> pl.DataFrame:
         return self._by_visit(_bar_joined(self._procedures, "operations"))
+
+    @cached_property
+    def _visit_operated(self) -> pl.DataFrame:
+        return self._visits.select("id", operated=pl.col("id").is_in(self._procedures["id"].unique().implode()))
 
     @cached_property
     def _visit_anaesthesia_hours(self) -> pl.DataFrame:

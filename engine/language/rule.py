@@ -23,7 +23,7 @@ from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.problems import InputProblem
 
 ROW_NAMES = {"med_list_codg": "item", "hosp_lv": "level", "gend": "sex", "pric_uplmt_amt": "price_cap"}
-ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits"}
+ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}
 ROLES = ("excess", "basis", "context")
 
 Expression = str

@@ -30,9 +30,18 @@ def person_bucket(
 
 def grouped(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
     """grouping.parquet of the inpatient claims that are no refunds."""
-    claims = with_fields(tables["claims"], "claims")
+    claims = with_identity(with_fields(tables["claims"], "claims"), tables.get("persons"))
     stays = claims.filter(pl.col("visit_kind").is_in(INPATIENT), pl.col("refd_setl_flag").fill_null("0") != "1")
     return group(stays, *(with_fields(_table(tables, t), t) for t in ("diagnoses", "procedures")), region.scheme)
+
+
+def with_identity(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.DataFrame:
+    """Claims with sex and birthday from the persons where the claim itself does not say."""
+    if persons is None or persons.is_empty():
+        return claims
+    known = with_fields(persons, "persons", "gend", "brdy").select("psn_no", _gend="gend", _brdy="brdy")
+    claims = claims.join(known.unique("psn_no", keep="first", maintain_order=True), on="psn_no", how="left")
+    return claims.with_columns(gend=pl.coalesce("gend", "_gend"), brdy=pl.coalesce("brdy", "_brdy")).drop("_gend", "_brdy")
 
 
 def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:

@@ -72,7 +72,7 @@ class Extract:
 def count_blanks(raw: pl.DataFrame, setting: Setting, stats: RawStats, out: Shaped) -> None:
     """Required fields without a value (check V10), under the conditions of the profile."""
     file = setting.file
-    conditions = {c: condition(when) for c, when in setting.profile.conditions.items()}
+    conditions = {c: condition(when, raw.columns) for c, when in setting.profile.conditions.items()}
     conditions["insured"] = pl.col("_insured").eq_missing("1") if "_insured" in raw.columns else pl.lit(False)
     for when, required in {"": file.required, **file.required_when}.items():
         rows = raw.filter(conditions[when]) if when else raw

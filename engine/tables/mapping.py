@@ -71,9 +71,10 @@ def _mapped(raw: pl.DataFrame, mapping: dict, setting: Setting, out: Shaped) -> 
     for field, spec in mapping.items():
         wanted = [] if field in WORDS else source_columns(spec)
         have = [c for c in wanted if c in raw.columns]
-        calculated = isinstance(spec, dict) and "calc" in spec
-        if field in WORDS or (wanted and (not have or (calculated and len(have) < len(wanted)))):
+        any_will_do = isinstance(spec, dict) and "first" in spec
+        if field in WORDS or (not have if any_will_do and wanted else len(have) < len(wanted)):
             continue
+        calculated = isinstance(spec, dict) and "calc" in spec
         sources[field] = " ".join(have)
         value = _calculated(raw, spec, setting.name, out) if calculated else _text(raw, spec, field, setting, out)
         columns.append(value.alias(field))
@@ -97,7 +98,7 @@ def _text(raw: pl.DataFrame, spec: str | dict, field: str, setting: Setting, out
     if "values" in spec or "wording" in spec:
         value = _translated(raw, value, spec, field, setting, out)
     if "when" in spec:
-        value = pl.when(condition(spec["when"])).then(value)
+        value = pl.when(condition(spec["when"], raw.columns)).then(value)
     return value
 
 
@@ -116,10 +117,10 @@ def _translated(raw: pl.DataFrame, value: pl.Expr, spec: dict, field: str, setti
     return mapped
 
 
-def condition(when: dict[str, str]) -> pl.Expr:
-    """Column = one of the words; `~word`: contains it."""
-    tests = []
-    for column, words in when.items():
+def condition(when: dict[str, str], have: list[str]) -> pl.Expr:
+    """Column = one of the words; `~word`: contains it. False where the source lacks the column."""
+    tests = [pl.lit(set(when) <= set(have))]
+    for column, words in when.items() if set(when) <= set(have) else ():
         text = pl.col(column).cast(pl.String).str.normalize("NFKC")
         tests.append(text.str.contains(words[1:], literal=True) if words.startswith("~") else text.is_in(words.split()))
     return pl.all_horizontal(tests).fill_null(False)

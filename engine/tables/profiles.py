@@ -7,6 +7,7 @@ import difflib
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -34,9 +35,11 @@ class FileMap:
     repeats: bool = False  # rows with the same key and different content are all kept
     claim: str = ""  # the column that names the claim a row belongs to
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
-        listed = [*self.required, *(c for cs in self.required_when.values() for c in cs), *self.known]
+        """Every column the profile knows: required, mapped, or only named as known."""
+        mapped = [c for _, m in self.tables for n, spec in m.items() if n not in WORDS for c in source_columns(spec, m)]
+        listed = [*self.required, *(c for cs in self.required_when.values() for c in cs), *mapped, *self.known]
         return list(dict.fromkeys(listed))
 
 

@@ -271,9 +271,10 @@ def _fields(good: pl.DataFrame, shape: Layout, wanted: list[str]) -> pl.DataFram
         return marks.with_columns(pl.lit(None, pl.String).alias(shape.names[i]) for i in columns)
     table = pl.read_csv(
         buffer.getvalue(), has_header=False, separator=separator, schema=schema, columns=columns, infer_schema=False,
-        truncate_ragged_lines=True,
+        truncate_ragged_lines=True, extra_columns="ignore",
     )  # fmt: skip
     if table.height != good.height:
         raise InvariantBroken(f"切分 {good.height} 行得到 {table.height} 行")
     table.columns = [shape.names[i] for i in columns]
+    table = table.with_columns(pl.all().replace("", None))  # a quoted blank is as blank as a bare one
     return pl.concat([table, marks], how="horizontal")

@@ -1,4 +1,4 @@
-"""Odd forms in text columns: blanks and invisible characters, full-width codes, formula text, digits a spreadsheet lost.
+"""Odd forms in text columns: invisible characters, full-width codes, formula text, digits a spreadsheet lost.
 
 Only rows marked `_odd` by one pass over the raw line are looked at, field by field.
 """

@@ -1,6 +1,15 @@
 """Trace codes of drug packs: what one pack's code lived through, as facts for rules to judge.
 
-`codes` reads what was scanned, `events` says which sales stand, `packs` how much one code may cover, `facts` describes
-each code, each code at a site and each fee line, `patterns` describes stock, scan bursts and buyers.
+codes       what was scanned: one text, one class and one 64-bit key per code
+events      which sales stand: uploads told once, returns netted
+packs       how much one code may cover, which pack lies in which
+travel      from one site to the next: chains, distance, time
+provenance  of each sale: identity, validity, lot, supply
+facts       a bucket of codes; facts of codes at sites and of codes
+lines       facts of fee lines with their codes
+patterns    facts over many codes: the stock of a lot, bursts of scans, buyers
+evidence    the sales behind a case, with texts and money
+words       the names, types and labels of all facts
+
 Nothing here says that anything is a violation.
 """

@@ -48,21 +48,22 @@ def read_events(trace_codes: pl.DataFrame, cancelled: pl.Series | None = None) -
     rows = keyed(with_fields(trace_codes, "trace_codes", *FIELDS)).with_row_index("row")
     rows = rows.with_columns(units=(pl.col("cnt").fill_null(1) * UNIT).cast(pl.Int64))
     usable = pl.col("code_key").is_not_null()
-    moves = rows.filter(usable & pl.col("event_type").is_in(["sale", "return"]))
+    moves = rows.lazy().filter(usable & pl.col("event_type").is_in(["sale", "return"]))
     if cancelled is not None:
         moves = moves.filter(~pl.col("setl_id").is_in(cancelled.implode()) | pl.col("setl_id").is_null())
-    moves = _numbers(moves).with_columns(several=pl.col("key").is_duplicated())
+    moves = _numbers(moves).collect().with_columns(several=pl.col("key").is_duplicated())
     once = moves.filter(~pl.col("several")).drop("several")
     told, tellings = _told_once(moves.filter("several").drop("several"))
     sold = pl.concat([once.filter(~pl.col("back")), _netted(told)]).drop("back", "named", "event_id")
     uploads = pl.concat([once.filter(~pl.col("back")).select("key", "row", "site", event="row"), tellings])
-    supplies = rows.filter(usable & pl.col("event_type").is_in(["purchase", "stocktake"])).select(
+    supplies = rows.lazy().filter(usable & pl.col("event_type").is_in(["purchase", "stocktake"]))
+    supplies = supplies.select(
         "row", key="code_key", site=id_of("fixmedins_code"), time="event_time", lot=id_of("manu_lotnum")
     )
-    return Events(rows, pl.concat([once, told]), uploads, sold, supplies)
+    return Events(rows, pl.concat([once, told]), uploads, sold, supplies.collect())
 
 
-def _numbers(moves: pl.DataFrame) -> pl.DataFrame:
+def _numbers(moves: pl.LazyFrame) -> pl.LazyFrame:
     """Sales and returns as numbers. `doc` is what an event is known by: settlement, fee line, or site, time, person."""
     negative = pl.col("units") < 0
     doc = pl.coalesce(
@@ -144,9 +145,9 @@ def _by_name(moves: pl.DataFrame) -> pl.DataFrame:
     """Sales and returns less what each return takes from the sale of the settlement it names."""
     pair = ["key", "doc"]
     named = moves.filter("named")
-    taken = named.filter("back").select(*pair, taken="units").join(
-        named.filter(~pl.col("back")).select(*pair, sold="units"), on=pair
-    ).with_columns(pl.min_horizontal("taken", "sold").alias("taken")).drop("sold")  # fmt: skip
+    # A return is never more than the sale it names, so it takes as much of that sale as it takes of itself.
+    returns = named.filter("back").select(*pair, taken="units")
+    taken = returns.join(named.filter(~pl.col("back")), on=pair, how="semi")
     less = pl.when("named").then(pl.col("taken")).fill_null(0)
     left = moves.join(taken, on=pair, how="left", maintain_order="left").with_columns(units=pl.col("units") - less)
     return left.filter(pl.col("units") > 0).drop("taken")

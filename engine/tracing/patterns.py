@@ -56,7 +56,7 @@ def _lot_moves(bucket: Bucket) -> pl.DataFrame:
     coded = pl.col("code").is_not_null()
     stock = {"purchase": "purchased", "stocktake": "opening"}
     supplied = rows.filter(pl.col("event_type").is_in(list(stock)) & (coded | (pl.col("event_type") == "purchase")))
-    supplied = _without_opened_parents(supplied, bucket.above).join(content, on="ident", how="left")
+    supplied = _without_opened_parents(_supplied_once(supplied), bucket.above).join(content, on="ident", how="left")
     supplied = supplied.with_columns(
         units=pl.col("units") * pl.col("whole").fill_null(UNIT) // UNIT, what=pl.col("event_type").replace_strict(stock)
     )
@@ -74,6 +74,14 @@ def _lot_moves(bucket: Bucket) -> pl.DataFrame:
     return pl.concat([frame.select(*kept, time="event_time") for frame in (supplied, counted, sold)])
 
 
+def _supplied_once(supplied: pl.DataFrame) -> pl.DataFrame:
+    """Supplies with each code at a site once, by its first purchase or listing: later ones are retries or counts."""
+    usable = pl.col("code_key").is_not_null()
+    coded = supplied.filter(usable).sort("event_time", "event_id")
+    first = coded.unique(["fixmedins_code", "code_key"], keep="first", maintain_order=True)
+    return pl.concat([supplied.filter(~usable), first])
+
+
 def _without_opened_parents(supplied: pl.DataFrame, above: pl.DataFrame) -> pl.DataFrame:
     opened = supplied.join(above, left_on="code_key", right_on="key").select("fixmedins_code", code_key="ancestor")
     return supplied.join(opened.unique(), on=["fixmedins_code", "code_key"], how="anti")
@@ -85,7 +93,7 @@ def burst_facts(bucket: Bucket, *, within_seconds: int = 1) -> Facts:
     `bucket` holds all events of the sites in it. Runs of one pack are left out.
     """
     sales = bucket.sales.unique(["site", "key"], keep="first", maintain_order=True).sort("site", "key")
-    # Keys are unsigned: the difference must not be taken before it is known to be positive.
+    # Keys are unsigned, so the one before plus one is compared, not a difference, which would wrap.
     follows = (
         (pl.col("site") == pl.col("site").shift(1))
         & (pl.col("key") == pl.col("key").shift(1) + 1)

@@ -23,7 +23,8 @@ def site_table(institutions: pl.DataFrame | None, chains: pl.DataFrame | None) -
     if chains is not None:
         members = chains.select(site=id_of("fixmedins_code"), chain=id_of("chain_id"))
     sites = sites.join(members, on="site", how="full", coalesce=True)
-    return sites.with_columns(group=pl.coalesce("chain", "site")).select(*schema).unique("site").sort("site")
+    sites = sites.with_columns(group=pl.coalesce("chain", "site")).select(*schema).sort(*schema)
+    return sites.unique("site", keep="first", maintain_order=True)
 
 
 def with_group(frame: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:

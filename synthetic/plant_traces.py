@@ -1,0 +1,157 @@
+"""Codes planted among the packs sold, each scheme beside what looks like it and is honest.
+
+Every function: (world, packs, free, count) -> rows of `free` with their code changed, and `case`. packs: one row for
+each pack sold (traces.py); free: the first pack of every line that no case has used and nobody brought back, shuffled.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from synthetic.packs import NEW_PACK, PACK, boxed, ident7
+from synthetic.world import World
+
+FAR_DAYS = 20  # between two sales of one code at two places
+CODE = ["drug_trac_codg", "manu_lotnum", "manu_date", "expy_end"]  # what a pack takes with it
+RETRY = pl.duration(seconds=20)
+
+
+def repeated_at_site(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """One code sold to two people at one place: something else went over the counter."""
+    return _one_code(_groups(free, count, ["fixmedins_code"], 2))
+
+
+def like_uploaded_again(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The same sale sent a second time after a time-out."""
+    return _each(free.head(count))
+
+
+def like_returned_and_resold(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """A pack given back to the place that sold it, and sold there again."""
+    return _resold(packs, free, count, pl.col("fixmedins_code") == pl.col("fixmedins_code_first"))
+
+
+def like_split_pack(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """One opened pack sold to three people by the piece, within what it holds."""
+    return _one_code(_groups(free, count, ["fixmedins_code"], 3)).with_columns(pl.lit("1").alias("trdn_flag"))
+
+
+def repeated_far_away(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """One code sold at two places weeks apart: the pack came back into the trade."""
+    rows = _groups(free, 12 * count, [], 2)
+    gap = (pl.col("event_time").max() - pl.col("event_time").min()).over("case")
+    far = rows.filter(gap >= pl.duration(days=FAR_DAYS), pl.col("fixmedins_code").n_unique().over("case") == 2)
+    far = far.with_columns(pl.col("case").rank("dense").cast(pl.Int64) - 1)
+    return _one_code(far.filter(pl.col("case") < count))
+
+
+def like_returned_and_sold_elsewhere(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """A pack given back, and weeks later sold at another place."""
+    late = pl.col("event_time") > pl.col("returned_at_first") + pl.duration(days=FAR_DAYS)
+    return _resold(packs, free, count, late & (pl.col("fixmedins_code") != pl.col("fixmedins_code_first")))
+
+
+def other_product(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The code of another product scanned for what was billed."""
+    items = boxed(world)["item"].to_list()
+    return _renamed(_each(free.head(count)), {item: ident7(items[n - 1], PACK) for n, item in enumerate(items)})
+
+
+def like_new_identifier(world: World, packs: pl.DataFrame, free: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Another identifier of the same product: one medicine may have several."""
+    return _renamed(_each(free.head(count)), {item: ident7(item, NEW_PACK) for item in boxed(world)["item"]})
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way codes give a sale away: the trace check it belongs to, what plants it, its look-alikes by family."""
+
+    check: str
+    plant: Callable
+    lookalikes: dict[str, Callable]
+
+
+SCHEMES = [
+    Scheme("t01", repeated_at_site, {
+        "retried-upload": like_uploaded_again, "returned-and-resold": like_returned_and_resold,
+        "split-pack": like_split_pack}),
+    Scheme("t02", repeated_far_away, {"returned-and-resold": like_returned_and_sold_elsewhere}),
+    Scheme("t05", other_product, {"new-identifier": like_new_identifier}),
+]  # fmt: skip
+
+
+def plant_codes(world: World, packs: pl.DataFrame, count: int, first: int):
+    """The packs with planted codes, the truth about them (by line and code), and the sales that were sent twice."""
+    free = packs.unique("feedetl_sn", keep="first", maintain_order=True).filter(pl.col("returned_at").is_null())
+    free = free[world.rng.permutation(free.height)]
+    changed, truths, again = [packs.clear()], [], packs.clear()
+    for scheme in SCHEMES:
+        for family, make in {"violation": scheme.plant, **scheme.lookalikes}.items():
+            rows = make(world, packs, free, count)
+            free = free.filter(~pl.col("pack").is_in(rows["pack"].implode()))
+            changed.append(rows.select(packs.columns))
+            truths.append(_truth(scheme, family, rows, first))
+            if make is like_uploaded_again:
+                again = rows.select(packs.columns).with_columns(pl.col("event_time") + RETRY)
+    new = pl.concat(changed)
+    kept = packs.filter(~pl.col("pack").is_in(new["pack"].implode()))
+    return pl.concat([kept, new]), pl.concat(truths), again
+
+
+def _truth(scheme: Scheme, family: str, rows: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Truth rows; at risk is one pack of every later sale of a code, or of the sale of a wrong one."""
+    kind = "violation" if family == "violation" else "lookalike"
+    prefix = f"{scheme.check.upper()}-V-" if kind == "violation" else f"{scheme.check.upper()}-L-{family}-"
+    number = (pl.col("case") + first + 1).cast(pl.String).str.zfill(4)
+    later = pl.int_range(pl.len()).over("case") >= pl.min_horizontal(1, pl.len().over("case") - 1)
+    risk = pl.when(later).then(pl.col("amount") // pl.col("cnt_sold")).otherwise(0)
+    return rows.select(
+        pl.concat_str(pl.lit(prefix), number).alias("case"),
+        pl.lit(family).alias("scheme"),
+        pl.lit(None, pl.Int64).alias("rule_number"),
+        pl.lit(scheme.check).alias("slug"),
+        pl.lit(kind).alias("kind"),
+        "setl_id",
+        "feedetl_sn",
+        "psn_no",
+        risk.alias("amount_fen") if kind == "violation" else pl.lit(0, pl.Int64).alias("amount_fen"),
+        "drug_trac_codg",
+    )
+
+
+def _each(rows: pl.DataFrame) -> pl.DataFrame:
+    """Every row a case of its own."""
+    return rows.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("case"))
+
+
+def _groups(free: pl.DataFrame, count: int, same: list[str], members: int) -> pl.DataFrame:
+    """Sales of one medicine to that many different people, alike in `same`: by case, the earliest first."""
+    key = ["item", *same, "group"]
+    rows = free.with_columns((pl.int_range(pl.len()).over("item", *same) // members).alias("group"))
+    rows = rows.filter(pl.len().over(key) == members, pl.col("psn_no").n_unique().over(key) == members)
+    chosen = _each(rows.select(key).unique(maintain_order=True).head(count))
+    return rows.join(chosen, on=key, maintain_order="right").sort("case", "event_time", "pack").drop("group")
+
+
+def _one_code(rows: pl.DataFrame) -> pl.DataFrame:
+    """Every later sale of a case carries the code of its first, with lot and dates."""
+    return rows.with_columns(pl.col(CODE).first().over("case"))
+
+
+def _resold(packs: pl.DataFrame, free: pl.DataFrame, count: int, where: pl.Expr) -> pl.DataFrame:
+    """Sales of packs that somebody else had brought back before."""
+    back = packs.filter(pl.col("returned_at").is_not_null()).unique("feedetl_sn", keep="first", maintain_order=True)
+    first = back.select("item", pl.col("fixmedins_code", "returned_at", "psn_no", *CODE).name.suffix("_first"))
+    rows = free.join(first, on="item", maintain_order="left_right").filter(
+        where, pl.col("event_time") > pl.col("returned_at_first"), pl.col("psn_no") != pl.col("psn_no_first")
+    )
+    rows = rows.unique("drug_trac_codg_first", keep="first", maintain_order=True)
+    rows = rows.unique("pack", keep="first", maintain_order=True).head(count)
+    return _each(rows.with_columns(pl.col(f"{name}_first").alias(name) for name in CODE))
+
+
+def _renamed(rows: pl.DataFrame, prefix: dict[int, str]) -> pl.DataFrame:
+    """The packs with other seven digits before their serial."""
+    seven = pl.col("item").replace_strict(prefix, return_dtype=pl.String)
+    return rows.with_columns(pl.concat_str(seven, pl.col("drug_trac_codg").str.slice(7)).alias("drug_trac_codg"))
