@@ -303,6 +303,7 @@ def _truth(truth: pl.DataFrame, claims: pl.DataFrame, lines: pl.DataFrame) -> pl
         "rule_number",
         "slug",
         "kind",
+        "also",
         "setl_id",
         "feedetl_sn",
         pl.lit(None, pl.String).alias("event_id"),

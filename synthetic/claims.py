@@ -20,16 +20,16 @@ SESSION_DAYS = np.array([0, 2, 4])
 
 # When an item is charged: how many times in so many days on the ward, and on which day the n-th time falls.
 WHEN: dict[str, tuple[Callable, Callable]] = {
-    "admission": (lambda days: 1 + 0 * days, lambda n, days: 0 * n),
-    "visit": (lambda days: 1 + 0 * days, lambda n, days: 0 * n),
+    "admission": (np.ones_like, lambda n, days: np.zeros_like(n)),
+    "visit": (np.ones_like, lambda n, days: np.zeros_like(n)),
     "daily": (lambda days: days, lambda n, days: n),
     "early": (lambda days: np.minimum(days, 2), lambda n, days: n),
     "alternate": (lambda days: (days + 1) // 2, lambda n, days: 2 * n),
     "third": (lambda days: (days + 2) // 3, lambda n, days: 3 * n),
-    "operation": (lambda days: 1 + 0 * days, lambda n, days: np.minimum(1, days - 1)),
-    "last": (lambda days: 1 + 0 * days, lambda n, days: days - 1),
-    "leave": (lambda days: 1 + 0 * days, lambda n, days: days),
-    "session": (lambda days: SESSIONS + 0 * days, lambda n, days: n // 3 * 7 + SESSION_DAYS[n % 3]),
+    "operation": (np.ones_like, lambda n, days: np.minimum(1, days - 1)),
+    "last": (np.ones_like, lambda n, days: days - 1),
+    "leave": (np.ones_like, lambda n, days: days),
+    "session": (lambda days: np.full_like(days, SESSIONS), lambda n, days: n // 3 * 7 + SESSION_DAYS[n % 3]),
 }
 
 
@@ -37,7 +37,7 @@ WHEN: dict[str, tuple[Callable, Callable]] = {
 class Batch:
     """The claims of some people, whole. Rows are known by `claim` and `line` until the ids are given out.
 
-    people: as world.make_people, by `person`. claims: claim, person, illness, kind, site, level, doctor, times, flags.
+    people: as people.make_people, by `person`. claims: claim, person, illness, kind, site, level, doctor, times, flags.
     lines: line, claim, item (row of the catalogue), cnt, micro (price), amount (fen), time, order, leave, reverses.
     diagnoses, procedures: claim, seq, code, name …
     """
@@ -99,6 +99,7 @@ def _illness_of(world: World, ages: np.ndarray, gend: np.ndarray) -> tuple[np.nd
         .join(
             pl.DataFrame({"kinds": list(world.ratios["kinds"]), "share": list(world.ratios["kinds"].values())}),
             on="kinds",
+            maintain_order="left",
         )
     )
     ends = np.unique(np.concatenate([options["from_age"].to_numpy(), options["to_age"].to_numpy() + 1]))
@@ -134,9 +135,14 @@ def _with_newborns(world: World, people: pl.DataFrame, claims: pl.DataFrame, cou
     )
     if len(mother):
         babies = babies.with_columns(mothers.gather(mother).alias("certno"))
-    illness = world.illnesses["name"].to_list().index("newborn_jaundice")
     stays = pl.DataFrame(
-        {"person": babies["person"], "illness": illness, "kind": "inpatient", "day": day, "visits": 1},
+        {
+            "person": babies["person"],
+            "illness": world.illness("newborn_jaundice"),
+            "kind": "inpatient",
+            "day": day,
+            "visits": 1,
+        },
         schema_overrides=claims.schema,
     )
     return pl.concat([people, babies.select(people.columns)]), pl.concat([claims, stays])

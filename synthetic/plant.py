@@ -14,12 +14,16 @@ from synthetic.scene import Changes, Scene
 
 @dataclass(frozen=True)
 class Scheme:
-    """One way to claim too much: the item of the list it breaks, what plants it, and its look-alikes by family."""
+    """One way to claim too much: the item of the list it breaks, what plants it, its look-alikes by family.
+
+    also: further items of the list that the same facts break.
+    """
 
     rule_number: int
     slug: str
     plant: Callable[[Scene, int], Changes]
     lookalikes: dict[str, Callable[[Scene, int], Changes]]
+    also: str = ""
 
 
 SCHEMES = [
@@ -51,6 +55,7 @@ SCHEMES = [
         "duplicate-bed-fee-same-day",
         one.plant_bed_twice,
         {"posted-late": one.like_bed_posted_late, "ward-transfer": one.like_bed_ward_transfer},
+        also="33",
     ),
     Scheme(
         33,
@@ -90,6 +95,7 @@ def _truth(scheme: Scheme, family: str, rows: pl.DataFrame, first_case: int) -> 
         pl.lit(scheme.rule_number, pl.Int64).alias("rule_number"),
         pl.lit(scheme.slug).alias("slug"),
         pl.lit(kind).alias("kind"),
+        pl.lit(scheme.also if kind == "violation" else "").alias("also"),
         "claim",
         "line",
         pl.col("amount") if kind == "violation" else pl.lit(0, pl.Int64).alias("amount"),

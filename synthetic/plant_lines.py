@@ -11,9 +11,8 @@ BED, NURSING = "001109000010300", ["001201000030000", "001201000040000", "001201
 MONITOR, DIALYSIS = "003107010220000", "003110000060100"
 WOMENS_PILL, COLPOSCOPY, CHILDRENS_DRUG = "ZD03AAA0043010100166", "003112010040000", "XN02BEX085N001010100269"
 SECOND_LEVEL_DRUG, COURSE_DRUG = "ZA09HAC0101010102129", "XC01EBC109B001010102049"
-COURSE_DAYS, CHILD_TO = 3, 17
+COURSE_DAYS, CHILD_TO, DEAR_YUAN = 3, 17, 20
 LAB, INJECTIONS = "04", "注射剂"
-SAME_DAY = pl.col("time") + pl.duration(hours=1)
 
 
 def plant_pair(scene: Scene, count: int) -> Changes:
@@ -71,19 +70,16 @@ def like_days_posted_late(scene: Scene, count: int) -> Changes:
 
 def plant_outside_stay(scene: Scene, count: int) -> Changes:
     """An injection billed one to three days after discharge."""
-    last = scene.choose(_of_form(scene, _long_stays(scene), INJECTIONS), count)
+    injections = scene.world.items_where(pl.col("dosform_name") == INJECTIONS)
+    last = scene.choose(scene.lines_of(_long_stays(scene), items=injections), count)
     after = pl.col("los") - pl.col("day") + pl.Series(scene.rng.integers(1, 4, last.height))
     return _planted(scene.copies(last, time=pl.col("time") + pl.duration(days=after)))
 
 
 def like_outside_late_result(scene: Scene, count: int) -> Changes:
     """A laboratory result one day after discharge, which is allowed."""
-    rows = scene.world.catalogue.with_row_index("item").filter(
-        pl.col("med_chrgitm_type") == LAB, pl.col("med_list_codg") != BLOOD_COUNT
-    )["item"]
-    stays = _long_stays(scene)
-    tests = scene.lines_of(stays, pl.col("item").is_in(rows.cast(pl.Int64).implode()), pl.col("day") == 0)
-    chosen = scene.choose(tests, count)
+    tests = scene.world.items_where(pl.col("med_chrgitm_type") == LAB, pl.col("med_list_codg") != BLOOD_COUNT)
+    chosen = scene.choose(scene.lines_of(_long_stays(scene), pl.col("day") == 0, items=tests), count)
     late = as_lines(chosen.with_columns(pl.col("time") + pl.duration(days=pl.col("los") + 1)))
     return Changes(lines=late, truth=cases(late))
 
@@ -209,10 +205,10 @@ def _posted_late(scene: Scene, days: pl.DataFrame, count: int) -> Changes:
 
 
 def _beside(scene: Scene, base: pl.DataFrame, code: str) -> pl.DataFrame:
-    """A line with another item within the hour of these."""
+    """A line with another item within the half hour after these."""
     new = scene.new_lines(_claims_of(scene, base), code)
     minutes = pl.duration(minutes=pl.Series(scene.rng.integers(0, 30, base.height)))
-    return new.with_columns(base["time"].alias("time") + minutes, base["order_time"].alias("order_time"))
+    return new.with_columns(base["time"] + minutes, base["order_time"])
 
 
 def _moved_in_day(scene: Scene, lines: pl.DataFrame) -> pl.Expr:
@@ -238,19 +234,11 @@ def _nursing(scene: Scene, *where: pl.Expr) -> pl.DataFrame:
     return pl.concat([scene.charged(code, stays, *where) for code in NURSING])
 
 
-def _of_form(scene: Scene, claims: pl.DataFrame, form: str) -> pl.DataFrame:
-    rows = scene.world.catalogue.with_row_index("item").filter(pl.col("dosform_name") == form)["item"].cast(pl.Int64)
-    return scene.lines_of(claims, pl.col("item").is_in(rows.implode()))
-
-
 def _services(scene: Scene) -> pl.DataFrame:
     """Examinations and treatments of long stays, dear enough for a tenth more to show."""
-    dear = np.flatnonzero(
-        (scene.world.price[1] >= 20 * 100 * MICRO_PER_FEN)
-        & scene.world.catalogue["med_chrgitm_type"].is_in(["03", "04", "05"]).to_numpy()
-    )
-    stays = _long_stays(scene).select("claim", "begntime", "endtime", "los", "level")
-    return scene.batch.lines.filter(pl.col("item").is_in(dear.tolist())).join(stays, on="claim", maintain_order="left")
+    dear = pl.Series(scene.world.price[1] >= DEAR_YUAN * 100 * MICRO_PER_FEN)
+    items = scene.world.items_where(dear, pl.col("med_chrgitm_type").is_in(["03", "04", "05"]))
+    return scene.lines_of(_long_stays(scene), items=items)
 
 
 def _ceiling(scene: Scene, lines: pl.DataFrame) -> np.ndarray:
@@ -259,8 +247,8 @@ def _ceiling(scene: Scene, lines: pl.DataFrame) -> np.ndarray:
 
 def _course(scene: Scene, count: int, days: int) -> Changes:
     """The medicine on that many days of stays for a weak heart; what lies beyond the paid days is at risk."""
-    illness = scene.world.illnesses["name"].to_list().index("heart_failure")
-    stays = scene.stays(pl.col("illness") == illness, pl.col("los") > COURSE_DAYS + 2)
+    weak = pl.col("illness") == scene.world.illness("heart_failure")
+    stays = scene.stays(weak, pl.col("los") > COURSE_DAYS + 2)
     chosen = scene.choose(scene.without(COURSE_DRUG, stays), count)
     lines = pl.concat([scene.new_lines(chosen, COURSE_DRUG, day=day) for day in range(days)])
     row = pl.Series(np.tile(np.arange(chosen.height), days))

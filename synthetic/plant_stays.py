@@ -61,9 +61,8 @@ def like_overlap_transfer(scene: Scene, count: int) -> Changes:
 
 def like_overlap_twins(scene: Scene, count: int) -> Changes:
     """Twins, a boy and a girl, both in care under their mother's identity number."""
-    illness = scene.world.illnesses["name"].to_list().index("newborn_jaundice")
-    babies = scene.stays(pl.col("illness") == illness)
-    babies = scene.choose(babies, 2 * count)
+    newborn = pl.col("illness") == scene.world.illness("newborn_jaundice")
+    babies = scene.choose(scene.stays(newborn), 2 * count)
     pairs = babies.height // 2
     first, second = babies[:pairs], babies[pairs : 2 * pairs]
     days = (first["begntime"].dt.date() - second["begntime"].dt.date()).dt.total_days()

@@ -65,19 +65,23 @@ def like_new_identifier(world: World, packs: pl.DataFrame, free: pl.DataFrame, c
 
 @dataclass(frozen=True)
 class Scheme:
-    """One way codes give a sale away: the trace check it belongs to, what plants it, its look-alikes by family."""
+    """One way codes give a sale away: the trace check it belongs to, what plants it, its look-alikes by family.
+
+    also: further checks that the same facts fail.
+    """
 
     check: str
     plant: Callable
     lookalikes: dict[str, Callable]
+    also: str = ""
 
 
 SCHEMES = [
     Scheme("t01", repeated_at_site, {
         "retried-upload": like_uploaded_again, "returned-and-resold": like_returned_and_resold,
         "split-pack": like_split_pack}),
-    Scheme("t02", repeated_far_away, {"returned-and-resold": like_returned_and_sold_elsewhere}),
-    Scheme("t05", other_product, {"new-identifier": like_new_identifier}),
+    Scheme("t02", repeated_far_away, {"returned-and-resold": like_returned_and_sold_elsewhere}, "t07"),
+    Scheme("t05", other_product, {"new-identifier": like_new_identifier}, "t07"),
 ]  # fmt: skip
 
 
@@ -112,6 +116,7 @@ def _truth(scheme: Scheme, family: str, rows: pl.DataFrame, first: int) -> pl.Da
         pl.lit(None, pl.Int64).alias("rule_number"),
         pl.lit(scheme.check).alias("slug"),
         pl.lit(kind).alias("kind"),
+        pl.lit(scheme.also if kind == "violation" else "").alias("also"),
         "setl_id",
         "feedetl_sn",
         "psn_no",

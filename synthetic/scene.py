@@ -39,7 +39,6 @@ class Scene:
         self.claims = self.batch.claims.filter(~pl.col("self_paid")).join(people, on="person", maintain_order="left")
         self.taken = np.zeros(self.batch.claims.height, bool)
         self.next_line, self.next_claim = self.batch.lines.height, self.batch.claims.height
-        self.cuts = np.searchsorted(self.batch.lines["claim"].to_numpy(), np.arange(self.next_claim + 1))
 
     def stays(self, *where: pl.Expr) -> pl.DataFrame:
         """Ordinary stays of insured people that are free."""
@@ -49,19 +48,16 @@ class Scene:
         """General outpatient visits of insured people that are free."""
         return self.free(self.claims.filter(pl.col("kind") == "general_outpatient", *where))
 
-    def lines_of(self, claims: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
-        """The lines of these claims, with the days since the visit began and the days of the stay."""
-        of = claims.select("claim", "begntime", "endtime", "los")
-        day = (pl.col("time").dt.date() - pl.col("begntime").dt.date()).dt.total_days().alias("day")
-        return self.batch.lines.join(of, on="claim", maintain_order="left").with_columns(day).filter(*where)
-
-    def charged(self, code: str, claims: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
-        """The lines with that item."""
-        row = self.world.item(code)
-        lines = self.batch.lines.filter(pl.col("item") == row, pl.col("claim").is_in(claims["claim"].implode()))
+    def lines_of(self, claims: pl.DataFrame, *where: pl.Expr, items: list[int] | None = None) -> pl.DataFrame:
+        """The lines of these claims (with these items), with `day`, counted from the day the visit began."""
+        lines = self.batch.lines if items is None else self.batch.lines.filter(pl.col("item").is_in(items))
         of = claims.select("claim", "begntime", "endtime", "los", "level")
         day = (pl.col("time").dt.date() - pl.col("begntime").dt.date()).dt.total_days().alias("day")
         return lines.join(of, on="claim", maintain_order="left").with_columns(day).filter(*where)
+
+    def charged(self, code: str, claims: pl.DataFrame, *where: pl.Expr) -> pl.DataFrame:
+        """The lines of these claims with that item."""
+        return self.lines_of(claims, *where, items=[self.world.item(code)])
 
     def without(self, code: str, claims: pl.DataFrame) -> pl.DataFrame:
         """The claims that have no line with that item."""
@@ -78,10 +74,11 @@ class Scene:
         return rows
 
     def copies(self, lines: pl.DataFrame, **columns: pl.Expr | pl.Series) -> pl.DataFrame:
-        """New lines like these, but for the columns given."""
+        """New lines like these, but for the columns given; the order keeps its distance from the time of execution."""
         number = pl.int_range(self.next_line, self.next_line + lines.height, dtype=pl.Int64)
         self.next_line += lines.height
-        return as_lines(lines.with_columns(number.alias("line"), **columns))
+        new = lines.with_columns(number.alias("line"), (pl.col("time") - pl.col("order_time")).alias("lag"), **columns)
+        return as_lines(new.with_columns((pl.col("time") - pl.col("lag")).alias("order_time")))
 
     def new_lines(
         self, claims: pl.DataFrame, code: str, day: int | np.ndarray = 0, cnt: int | np.ndarray = 1
@@ -109,13 +106,7 @@ class Scene:
     def reversals(self, lines: pl.DataFrame) -> pl.DataFrame:
         """Lines that take these back a few minutes later."""
         minutes = pl.duration(minutes=pl.Series(self.rng.integers(1, 6, lines.height)))
-        return self.copies(
-            lines,
-            cnt=-pl.col("cnt"),
-            time=pl.col("time") + minutes,
-            order_time=pl.col("time") + minutes,
-            reverses=pl.col("line"),
-        )
+        return self.copies(lines, cnt=-pl.col("cnt"), time=pl.col("time") + minutes, reverses=pl.col("line"))
 
     def copy_claims(self, claims: pl.DataFrame, **columns: pl.Expr | pl.Series) -> pl.DataFrame:
         """New claims like these, but for the columns given."""
@@ -143,7 +134,7 @@ def cases(rows: pl.DataFrame, amount: pl.Expr | None = None, case: pl.Expr | Non
     return rows.select(case.alias("case"), "claim", line.alias("line"), amount.cast(pl.Int64).alias("amount"))
 
 
-def share_of(units: pl.Expr) -> pl.Expr:
+def share_of(units: pl.Expr | pl.Series) -> pl.Expr:
     """That many units' part of a line's amount, in whole fen, half up."""
     product, count = 2 * pl.col("amount") * units, pl.col("cnt")
     return (product + count) // (2 * count)

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,15 @@ class World:
 
     def item(self, code: str) -> int:
         """The row of an item in the catalogue."""
-        return _row_of(self.catalogue["med_list_codg"], code)
+        return self.catalogue["med_list_codg"].index_of(code)
+
+    def items_where(self, *where: pl.Expr | pl.Series) -> list[int]:
+        """The rows of the items of which all this is true."""
+        return self.catalogue.with_row_index("item").filter(*where)["item"].to_list()
+
+    def illness(self, name: str) -> int:
+        """The row of an illness."""
+        return self.illnesses["name"].index_of(name)
 
 
 def build_world(claims: int, seed: int, pharmacies: bool = True) -> World:
@@ -84,15 +91,6 @@ def build_world(claims: int, seed: int, pharmacies: bool = True) -> World:
     )
 
 
-@cache
-def _row_of_all(codes: tuple) -> dict:
-    return {code: row for row, code in enumerate(codes)}
-
-
-def _row_of(codes: pl.Series, code: str) -> int:
-    return _row_of_all(tuple(codes))[code]
-
-
 def read_ratios() -> dict:
     """synthetic/ratios.yaml, the one place where realism is stated."""
     return yaml.safe_load((Path(__file__).parent / "ratios.yaml").read_text("utf-8"))
@@ -115,7 +113,7 @@ def read_catalogue() -> pl.DataFrame:
 def read_illnesses(catalogue: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Illnesses (one row each), their items (illness, item, when, lo, hi, chance), and what may come on top."""
     text = yaml.safe_load((Path(__file__).parent / "illnesses.yaml").read_text("utf-8"))
-    codes = _row_of_all(tuple(catalogue["med_list_codg"]))
+    codes = {code: row for row, code in enumerate(catalogue["med_list_codg"])}
     illnesses, items = [], []
     for number, (name, body) in enumerate(text["illnesses"].items()):
         illnesses.append(_illness(name, body))
@@ -193,7 +191,7 @@ def _prices(catalogue: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     listed = catalogue["micro"].to_numpy()
     ceiling = np.tile(listed, (4, 1))
     caps = read_seed("price_caps").filter(pl.col("med_list_codg").is_in(catalogue["med_list_codg"].implode()))
-    row = _row_of_all(tuple(catalogue["med_list_codg"]))
+    row = {code: row for row, code in enumerate(catalogue["med_list_codg"])}
     for code, level, cap in caps.select("med_list_codg", "hosp_lv", "pric_uplmt_amt").iter_rows():
         ceiling[int(level), row[code]] = _micro(cap)
     ceiling[0] = ceiling[1]
@@ -277,7 +275,8 @@ def _doctors(
     ward = pl.DataFrame({"ward": wards, "ward_code": [f"{n:04d}" for n in range(101, 101 + len(wards))]})
     each = pl.DataFrame({"nth": np.arange(ratios["doctors_per_ward"])})
     sites = institutions.filter(pl.col("fixmedins_type") != "pharmacy").select("site", "admdvs")
-    doctors = sites.join(ward, how="cross").join(each, how="cross").with_row_index("doctor")
+    doctors = sites.join(ward, how="cross", maintain_order="left_right")
+    doctors = doctors.join(each, how="cross", maintain_order="left_right").with_row_index("doctor")
     return doctors.with_columns(
         pl.col("doctor").cast(pl.Int64),
         pl.format("D{}{}", "admdvs", (pl.col("doctor") + 1).cast(pl.String).str.zfill(6)).alias("doctor_code"),

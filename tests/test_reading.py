@@ -209,7 +209,7 @@ def test_unknown_files_are_listed_and_a_bundle_of_none_known_is_refused(tmp_path
     lonely = tmp_path / "lonely"
     lonely.mkdir()
     (lonely / "notes.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputProblem, match="canonical、flight-inspection-2024"):
+    with pytest.raises(InputProblem, match="canonical、flight-inspection-2024、platform"):
         read(lonely, tmp_path / "work")
 
 
@@ -294,6 +294,11 @@ def test_a_row_of_odd_form_is_accepted_with_a_remark(tmp_path, case):
     assert code in remarks(extract)
     line = extract.tables["fee_lines"].collect().to_dicts()[0]
     assert {k: line[k] for k in expected} == expected
+
+
+def test_a_surplus_field_is_no_shift_where_codes_are_written_in_chinese(tmp_path):
+    extra = FULL.replace("001203000010000", "氧").replace("L1", "L2") + ","
+    assert codes(got(tmp_path, "\n".join([HEAD, FULL.replace("001203000010000", "氧疗"), extra]) + "\n")) == []
 
 
 def test_codes_keep_their_zeros_and_all_their_digits(tmp_path):
@@ -413,7 +418,8 @@ ZY = {
     "HOSPITAL_ID": "H1", "HOSPITAL_NAME": "甲医院", "BRIDGE_ID": "B1", "HISID": "Z1", "P_LEVEL": "3",
     "BILL_DATE": "2025-01-05 10:00:00", "ZYH": "1", "PATIENT_ID": "P1", "SOCIAL_ID": "S",
     "ID_CARD": "11010119800101123x", "BENEFIT_TYPE": "城镇职工", "BENEFIT_GROUP_ID": "在职",
-    "ADMISSION_DEPT_NAME": "内科", "DISCHARGE_DEPT_NAME": "内科", "DOCTOR_NAME": "李", "PATIENT_GENDER": "男", "PATIENT_BIRTHDAY": "1980-01-01", "PATIENT_AGE": "45.00",
+    "ADMISSION_DEPT_NAME": "内科", "DISCHARGE_DEPT_NAME": "内科", "DOCTOR_NAME": "李",
+    "PATIENT_GENDER": "男", "PATIENT_BIRTHDAY": "1980-01-01", "PATIENT_AGE": "45.00",
     "CLAIM_TYPE": "普通住院", "IF_LOCAL_FLAG": "本地", "ADMISSION_DATE": "2025-01-02", "DISCHARGE_DATE": "2025-01-05",
     "ZYTS": "3.00", "DISCHARGE_STATUS": "4", "TOTAL_AMOUNT": "100.00", "BMI_PAY_AMOUNT": "60.00", "CASH": "30.00",
     "SELF_PAY_AMOUNT": "10.00", "SELF_PAY_IN": "35.00", "SELF_PAY_OUT": "5.00", "BMI_CONVERED_AMOUNT": "95.00",
@@ -469,7 +475,8 @@ def test_the_flight_inspection_form_becomes_canonical_tables(flight, tmp_path):
     claim = extract.tables["claims"].collect().to_dicts()[0]
     expected = {
         "setl_id": "Z1", "medcasno": "B1", "visit_kind": "inpatient", "psn_type": "employee", "insutype": None,
-        "gend": "1", "age": 45, "act_ipt_days": 3, "dscg_way": "5", "insured_flag": "1", "local_flag": "1", "refd_setl_flag": "0",
+        "gend": "1", "age": 45, "act_ipt_days": 3, "dscg_way": "5", "insured_flag": "1", "local_flag": "1",
+        "refd_setl_flag": "0",
         "medfee_sumamt": 10000, "fund_pay_sumamt": 6000, "hifp_pay": 6000, "psn_part_amt": 4000, "acct_pay": 1000,
         "psn_cash_pay": 3000, "inscp_scp_amt": 9500, "endtime": datetime(2025, 1, 5), "brdy": date(1980, 1, 1),
     }  # fmt: skip
@@ -495,12 +502,11 @@ def test_the_flight_inspection_form_becomes_canonical_tables(flight, tmp_path):
 
 
 def test_a_word_without_a_mapping_stays_blank_and_is_counted(flight, tmp_path):
-    extract = read(flight, tmp_path / "work")
+    extract = read(flight, tmp_path / "work", wordings=WORDINGS.with_columns(wording=pl.col("wording") + "类"))
     assert extract.tables["claims"].collect()["visit_kind"].to_list() == [None]
     words = extract.warnings.filter(pl.col("code") == "W_UNMAPPED", pl.col("column") == "P_CATEGORY")
-    assert words["reason"].to_list() == [
-        "本地用语未在对照表中，已按空处理：fee_lines.med_chrgitm_type 无“西药费”，1 行"
-    ]
+    text = "本地用语未在对照表中，已按空处理：fee_lines.med_chrgitm_type 无“西药费”，1 行"
+    assert words.select("line", "reason").rows() == [(2, text)]
 
 
 def test_coverage_is_the_whole_months_a_site_settled_in(flight, tmp_path):
@@ -541,6 +547,23 @@ files:
     (source / "bills.csv").write_text("bill,person,place,day,total,kind\n1,p,h,2025/1/5,3.5,收\n", "utf-8")
     claim = read(source, tmp_path / "work", profile=str(own)).tables["claims"].collect().to_dicts()[0]
     assert (claim["setl_id"], claim["medfee_sumamt"], claim["refd_setl_flag"]) == ("1", 350, "0")
+
+
+def test_an_extract_of_the_platform_becomes_canonical_tables(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    claim = {k: v for k, v in CLAIM.items() if k != "begntime"} | {"begndate": "2025-01-02", "psn_pay": "4.00"}
+    (source / "setl_d.csv").write_text(text_of([claim, claim | {"setl_id": "S2"}]))
+    lines = [LINE | {"mdtrt_id": v, "setl_id": s, "init_feedetl_sn": ""} for v, s in (("V1", "S1"), ("V2", "S2"))]
+    (source / "fee_list_d.csv").write_text(text_of(lines))
+    diagnoses = [{"setl_id": "S1", "diag_code": c, "maindiag_flag": f} for c, f in (("E11.900", "0"), ("I10.x00", "1"))]
+    (source / "setl_list_diag_d.csv").write_text(text_of(diagnoses))
+    extract = read(source, tmp_path / "work")
+    assert extract.profile == "platform"
+    assert extract.tables["claims"].collect()["psn_part_amt"].to_list() == [400, 400]
+    assert extract.tables["fee_lines"].collect()["feedetl_sn"].to_list() == ["V1-L1", "V2-L1"]
+    rows = extract.tables["diagnoses"].collect().select("seq", "diag_code").rows()
+    assert rows == [(1, "I10.x00"), (2, "E11.900")]
 
 
 def test_every_mapped_field_of_every_profile_is_in_the_dictionary():

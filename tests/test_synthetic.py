@@ -1,4 +1,4 @@
-"""Synthetic bundles: reproducible, exact in their arithmetic, clean where nothing is planted, silent about the truth."""
+"""Synthetic bundles: reproducible, exact in their arithmetic, clean where nothing is planted, silent about truth."""
 
 import csv
 import filecmp

@@ -9,7 +9,7 @@ from engine.language.rule import LoadedRule
 
 PERSON_SCOPES = ("line", "line_pair", "visit", "visit_day", "person_day", "person_window")
 INSTITUTION_SCOPES = ("department", "store_item")
-CODE_SCOPES = ("code_site", "code", "fee_line_codes")
+CODE_SCOPES = ("code_site", "code", "fee_line_codes", "lot", "burst", "buyer")
 UNJUDGED = {"rule_id": pl.String, "reason": pl.String, "detail": pl.String, "cases": pl.Int64, "amount_fen": pl.Int64}
 
 

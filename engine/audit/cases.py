@@ -406,7 +406,11 @@ def _day(loaded: LoadedRule, facts: Facts) -> Cases:
         frame = _add_person(frame, loaded, facts)
     if "dialysis_records" in columns_of(loaded, "day"):
         frame = facts.dialysis_records(frame)
-    return Cases(frame, {"day.lines": members}, tuple(key))
+    lists = {"day.lines": members}
+    if "visit.lines" in collections_of(loaded):
+        whole = facts.lines(elements_of(loaded, "visit.lines"), named_items(loaded))
+        lists["visit.lines"] = whole.join(frame.select("_case", "_visit"), on="_visit", how="inner")
+    return Cases(frame, lists, tuple(key))
 
 
 def _add_person(frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
@@ -438,7 +442,7 @@ def windows(loaded: LoadedRule, facts: Facts, lines: pl.DataFrame, group: list[s
         pl.col("date").alias("window.end"), (pl.col("date") - pl.duration(days=days - 1)).alias("window.start")
     )
     frame = frame.sort(*group, "date").with_row_index("_case")
-    members = frame.select("_case", *group, "window.start", "window.end").join(lines.drop(own), on=group, how="inner")
+    members = frame.select("_case", *group, "window.start", "window.end").join(lines, on=group, how="inner")
     members = members.filter(pl.col("date").is_between("window.start", "window.end"))
     frame = _add_person(frame, loaded, facts)
     return Cases(frame, {"window.lines": members}, (*group, "date"))

@@ -47,7 +47,7 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
         excess_cnt=pl.col("excess_cnt").cast(UNITS), gross_fen="gross", inscope_fen="inscope", fund_fen="fund",
         innocent_open="_innocent", waived=pl.lit(False), superseded_by=pl.lit(None, pl.String), message="_message",
     )  # fmt: skip
-    findings = findings.with_columns(finding_id=_ids(findings))
+    findings = findings.with_columns(finding_id=ids_of(findings))
     named = findings.select("_case", "finding_id")
     evidence = verdict.evidence.join(named, on="_case").select(
         "finding_id", "table", "row_key", "setl_id", "role", "cnt",
@@ -103,7 +103,7 @@ def _scope_key(loaded: LoadedRule, hits: pl.DataFrame) -> pl.Expr:
     return pl.concat_str([t.fill_null("") for t in texts], separator="|").str.strip_chars_end("|")
 
 
-def _ids(findings: pl.DataFrame) -> pl.Series:
+def ids_of(findings: pl.DataFrame) -> pl.Series:
     key = ["rule_id", "fixmedins_code", "psn_no", "setl_id", "scope_key", "service_date"]
     nth = pl.int_range(pl.len()).over(key)
     texts = findings.select(pl.concat_str([*(pl.col(k).cast(pl.String).fill_null("") for k in key), nth], separator="\x1f"))

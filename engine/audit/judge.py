@@ -44,23 +44,40 @@ def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
 
 
 def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
-    frame = _asked(loaded, cases)
+    frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
     hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
     hits = _posted_late(loaded, cases, hits, flagged)
-    hits = _spared(loaded, hits)
+    hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
     evidence = _valued(loaded, facts, hits, flagged)
     if loaded.rule.amount in BY_LINE:
         hits = hits.join(evidence.filter(pl.col("role") == "excess").select("_case").unique(), on="_case", how="semi")
         evidence = evidence.join(hits.select("_case"), on="_case", how="semi")
-    return Verdict(_with_money(hits, evidence), evidence, unjudged.height, 0)
+    if loaded.rule.join and loaded.rule.join.by:
+        hits, evidence = _without_twins(hits, evidence)
+    hits = _with_money(hits, evidence)
+    if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
+        # A finding about a store is about no claim: the lines only show what was sold.
+        evidence = evidence.with_columns(role=pl.lit("context"))
+    return Verdict(hits, evidence, unjudged.height, 0)
 
 
-def _asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
+def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cases that accuse the same units of the same lines count once: two groups of a table may hold one pair of items."""
+    accused = evidence.filter(pl.col("role") == "excess").sort("_case", "row_key")
+    accused = accused.group_by("_case", maintain_order=True).agg(
+        _accused=pl.concat_str("row_key", pl.col("cnt").cast(pl.String).fill_null(""), separator="=").str.join("|")
+    )
+    hits = hits.join(accused, on="_case", how="left", maintain_order="left")
+    hits = hits.filter(pl.col("_accused").is_null() | pl.col("_accused").is_first_distinct()).drop("_accused")
+    return hits, evidence.join(hits.select("_case"), on="_case", how="semi")
+
+
+def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     """The cases with every expression of the rule that is not about elements."""
     frame = with_aggregates(loaded, cases)
     when = loaded.compiled["when"]
@@ -192,7 +209,7 @@ def _stay_units(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     return members.group_by(*key, "date").agg(units=pl.col("cnt").sum().cast(UNITS))
 
 
-def _spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
+def spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
     """Without the cases an innocent explanation proves; with the strongest one left open, and the result."""
     columns, proven = [], pl.lit(False)
     open_reason = pl.lit(None, pl.String)
@@ -259,10 +276,8 @@ def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.Data
     if loaded.rule.amount == "difference":
         return _differences(facts, lines)
     if loaded.rule.amount == "gap":
-        # No line is the missing one: every line bears its part of the units that were never there.
-        part = pl.col("cnt") * pl.col("_excess") / pl.col("cnt").sum().over("_case")
-        lines = lines.with_columns(_cut=part.cast(UNITS))
-    elif loaded.rule.amount == "units":
+        return _gaps(facts, lines)
+    if loaded.rule.amount == "units":
         by, descending = CUTS[loaded.rule.cut]
         lines = lines.sort("_case", *by, descending=[False, *descending])
         before = pl.col("cnt").cum_sum().over("_case") - pl.col("cnt")
@@ -279,6 +294,23 @@ def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.Data
     basis = _plain(lines.filter(pl.col("_cut") == 0).with_columns(_table=pl.lit("fee_lines")), "basis")
     rows = _evidence(lines.filter(pl.col("_cut") > 0).with_columns(fund=_fund_share()))
     return pl.concat([rows, basis.select(rows.columns)], how="vertical_relaxed")
+
+
+def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
+    """No line is the missing one: every line bears its part of what was never there; the parts add up to that of all."""
+    lines = _with_shares(facts, lines).with_columns(
+        units=(pl.col("cnt") * 10_000).cast(pl.Int64), sold=pl.col("cnt").sum().over("_case"),
+        gross=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
+        inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
+    )  # fmt: skip
+    lines = lines.with_columns(fund=_fund_share()).sort("_case", "_order", "id")
+    parts = {}
+    for name in ("units", "gross", "inscope", "fund"):
+        upto = pl.col(name).cum_sum().over("_case")
+        before = part_of(upto - pl.col(name), pl.col("_excess"), pl.col("sold"))
+        parts[name] = part_of(upto, pl.col("_excess"), pl.col("sold")) - before
+    lines = lines.with_columns(**parts)
+    return _evidence(lines.with_columns(_cut=pl.col("units").cast(UNITS) / pl.lit(10_000).cast(UNITS)))
 
 
 def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
@@ -332,7 +364,7 @@ def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     """
     group = [k for k in cases.key if k != "date"]
     verdicts, offset = [], 0
-    lines = cases.members["window.lines"].drop("_case", "window.start", "window.end").unique("id", maintain_order=True)
+    lines = cases.members["window.lines"].drop("_case", "window.start", "window.end").unique(["id", *group], maintain_order=True)
     unjudged = 0
     while cases.frame.height:
         round_ = _judged(loaded, facts, cases)

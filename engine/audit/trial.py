@@ -1,7 +1,7 @@
 """The tests inside a rule, run: a few words become canonical tables, and both readers of the rule judge them.
 
 A test names one visit of one person with its lines, diagnoses and procedures, other visits under `others`, rows of
-knowledge tables under `tables`, and values for `params` and `sets`. What it does not say has plain defaults: an
+knowledge tables under `tables`, what the institution stores under `stores` (units of a half year), and values for `params` and `sets`. What it does not say has plain defaults: an
 insured stay of four days in a third-level hospital, every line on its first day. A hit must hit, a clear must not,
 and for every case the interpreter and the compiled rule must say the same.
 """
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import polars as pl
 from rule_engine.errors import EvaluationError
 
+from engine.audit import CODE_SCOPES
 from engine.audit.cases import Cases, cases_of
+from engine.audit.codefacts import CodeFacts
+from engine.audit.codes import judge_codes
 from engine.audit.facts import Facts
 from engine.audit.judge import judge, with_aggregates
 from engine.language.expression import interpret
@@ -39,10 +42,17 @@ LINE_WORDS = {
 DIAGNOSIS_WORDS = {"code": "diag_code", "main": "maindiag_flag"}
 PROCEDURE_WORDS = {"code": "oprn_oprt_code", "main": "main_oprn_flag", "date": "oprn_oprt_date",
                    "anaesthesia": "anst_way", "begin": "anst_begntime", "end": "anst_endtime"}  # fmt: skip
+STORE_WORDS = {"item": "med_list_codg", "local_item": "medins_list_codg", "name": "item_name", "opening": "opening_cnt",
+               "closing": "closing_cnt", "purchased": "cnt", "price": "pric"}  # fmt: skip
 VISIT_DEFAULTS = {
     "psn_no": "P1", "fixmedins_code": "H00000000001", "hosp_lv": "3", "visit_kind": "inpatient", "gend": "1",
     "brdy": "1970-06-15", "begntime": "2025-03-03 09:00:00", "endtime": "2025-03-07 10:00:00", "insured_flag": "1",
     "local_flag": "1", "adm_dept_name": "内科", "dscg_dept_name": "内科", "dscg_way": "1", "refd_setl_flag": "0",
+}  # fmt: skip
+EVENT_DEFAULTS = {
+    "event_type": "sale", "source": "settlement", "fixmedins_code": "P00000000001", "psn_no": "P1", "cnt": "1",
+    "event_time": "2025-09-01 10:00:00", "trdn_flag": "0", "med_list_codg": "XA00AAA000A000000000001",
+    "drug_trac_codg": "81234560000000000001",
 }  # fmt: skip
 
 
@@ -70,6 +80,8 @@ def _run(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> Tr
     body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
     try:
         rule = rebuilt(loaded, body.get("params"), body.get("sets"))
+        if rule.rule.scope in CODE_SCOPES:
+            return _run_traced(rule, index, word, body)
         facts = Facts(canonical(body), _with_rows(knowledge, body.get("tables", {})))
         hits = judge(rule, facts).hits.height
         difference = disagreement(rule, cases_of(rule, facts))
@@ -80,13 +92,36 @@ def _run(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> Tr
     return TrialResult(loaded.rule.id, index, word, not difference and (hits > 0) == wanted, said)
 
 
+def _run_traced(loaded: LoadedRule, index: int, word: str, body: dict) -> TrialResult:
+    """A test over trace events: `events` are rows of trace_codes, `tables` rows of the other trace tables."""
+    if strange := set(body) - {"events", "tables", "params", "sets"}:
+        raise UnknownWord(f"unknown word {sorted(strange)[0]!r}, known: events, tables, params, sets")
+    tables = {name: _frame(name, [_known(name, row) for row in rows]) for name, rows in body.get("tables", {}).items()}
+    events = [{**EVENT_DEFAULTS, "event_id": f"E{n}", "setl_id": f"S{n}", **row} for n, row in enumerate(body["events"], 1)]
+    tables["trace_codes"] = _frame("trace_codes", [_known("trace_codes", row) for row in events])
+    facts = CodeFacts(tables, [loaded]).of(loaded.rule.scope)
+    findings, evidence, _ = judge_codes(loaded, facts, tables.get("fee_lines"))
+    symbol = next(iter(scopes()[loaded.rule.scope].symbols))
+    frame = facts.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
+    difference = disagreement(loaded, Cases(frame, {}, ("_case",)))
+    wanted = word in ("hit", "known_false_alarm")
+    passed = not difference and (findings.height > 0) == wanted and (evidence.height > 0) == wanted
+    return TrialResult(loaded.rule.id, index, word, passed, difference or f"{findings.height} hit(s)")
+
+
+def _known(name: str, row: dict) -> dict:
+    if strange := set(row) - set(table(name).fields):
+        raise UnknownWord(f"table {name} has no field {sorted(strange)[0]!r}")
+    return row
+
+
 class UnknownWord(Exception):
     """A test uses a word that no table knows."""
 
 
 def canonical(body: dict) -> dict[str, pl.DataFrame]:
     """The canonical tables of one test, refunds and returns netted."""
-    known = {"visit", "lines", "diagnoses", "procedures", "others", "tables", "params", "sets", "why"}
+    known = {"visit", "lines", "diagnoses", "procedures", "others", "stores", "tables", "params", "sets", "why"}
     if strange := set(body) - known:
         raise UnknownWord(f"unknown word {sorted(strange)[0]!r}, known: {', '.join(sorted(known))}")
     visits = [{**body.get("visit", {}), **{k: body.get(k, []) for k in ("lines", "diagnoses", "procedures")}}]
@@ -114,7 +149,20 @@ def canonical(body: dict) -> dict[str, pl.DataFrame]:
     made = {name: _frame(name, rows) for name, rows in
             (("claims", claims), ("fee_lines", lines), ("diagnoses", diagnoses), ("procedures", procedures))}  # fmt: skip
     made["claims"], made["fee_lines"] = net(made["claims"], made["fee_lines"])[:2]
-    return made
+    return made | _stores(body["stores"]) if "stores" in body else made
+
+
+def _stores(given: list[dict]) -> dict[str, pl.DataFrame]:
+    """What an institution keeps: items, balances of one store, and one purchase of each item that was bought."""
+    rows = []
+    for number, row in enumerate(given, 1):
+        row = {"opening_cnt": "0", "closing_cnt": "0", "pric": "1", **_row(row, STORE_WORDS, set())}
+        rows.append({"medins_list_codg": row["med_list_codg"], **row, "fixmedins_code": VISIT_DEFAULTS["fixmedins_code"],
+                     "item_store_id": f"W{number}", "store_id": "K1", "begndate": "2025-01-01", "enddate": "2025-06-30",
+                     "move_id": f"M{number}", "move_type": "purchase", "move_time": "2025-01-10 10:00:00"})  # fmt: skip
+    bought = [row for row in rows if row.get("cnt")]
+    return {"store_items": _frame("store_items", rows), "stock_balances": _frame("stock_balances", rows),
+            "stock_moves": _frame("stock_moves", bought)}  # fmt: skip
 
 
 def _row(row: dict, words: dict[str, str], besides: set[str]) -> dict:

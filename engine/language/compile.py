@@ -74,6 +74,7 @@ class Compiler:
         self.variable: tuple[str, str] | None = None  # name and collection while inside a comprehension
         self.columns: set[str] = set()
         self.element_columns: set[str] = set()
+        self.inside_list = False
 
     def compile(self, rule, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
         """Compile one parsed expression; `variable` (name, collection path) lets it speak of one element.
@@ -84,7 +85,7 @@ class Compiler:
 
     def compile_node(self, node, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
         """Compile a part of a parsed expression."""
-        self.columns, self.element_columns, self.variable = set(), set(), variable
+        self.columns, self.element_columns, self.variable, self.inside_list = set(), set(), variable, False
         result = _truth(self._node(node)) if condition else self._node(node)
         used = [aggregate for name, aggregate in self.aggregates.items() if name in self.columns]
         columns = (self.columns - set(self.aggregates)).union(*(aggregate.outer for aggregate in used))
@@ -265,21 +266,21 @@ class Compiler:
         return Value(~test if node.type.startswith("ne") else test, "bool", raises=_or(left.raises, right.raises))
 
     def comprehension(self, node) -> Value:
-        if self.variable:
+        if self.inside_list:
             raise ExpressionProblem("a list inside a list cannot be compiled", str(node))
         source = self._node(node.iterable)
         if source.kind != "rows":
             raise ExpressionProblem("only lists of the case can be gone through", str(node))
         path = source.detail[0]
-        saved = self.columns, self.element_columns
-        self.variable, self.columns, self.element_columns = (node.variable, path), set(), set()
+        saved = self.columns, self.element_columns, self.variable
+        self.variable, self.columns, self.element_columns, self.inside_list = (node.variable, path), set(), set(), True
         condition = _truth(self._node(node.condition)) if node.condition is not None else Value(pl.lit(True), "bool")
         result = self._node(node.result)
         if condition.raises is not None or result.raises is not None:
             raise ExpressionProblem("division inside a list cannot be compiled", str(node))
-        self.variable = None
         detail = (path, node.variable, (condition.expr, result, self.element_columns, self.columns))
-        self.columns, self.element_columns = saved
+        self.columns, self.element_columns, self.variable = saved
+        self.inside_list = False
         return Value(None, "rows", detail=detail)
 
     def call(self, node) -> Value:

@@ -1,10 +1,40 @@
-"""The code split: a region's trace-code tables to facts, and the trace rules asked of them."""
+"""The code split: a region's trace-code tables to findings."""
 
 import polars as pl
 
-from engine.audit import UNJUDGED
-from engine.audit.findings import no_findings
+from engine.audit import CODE_SCOPES, UNJUDGED
+from engine.audit.codefacts import TABLES, CodeFacts
+from engine.audit.codes import judge_codes
+from engine.audit.findings import no_findings, supersede
+from engine.run.region import Region
+from engine.tables.dictionary import with_fields
 
 
-def trace_bucket(tables, region):
-    return *no_findings(), pl.DataFrame(schema=UNJUDGED)
+def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
+    """(findings, evidence, not_evaluated) of every trace rule over all codes."""
+    rules = [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
+    if "trace_codes" not in tables:
+        absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
+        return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
+    frames = {name: tables[name].collect() for name in TABLES if name in tables}
+    facts = CodeFacts(frames, rules, _cancelled(tables))
+    findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
+    for loaded in rules:
+        if missing := facts.missing(loaded):
+            unjudged.append((loaded.rule.id, "missing_table", missing, 0, 0))
+            continue
+        found, rows, cases = judge_codes(loaded, facts.of(loaded.rule.scope), facts.tables.get("fee_lines"))
+        findings.append(found)
+        evidence.append(rows)
+        if cases:
+            unjudged.append((loaded.rule.id, "value_missing", "when", cases, 0))
+    found, rows = pl.concat(findings), pl.concat(evidence)
+    return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
+
+
+def _cancelled(tables: dict[str, pl.LazyFrame]) -> pl.Series | None:
+    """Settlements that were reversed as a whole: the refund and what it names."""
+    if "claims" not in tables or "refd_setl_flag" not in tables["claims"].collect_schema().names():
+        return None
+    refunds = with_fields(tables["claims"], "claims").filter(pl.col("refd_setl_flag") == "1")
+    return refunds.select(pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()).collect().to_series()

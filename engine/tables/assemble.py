@@ -97,11 +97,11 @@ def _combine(frame: pl.DataFrame, table: str, rule: dict[str, str]) -> pl.DataFr
 
 
 def _renumbered(frame: pl.DataFrame, column: str, key: list[str]) -> pl.DataFrame:
-    """Consecutive numbers within the rest of the key, in the order of file, line and the numbers given."""
+    """Consecutive numbers within the rest of the key: what is marked as main first, then by file, line and number."""
     rest = [k for k in key if k != column]
-    ordered = frame.sort(*rest, "_file", "_line", column)
-    number = pl.int_range(1, pl.len() + 1).over(rest).cast(frame.schema[column])
     flags = [c for c in ("main_oprn_flag", "maindiag_flag") if c in frame.columns]
+    ordered = frame.sort(*rest, *(pl.col(f).ne_missing("1") for f in flags), "_file", "_line", column)
+    number = pl.int_range(1, pl.len() + 1).over(rest).cast(frame.schema[column])
     ordered = ordered.with_columns(number.alias(column))
     return ordered.with_columns(
         pl.when(pl.col(column) == 1).then(pl.col(f)).otherwise(pl.lit("0")).alias(f) for f in flags

@@ -92,13 +92,15 @@ def _text(raw: pl.DataFrame, spec: str | dict, field: str, setting: Setting, out
         return pl.format(spec["template"].replace("{file}", setting.stem).replace("{line}", "{}"), pl.col("_line"))
     if "number_is" in spec:
         return (pl.col("_n") == int(spec["number_is"])).cast(pl.Int8).cast(pl.String)
+    if "join" in spec:
+        return pl.concat_str(spec["join"].split(), separator="-")
     if "first" in spec:
         return pl.coalesce(c for c in spec["first"].split() if c in raw.columns)
     value = pl.col(spec["from"]).cast(pl.String)
-    if "values" in spec or "wording" in spec:
-        value = _translated(raw, value, spec, field, setting, out)
     if "when" in spec:
         value = pl.when(condition(spec["when"], raw.columns)).then(value)
+    if "values" in spec or "wording" in spec:
+        value = _translated(raw, value, spec, field, setting, out)
     return value
 
 
@@ -109,7 +111,8 @@ def _translated(raw: pl.DataFrame, value: pl.Expr, spec: dict, field: str, setti
     else:
         words = spec["values"] if isinstance(spec["values"], dict) else setting.profile.values[spec["values"]]
     mapped = value.replace_strict(words, default=None, return_dtype=pl.String) if words else pl.lit(None, pl.String)
-    missed = raw.filter(value.is_not_null() & mapped.is_null()).group_by(word=value)
+    word = value if words else pl.lit("全部用语")
+    missed = raw.filter(value.is_not_null() & mapped.is_null()).group_by(word=word)
     missed = missed.agg(pl.len().alias("rows"), pl.col("_line").min())
     if missed.height:
         label = pl.lit(spec.get("wording", field))
@@ -188,14 +191,14 @@ def _refuse_shifted(raw: pl.DataFrame, setting: Setting, out: Shaped) -> None:
     extra = raw.filter("_extra")
     if extra.is_empty():
         return
-    nothing = pl.lit(None, pl.String)
-    feeds = targets(setting.file)
-    codes = [
-        c for c, f in feeds.items() if c in raw.columns and re.search(r"(_id|_no|_sn|_code|_codg|certno)$", f.name)
-    ]
-    han = pl.any_horizontal(pl.col(c).cast(pl.String).str.contains(r"\p{Han}").fill_null(False) for c in codes)
     wrong = [f["line"] for f in out.rejects] + [f.filter(pl.col("code") == "W_BAD_VALUE")["line"] for f in out.warnings]
     shifted = pl.col("_line").is_in(pl.concat(wrong).implode()) if wrong else pl.lit(False)
-    shifted = shifted | han if codes else shifted
+    # a name that slid into a column of codes: one in which no sound row has a Chinese character
+    codes = [c for c, f in targets(setting.file).items() if c in raw.columns and re.search(values.CODE_FIELD, f.name)]
+    han = [pl.col(c).cast(pl.String).str.contains(r"\p{Han}").fill_null(False) for c in codes]
+    clean = raw.filter(~pl.col("_extra")).select(h.any().alias(c) for c, h in zip(codes, han, strict=True))
+    slid = [h for c, h in zip(codes, han, strict=True) if not clean[c].any()]
+    shifted = pl.any_horizontal(shifted, *slid)
+    nothing = pl.lit(None, pl.String)
     out.rejects.insert(0, reasons.issues(extra.filter(shifted), setting.name, None, "E_FIELDS", nothing))
     out.warn(extra.filter(~shifted), setting.name, None, "W_EXTRA_FIELD", nothing)

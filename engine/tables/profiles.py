@@ -83,9 +83,7 @@ def load(name: str) -> Profile:
 def _file(name: str, body: dict) -> FileMap:
     tables = []
     for table, mapping in body["tables"].items():
-        tables += [(table, one) for one in (mapping if isinstance(mapping, list) else [mapping])]
-    for table, mapping in tables:
-        _check_fields(name, table, mapping)
+        tables += [(table, _filled(name, table, one)) for one in (mapping if isinstance(mapping, list) else [mapping])]
     return FileMap(
         name, body.get("label", name), tables,
         required=body.get("required", "").split(),
@@ -96,7 +94,15 @@ def _file(name: str, body: dict) -> FileMap:
     )  # fmt: skip
 
 
-WORDS = {"each", "split", "number", "need"}
+WORDS = {"each", "split", "number", "need"}  # of a mapping, not fields
+
+
+def _filled(file: str, table: str, mapping: dict) -> dict:
+    """The mapping, checked against the dictionary; with `same`, every other field under its own name."""
+    mapping = dict(mapping)
+    same = mapping.pop("same", None)
+    _check_fields(file, table, mapping)
+    return {name: name for name in dictionary.table(table).fields} | mapping if same else mapping
 
 
 def _check_fields(file: str, table: str, mapping: dict) -> None:
@@ -144,7 +150,7 @@ def source_columns(spec: str | dict, mapping: dict | None = None) -> list[str]:
     if isinstance(spec, str):
         found = [] if spec.startswith("=") else [spec]
     else:
-        listed = f"{spec.get('calc', '')} {spec.get('first', '')}".split()
+        listed = f"{spec.get('calc', '')} {spec.get('first', '')} {spec.get('join', '')}".split()
         found = [t for t in listed if re.fullmatch(r"[^\W\d][\w{}]*", t)] + list(spec.get("when", {}))
         found += [spec["from"]] if "from" in spec else []
     if mapping and "each" in mapping:
@@ -186,7 +192,7 @@ def choose(wanted: str, headers: dict[str, list[str]]) -> tuple[Profile, dict[st
     `headers` maps a file's shown name to its header. Raises InputProblem when no file is recognised.
     """
     candidates = [load(wanted)] if wanted != "auto" else [load(n) for n in names()]
-    best = max(candidates, key=lambda p: len(recognise(p, headers)))
+    best = max(candidates, key=lambda p: (len(recognise(p, headers)), len(_by_name(p, list(headers)))))
     matched = recognise(best, headers)
     if not matched:
         raise InputProblem(
@@ -197,15 +203,21 @@ def choose(wanted: str, headers: dict[str, list[str]]) -> tuple[Profile, dict[st
 
 def recognise(profile: Profile, headers: dict[str, list[str]]) -> dict[str, str]:
     """Input name -> file of the profile: by file name, else by header where no other input took that table by name."""
-    by_name = {}
-    for shown in headers:
-        stem = plain(shown.rsplit("/", 1)[-1].split(".")[0])
-        for name, file in profile.files.items():
-            if re.fullmatch(rf"(?:{re.escape(plain(name))}|{re.escape(plain(file.label))})(?:[-_.]?\d+)*", stem):
-                by_name[shown] = name
+    by_name = _by_name(profile, list(headers))
     taken = set(by_name.values())
     rest = {s: _by_header(profile, header, taken) for s, header in headers.items() if s not in by_name}
     return by_name | {s: name for s, name in rest.items() if name}
+
+
+def _by_name(profile: Profile, inputs: list[str]) -> dict[str, str]:
+    """A file is named as the table or its label, perhaps with a number behind."""
+    found = {}
+    for shown in inputs:
+        stem = plain(shown.rsplit("/", 1)[-1].split(".")[0])
+        for name, file in profile.files.items():
+            if re.fullmatch(rf"(?:{re.escape(plain(name))}|{re.escape(plain(file.label))})(?:[-_.]?\d+)*", stem):
+                found[shown] = name
+    return found
 
 
 def _by_header(profile: Profile, header: list[str], taken: set[str]) -> str | None:

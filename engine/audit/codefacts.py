@@ -1,0 +1,54 @@
+"""The facts of trace codes by scope, computed when the first rule asks for them."""
+
+import polars as pl
+
+from engine.language.rule import LoadedRule
+from engine.tables.dictionary import with_fields
+from engine.tracing.evidence import Facts
+from engine.tracing.facts import code_facts, code_site_facts, read_bucket
+from engine.tracing.lines import fee_line_facts, scan_facts
+from engine.tracing.patterns import burst_facts, buyer_facts, lot_facts, resold_codes
+
+TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free")
+TUNED = ("tolerance_minutes", "speed", "fast_speed", "far_km", "near_km", "within_seconds")
+NEEDED = {"t03": "institutions", "t05": "drug_identifiers", "t09": "pack_relations", "t10": "fee_lines"}
+
+
+class CodeFacts:
+    """Facts of every code scope over some trace tables. `tables` are canonical frames by name."""
+
+    def __init__(self, tables: dict[str, pl.DataFrame], rules: list[LoadedRule], cancelled: pl.Series | None = None):
+        self.tables = {name: with_fields(tables[name], name) for name in TABLES if name in tables}
+        self.bucket = read_bucket(
+            self.tables["trace_codes"], *(self.tables.get(t) for t in TABLES[1:6]), cancelled=cancelled
+        )
+        # Parameters of rules that decide how facts are computed, and not only how they are judged.
+        self.tuned = {n: int(r.setting.params[n]) for r in rules for n in TUNED if n in r.setting.params}
+        self.made: dict[str, Facts] = {}
+
+    def of(self, scope: str) -> Facts:
+        if scope not in self.made:
+            self.made[scope] = MAKERS[scope](self)
+        return self.made[scope]
+
+    def missing(self, loaded: LoadedRule) -> str:
+        """The table the rule cannot do without and the bundle does not have."""
+        table = NEEDED.get(loaded.rule.id[:3], "trace_codes")
+        return "" if table in self.tables else table
+
+    def _tuning(self, *names: str) -> dict[str, int]:
+        return {name: value for name, value in self.tuned.items() if name in names}
+
+    def _fee_lines(self) -> Facts:
+        scans = scan_facts(self.bucket, **self._tuning("tolerance_minutes"))
+        return fee_line_facts(scans, *(self.tables.get(t) for t in ("fee_lines", "drug_identifiers", "code_free")))
+
+
+MAKERS = {
+    "code_site": lambda facts: code_site_facts(facts.bucket),
+    "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
+    "fee_line_codes": CodeFacts._fee_lines,
+    "lot": lambda facts: lot_facts(facts.bucket),
+    "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
+    "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
+}

@@ -1,0 +1,103 @@
+"""Trace rules asked of the facts of codes: hits, the sales in evidence, and their money.
+
+Cases and facts come from engine.tracing, which accuses nobody; what is a lead is said by the rules. The sales behind a
+hit are told only for hits, since a hundred million codes have few.
+"""
+
+import polars as pl
+
+from engine.audit.cases import Cases, holds
+from engine.audit.findings import EVIDENCE, FINDINGS, ids_of, no_findings
+from engine.audit.judge import UNITS, asked, spared
+from engine.language.rule import LoadedRule
+from engine.language.vocabulary import scopes
+from engine.tracing.evidence import Facts as TraceFacts
+
+SHOWN = {  # what a finding says of a case, by scope: the parts of its key
+    "code_site": ["code", "fixmedins_code"], "code": ["code"], "fee_line_codes": ["feedetl_sn"],
+    "lot": ["fixmedins_code", "med_list_codg", "manu_lotnum"], "burst": ["fixmedins_code", "first_code"],
+    "buyer": ["psn_no"],
+}  # fmt: skip
+
+
+def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame | None):
+    """(findings, evidence, cases not judged) of one trace rule."""
+    symbol = next(iter(scopes()[loaded.rule.scope].symbols))
+    frame = facts.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
+    for test in loaded.cheap:
+        frame = frame.filter(test)
+    frame = asked(loaded, Cases(frame, {}, ("_case",)))
+    unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null()).height
+    hits = spared(loaded, frame.filter(pl.col("_when"), ~pl.col("_raises")))
+    if hits.is_empty():
+        return *no_findings(), unjudged
+    events = _in_evidence(loaded, hits, facts, fee_lines)
+    findings = _written(loaded, hits, events, symbol)
+    named = findings.select("_case", "finding_id")
+    evidence = pl.concat([_rows(events, "trace_codes", "event_id"), _rows(events, "fee_lines", "feedetl_sn")])
+    evidence = evidence.join(named, on="_case").unique(["finding_id", "table", "row_key"], keep="first", maintain_order=True)
+    return findings.select(list(FINDINGS)), evidence.select(list(EVIDENCE)), unjudged
+
+
+def _in_evidence(loaded: LoadedRule, hits: pl.DataFrame, facts: TraceFacts, fee_lines) -> pl.DataFrame:
+    """The sales behind each hit with `_role` and money: excess where the rule's flag says so."""
+    events = facts.events(hits["_case"]).rename({"case": "_case"})
+    for name in ("feedetl_sn", "setl_id", "psn_no"):
+        if name not in events.columns:
+            events = events.with_columns(pl.lit(None, pl.String).alias(name))
+    excess = loaded.compiled.get("flag.excess")
+    flagged = holds(events, excess, hits) if excess is not None else pl.Series([True] * events.height, dtype=pl.Boolean)
+    whole = [pl.lit(None, t).alias(n) for n, t in (("fund", pl.Int64), ("suspect_fund", pl.Int64)) if n not in events.columns]
+    events = events.with_columns(_excess=flagged, *whole)
+    paid = pl.col("suspect_fund") if loaded.rule.amount == "units" else pl.col("fund")
+    return _with_cost(events, fee_lines).with_columns(
+        _role=pl.when("_excess").then(pl.lit("excess")).otherwise(pl.lit("basis")),
+        _fund=pl.when("_excess").then(paid.fill_null(0)),
+    )
+
+
+def _with_cost(events: pl.DataFrame, fee_lines: pl.DataFrame | None) -> pl.DataFrame:
+    """What the sale's fee line cost, as far as the line is known."""
+    if fee_lines is None or "units" not in events.columns:
+        return events.with_columns(_gross=pl.lit(None, pl.Int64))
+    lines = fee_lines.select("feedetl_sn", _cost="det_item_fee_sumamt", _cnt="cnt").unique("feedetl_sn", keep="first")
+    events = events.join(lines, on="feedetl_sn", how="left", maintain_order="left")
+    units = (pl.col("units").cast(pl.Decimal(38, 4)) * 10_000).cast(pl.Int128)
+    billed = (pl.col("_cnt").cast(pl.Decimal(38, 4)) * 10_000).cast(pl.Int128)
+    gross = (2 * pl.col("_cost").cast(pl.Int128) * units + billed) // (2 * billed)
+    return events.with_columns(_gross=pl.when(billed > 0).then(gross).cast(pl.Int64)).drop("_cost", "_cnt")
+
+
+def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame, symbol: str) -> pl.DataFrame:
+    rule = loaded.rule
+    accused = events.filter("_excess").sort("_case", "time", "event_id")
+    last = accused.group_by("_case", maintain_order=True).agg(
+        pl.col("setl_id", "psn_no", "fixmedins_code").last().name.prefix("_"), _time=pl.col("time").last(),
+        _item=pl.col("med_list_codg").last(), _fund=pl.col("_fund").sum(), _gross=pl.col("_gross").sum(),
+    )  # fmt: skip
+    hits = hits.join(last, on="_case", how="inner", maintain_order="left")
+    key = pl.concat_str([pl.col(f"{symbol}.{p}").fill_null("") for p in SHOWN[rule.scope]], separator="|")
+    own_site = pl.col(f"{symbol}.fixmedins_code") if f"{symbol}.fixmedins_code" in hits.columns else pl.col("_fixmedins_code")
+    units = pl.col("_excess").cast(UNITS) if "_excess" in hits.columns else pl.lit(None, UNITS)
+    findings = hits.select(
+        "_case", rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32), rule_version=pl.lit(loaded.version),
+        rule_status=pl.lit(rule.status), result="_result", scope=pl.lit(rule.scope), scope_key=key,
+        fixmedins_code=own_site, setl_id="_setl_id", psn_no="_psn_no", department=pl.lit(None, pl.String),
+        doctor=pl.lit(None, pl.String), med_list_codg="_item", service_date=pl.col("_time").cast(pl.Date),
+        excess_cnt=units, gross_fen=pl.col("_gross").fill_null(0), inscope_fen=pl.col("_gross").fill_null(0),
+        fund_fen=pl.col("_fund").fill_null(0), innocent_open="_innocent", waived=pl.lit(False),
+        superseded_by=pl.lit(None, pl.String), message="_message",
+    )  # fmt: skip
+    return findings.with_columns(finding_id=ids_of(findings))
+
+
+def _rows(events: pl.DataFrame, table: str, key: str) -> pl.DataFrame:
+    """Evidence rows of one table; money stands on the fee line where there is one, else on the event."""
+    on_line = pl.col("feedetl_sn").is_not_null()
+    counted = on_line if table == "fee_lines" else ~on_line
+    money = {"amount_fen": "_gross", "inscope_fen": "_gross", "fund_fen": "_fund"}
+    return events.filter(pl.col(key).is_not_null()).select(
+        "_case", table=pl.lit(table), row_key=key, setl_id="setl_id", role="_role",
+        cnt=pl.when(pl.col("_excess")).then(pl.col("units").cast(UNITS)),
+        **{name: pl.when(counted & pl.col("_excess")).then(pl.col(column)) for name, column in money.items()},
+    )  # fmt: skip
