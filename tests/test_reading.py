@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,26 @@ def test_parquet_reads_as_text_does(tmp_path):
     extract = read(source, tmp_path / "work-pq")
     assert extract.tables["fee_lines"].collect().drop("_file", "_line").equals(plain)
     assert "W_FLOAT_MONEY" in remarks(extract)
+
+
+def test_a_sheet_reads_as_text_does_and_two_sheets_are_refused(tmp_path):
+    pytest.importorskip("fastexcel", reason="no reader of xlsx is installed")
+    plain = got(tmp_path, [LINE]).tables["fee_lines"].collect().drop("_file")
+    source = tmp_path / "xlsx"
+    source.mkdir()
+    (source / "claims.csv").write_text(text_of([CLAIM]))
+    book = xlsxwriter.Workbook(source / "fee_lines.xlsx")
+    sheet = book.add_worksheet("明细")
+    for row, cells in enumerate((LINE.keys(), LINE.values())):
+        sheet.write_row(row, 0, cells)
+    book.close()
+    assert read(source, tmp_path / "work-xlsx").tables["fee_lines"].collect().drop("_file").equals(plain)
+    book = xlsxwriter.Workbook(source / "fee_lines.xlsx")
+    for _ in range(2):
+        book.add_worksheet().write_row(0, 0, LINE)
+    book.close()
+    with pytest.raises(InputProblem, match="一个工作表"):
+        read(source, tmp_path / "work-xlsx")
 
 
 def test_a_float_column_with_part_fen_is_no_money(tmp_path):

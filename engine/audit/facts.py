@@ -103,7 +103,7 @@ def part_of(amount: pl.Expr, units: pl.Expr, whole: pl.Expr) -> pl.Expr:
     share = amount.cast(pl.Decimal(38, 0)).cast(pl.Decimal(38, 18)) * units.cast(wide)
     quotient = share / whole.cast(wide)
     # Units may be a quotient cut at 18 places: half-up must not see that noise.
-    billionths = (quotient * pl.lit(10**9).cast(wide)).round(0).cast(pl.Decimal(38, 0)).cast(pl.Int128)
+    billionths = (quotient * pl.lit(10**9).cast(wide)).round(0, mode="half_away_from_zero").cast(pl.Decimal(38, 0)).cast(pl.Int128)
     return half_up(billionths, pl.lit(10**9, dtype=pl.Int128)).cast(pl.Int64)
 
 

@@ -315,7 +315,7 @@ def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
 
 def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
     """A price difference (yuan, `excess`) spread over the lines in evidence by their cost."""
-    fen = (pl.col("_excess") * pl.lit(100).cast(UNITS)).round(0).cast(pl.Decimal(38, 0)).cast(pl.Int64)
+    fen = (pl.col("_excess") * pl.lit(100).cast(UNITS)).round(0, mode="half_away_from_zero").cast(pl.Decimal(38, 0)).cast(pl.Int64)
     all_cost = pl.col("_cost").sum().over("_case")
     lines = lines.with_columns(_diff=fen).with_columns(gross=half_up(pl.col("_diff") * pl.col("_cost"), all_cost))
     spare = pl.col("_diff") - pl.col("gross").sum().over("_case")

@@ -212,6 +212,9 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
         key = read_key()
         tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
         tables["settlement"] = masked(tables["settlement"], {"psn_no": "P"}, key)
+    for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
+        shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
+        tables[name] = tables[name].with_columns(shown)
     for name, order in ORDER.items():
         frame = tables[name]
         frame = frame.select(n for n in outputs()[name] if n in frame.columns) if name == "evidence" else frame

@@ -45,7 +45,8 @@ def _sheet(source: Source, work: Path) -> Path:
 
 
 def chunks(source: Source, wanted: list[str]) -> Iterator[Chunk]:
-    """The rows of a Parquet file, slice by slice, numbered from 1; blank text is null."""
+    """The rows of a Parquet file, slice by slice, numbered from 1, those of a sheet from 2; blank text is null."""
+    first = 2 if "sheet" in source.decisions else 1
     scan = pl.scan_parquet(source.text).select(wanted)
     total = scan.select(pl.len()).collect().item()
     for offset in range(0, total, SLICE):
@@ -54,7 +55,7 @@ def chunks(source: Source, wanted: list[str]) -> Iterator[Chunk]:
         frame = frame.with_columns(pl.col(c).replace("", None) for c in text)
         found = [odd(pl.col(c)).fill_null(False) for c in text]
         good = frame.with_columns(
-            _line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64) + offset,
+            _line=pl.int_range(pl.len(), dtype=pl.Int64) + offset + first,
             _extra=pl.lit(False),
             _odd=pl.any_horizontal(found) if found else pl.lit(False),
             _hash=pl.struct(pl.all()).hash(11),

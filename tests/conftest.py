@@ -1,0 +1,75 @@
+"""What tests share: a small synthetic bundle, one finished run of it, and the material beside the repository."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+ABSENT = "is not here"  # the words every skip for want of ../shared ends in
+CLAIMS, SEED = 300, 7
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_pseudonym_key(tmp_path_factory):
+    """Runs of the suite never touch the key of the user who starts it."""
+    os.environ["YIBAO_KEY_FILE"] = str(tmp_path_factory.mktemp("key") / "pseudonym.key")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory) -> Path:
+    """A canonical synthetic bundle of about 300 claims with planted cases; read only."""
+    from synthetic.make import make
+
+    folder = tmp_path_factory.mktemp("bundle") / "claims"
+    make(folder, CLAIMS, SEED)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def region():
+    """The default region: rules, policy, scheme and knowledge of the repository."""
+    from engine.run.region import load_region
+
+    return load_region()
+
+
+@pytest.fixture(scope="session")
+def finished(bundle, region, tmp_path_factory) -> Path:
+    """OUT of one undisturbed run of the bundle; read only."""
+    from engine.run import pipeline
+
+    out = tmp_path_factory.mktemp("finished") / "out"
+    pipeline.run(bundle, out, region)
+    return out
+
+
+@pytest.fixture(scope="session")
+def yibao():
+    """The console script as a user starts it: yibao("run", IN, "--out", OUT, env={…}) -> CompletedProcess with texts."""
+
+    def start(*arguments, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        script = "import sys; from synthetic.cli import main; sys.argv[0] = 'yibao'; main()"
+        settings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **(env or {})}
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        return subprocess.run(command, env=settings, capture_output=True, encoding="utf-8", timeout=300)
+
+    return start
+
+
+def shared(*parts: str) -> Path:
+    """A path below ../shared; the test is skipped where it is absent."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"../shared/{'/'.join(parts)} {ABSENT}")
+    return path
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many tests could not run for want of ../shared."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    wanting = sum("shared" in str(report.longrepr) for report in skipped)
+    terminalreporter.write_line(f"{wanting} tests skipped for want of ../shared")
