@@ -112,11 +112,11 @@ def _described(world: World, batch: Batch, claims: pl.DataFrame) -> pl.DataFrame
     begin, leaving = pl.col("begntime"), pl.coalesce(pl.col("ward_path").str.split("|").list.last(), "ward")
     codes = world.doctors.select("ward", "ward_code").unique("ward", keep="first", maintain_order=True)
     to = leaving.replace_strict(codes["ward"], codes["ward_code"], default=None)
-    early = begin.dt.month() * 100 + begin.dt.day() < pl.col("brdy").dt.month() * 100 + pl.col("brdy").dt.day()
+    birthday_comes = _day_of_year(begin) < _day_of_year(pl.col("brdy"))
     return claims.with_columns(
         kind.alias("visit_kind"),
         kind.replace_strict(world.ratios["med_types"]).alias("med_type"),
-        (begin.dt.year() - pl.col("brdy").dt.year() - early.cast(pl.Int32)).cast(pl.Int64).alias("age"),
+        (begin.dt.year() - pl.col("brdy").dt.year() - birthday_comes.cast(pl.Int32)).cast(pl.Int64).alias("age"),
         pl.col("level").alias("hosp_lv"),
         pl.when(stay).then(pl.max_horizontal("los", 1)).alias("act_ipt_days"),
         pl.when(pl.col("self_paid")).then(pl.lit("0")).otherwise(pl.lit("1")).alias("insured_flag"),
@@ -146,6 +146,11 @@ def _described(world: World, batch: Batch, claims: pl.DataFrame) -> pl.DataFrame
         pl.when(stay).then(pl.format("BA{}", pl.col("mdtrt_id").str.slice(1))).alias("medcasno"),
         pl.when(kind != "pharmacy").then(pl.col("mdtrt_id").str.slice(1)).alias("ipt_otp_no"),
     )
+
+
+def _day_of_year(at: pl.Expr) -> pl.Expr:
+    """A number that orders the days of a year, leap or not."""
+    return at.dt.month().cast(pl.Int32) * 100 + at.dt.day()
 
 
 def _classified(world: World, lines: pl.DataFrame, region: Region) -> pl.DataFrame:

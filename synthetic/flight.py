@@ -60,7 +60,9 @@ class FlightFiles:
             .join(listed, on="med_list_codg", maintain_order="left")
         )
         key = ["fixmedins_code", "item_store_id"]
-        told = items.select(*key, "fixmedins_name", "item_name", "spec", "min_unit", "mcs_type", "highval_flag")
+        told = items.select(
+            *key, "fixmedins_name", "item_name", "spec", "min_unit", "mcs_type", "highval_flag", package="unit"
+        )
         moves = stock["stock_moves"].join(told, on=key, maintain_order="left")
         lots = moves.select(*key, "manu_lotnum", "supplier").unique(key, keep="first", maintain_order=True)
         balances = (

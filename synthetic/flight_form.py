@@ -154,6 +154,7 @@ DEVICE_PARTS = {"MCS_TYPE": c("mcs_type"), "HIGHVAL_MCS_FLAG": c("highval_flag")
 STORE = {"INVENTORY_NAME": c("store_id"), "INVENTORY_LEVEL": c("store_level")}
 GOOD = {"ITEM_ID_STORE": c("item_store_id"), "ITEM_NAME_STORE": c("item_name")}
 RATIO = c("conv_ratio").cast(pl.Int64).cast(pl.String)
+PACKAGES = c("cnt").cast(pl.Int64) // c("conv_ratio").cast(pl.Int64)
 HIS_VS_YB_STORE_MAPPING = {
     **HOSPITAL, **GOOD, "ITEM_ID": c("med_list_codg"), "ITEM_NAME": c("item_name"),
     "ITEM_ID_HOSP": c("medins_list_codg"), "ITEM_NAME_HOSP": c("item_name"), "SELF_PAY_FLAG": pl.lit("0"),
@@ -169,8 +170,9 @@ HIS_VS_YB_STORE = {
     **DEVICE_PARTS,
 }
 HIS_VS_YB_INVENTORY = {
-    **HOSPITAL, **STORE, "STORE_CODE": c("move_id"), "STORE_DATE": c("move_time"), "UNT": c("unit"),
-    "IMPORT_PRIC": c("pric").cast(pl.Decimal(16, 2)), "IMPORT_CNT": c("cnt").cast(pl.Decimal(16, 2)), **GOOD,
+    **HOSPITAL, **STORE, "STORE_CODE": c("move_id"), "STORE_DATE": c("move_time"), "UNT": c("package"),
+    "IMPORT_PRIC": (c("pric") * c("conv_ratio")).cast(pl.Decimal(16, 2)),
+    "IMPORT_CNT": pl.format("{}.00", PACKAGES), **GOOD,
     "INVOICE_NO": pl.format("FP{}", c("move_id").str.slice(2)), "BATCH_NUMBER": c("manu_lotnum"),
     "SPEC": c("spec"), "DRUG_TRACEABILITY_CODE": blank,
     "MDRCN": pl.when(DEVICE).then(pl.lit("国械注准20233999999")), "UDI": blank, "PROD_CONVRAT": RATIO,

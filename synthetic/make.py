@@ -28,9 +28,13 @@ def make(out: Path, claims: int, seed: int, profile: str = "canonical") -> dict:
     """Write a synthetic bundle of about that many claims to `out`, the truth about it to `out`/truth/cases.csv.
 
     profile: canonical (files named after the tables) or flight-inspection-2024 (the eleven files of hospitals). The
-    same arguments give the same bytes. Answers how many claims, fee_lines, violations and lookalikes there are, and
-    `rows` of every file. An earlier bundle in `out` is replaced. Raises UsageProblem for another profile, fewer than
-    one claim, or a folder that holds other files.
+    same arguments give the same bytes. The truth has a row for each claim or line of a case: case, scheme (violation,
+    or the family of a look-alike), rule_number, slug (file stem of the rule, or t01 … of a trace check), kind, also
+    (what else the same facts break), setl_id, feedetl_sn, event_id, psn_no, amount_fen at risk.
+
+    Answers how many claims, fee_lines, violations and lookalikes there are, and `rows` of every file. An earlier
+    bundle in `out` is replaced. Raises UsageProblem for another profile, fewer than one claim, or a folder that holds
+    other files.
     """
     out = Path(out)
     _check(claims, profile)

@@ -37,3 +37,10 @@ def code_free(world: World) -> pl.DataFrame:
     """code_free: herbs need no code."""
     herbs = world.catalogue.filter(pl.col("med_chrgitm_type") == "10")
     return herbs.select("med_list_codg", reason=pl.lit("中药饮片")).sort("med_list_codg")
+
+
+def as_purchase(sales: pl.DataFrame, before: pl.Expr) -> pl.DataFrame:
+    """The purchase of packs by the place that sells them, so long before."""
+    none = [pl.lit(None, pl.String).alias(name) for name in ("psn_no", "setl_id", "feedetl_sn")]
+    kind = [pl.lit("purchase").alias("event_type"), pl.lit("sales_ledger").alias("source")]
+    return sales.with_columns(*none, *kind, pl.col("event_time") - before)

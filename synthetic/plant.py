@@ -11,6 +11,8 @@ from synthetic import plant_stays as more
 from synthetic.claims import Batch
 from synthetic.scene import Changes, Scene
 
+SMALL = ["03", "04", "05", "09", "11"]  # taken back alone; an operation without its lines would be another matter
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -106,7 +108,8 @@ def refunds(scene: Scene) -> Changes:
     """Honest mistakes put right: lines taken back within their claim, and outpatient claims taken back whole."""
     ratios, rng = scene.world.ratios, scene.rng
     lines = scene.batch.lines
-    some = lines.filter(pl.Series(rng.random(lines.height) < ratios["share_refunded_lines"]), ~pl.col("leave"))
+    small = pl.col("item").is_in(scene.world.items_where(pl.col("med_chrgitm_type").is_in(SMALL)))
+    some = lines.filter(pl.Series(rng.random(lines.height) < ratios["share_refunded_lines"]), small, ~pl.col("leave"))
     back = scene.reversals(scene.free(some))
     visits = scene.free(scene.claims.filter(pl.col("kind").is_in(["general_outpatient", "chronic_outpatient"])))
     whole = scene.choose(visits, round(visits.height * ratios["share_refunded_claims"]))

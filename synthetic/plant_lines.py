@@ -147,16 +147,14 @@ def like_hours_at_limit(scene: Scene, count: int) -> Changes:
 
 
 def plant_dialysis_twice(scene: Scene, count: int) -> Changes:
-    """Two treatments of dialysis on one day."""
-    treated = scene.free(scene.claims.filter(pl.col("kind") == "special_outpatient"))
-    day = scene.choose(scene.charged(DIALYSIS, treated, pl.col("day") > 0), count)
+    """Two treatments of dialysis on one day, with none two days before that could have been posted late."""
+    day = scene.choose(_dialysis(scene), count)
     return _planted(scene.copies(day, time=_moved_in_day(scene, day)))
 
 
 def like_dialysis_refunded(scene: Scene, count: int) -> Changes:
     """A second treatment entered by mistake and taken back."""
-    treated = scene.free(scene.claims.filter(pl.col("kind") == "special_outpatient"))
-    day = scene.choose(scene.charged(DIALYSIS, treated, pl.col("day") > 0), count)
+    day = scene.choose(_dialysis(scene), count)
     return _taken_back(scene, scene.copies(day, time=_moved_in_day(scene, day)))
 
 
@@ -232,6 +230,12 @@ def _adults(scene: Scene, *where: pl.Expr) -> pl.DataFrame:
 def _nursing(scene: Scene, *where: pl.Expr) -> pl.DataFrame:
     stays = _long_stays(scene)
     return pl.concat([scene.charged(code, stays, *where) for code in NURSING])
+
+
+def _dialysis(scene: Scene) -> pl.DataFrame:
+    """The first treatments of a week."""
+    treated = scene.free(scene.claims.filter(pl.col("kind") == "special_outpatient"))
+    return scene.charged(DIALYSIS, treated, pl.col("day") > 0, pl.col("day") % 7 == 0)
 
 
 def _services(scene: Scene) -> pl.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from engine.tables.dictionary import table
-from synthetic.canonical import fields
+from synthetic.canonical import decimal, fields
 from synthetic.world import World
 
 SUPPLIERS, ROUNDS = 5, 4
@@ -30,7 +30,7 @@ def stock_tables(world: World, sold: pl.DataFrame) -> dict[str, pl.DataFrame]:
         begndate=pl.date(year, 1, 1),
         enddate=pl.date(year, 12, 31),
         opening_cnt="opening",
-        closing_cnt=pl.col("opening") + pl.col("bought") * pl.col("conv_ratio") - pl.col("cnt"),
+        closing_cnt=pl.col("opening") + pl.col("bought") - pl.col("cnt"),
     )
     return {
         "store_items": fields("store_items", goods),
@@ -40,7 +40,7 @@ def stock_tables(world: World, sold: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _goods(world: World, sold: pl.DataFrame) -> pl.DataFrame:
-    """One row for each hospital and item: how it is packed, what was there, what was bought (in packages)."""
+    """One row for each hospital and item: how it is packed, what was there, what was bought in whole packages."""
     site = world.institutions.filter(pl.col("fixmedins_type") == "hospital").select("site", "fixmedins_code")
     item = world.catalogue.with_row_index("item").select(
         pl.col("item").cast(pl.Int64), "med_list_codg", "med_chrgitm_type", "micro", item_name="name", min_unit="unit"
@@ -53,7 +53,7 @@ def _goods(world: World, sold: pl.DataFrame) -> pl.DataFrame:
     return goods.with_columns(
         pl.Series("opening", opening),
         ratio.alias("conv_ratio"),
-        ((pl.col("cnt") + ratio - 1) // ratio).alias("bought"),
+        ((pl.col("cnt") + ratio - 1) // ratio * ratio).alias("bought"),
         unit.alias("unit"),
         pl.when(kind == "10").then(pl.lit("饮片")).otherwise(pl.format("1{}", "min_unit")).alias("spec"),
         pl.when(kind == "08").then(pl.lit("02")).alias("mcs_type"),
@@ -69,25 +69,18 @@ def _goods(world: World, sold: pl.DataFrame) -> pl.DataFrame:
 
 
 def _moves(world: World, goods: pl.DataFrame) -> pl.DataFrame:
-    """Purchases (in packages) and deliveries to the dispensaries (in smallest units), in rounds over the year."""
+    """Purchases and deliveries to the dispensaries, in rounds over the year, in smallest units at the price of one."""
     rng, rounds = world.rng, pl.DataFrame({"round": np.arange(ROUNDS)})
     rows = goods.join(rounds, how="cross", maintain_order="left_right")
-    day = pl.date(world.ratios["year"], 1, 1).cast(pl.Datetime("us")) + pl.duration(
-        days=pl.col("round") * (360 // ROUNDS) + pl.Series(rng.integers(0, 14, rows.height)), hours=10
-    )
-    small = pl.col("micro").cast(pl.Decimal(38, 6)) / 10**6
-    bought = rows.with_columns(
-        _part("bought").alias("cnt"),
-        pl.lit("purchase").alias("move_type"),
-        day.alias("move_time"),
-        (small * pl.col("conv_ratio")).alias("pric"),
-    )
+    days = pl.col("round") * (360 // ROUNDS) + pl.Series(rng.integers(0, 14, rows.height))
+    day = pl.date(world.ratios["year"], 1, 1).cast(pl.Datetime("us")) + pl.duration(days=days, hours=10)
+    rows = rows.with_columns(day.alias("move_time"), decimal(pl.col("micro"), 6).alias("pric"), unit="min_unit")
+    packages = _part(pl.col("bought") // pl.col("conv_ratio")) * pl.col("conv_ratio")
+    bought = rows.with_columns(packages.alias("cnt"), pl.lit("purchase").alias("move_type"))
     sent = rows.with_columns(
-        _part("cnt").alias("cnt"),
+        _part(pl.col("cnt")).alias("cnt"),
         pl.lit("delivery").alias("move_type"),
-        (day + pl.duration(days=3)).alias("move_time"),
-        small.alias("pric"),
-        unit="min_unit",
+        pl.col("move_time") + pl.duration(days=3),
     )
     both = pl.concat([bought, sent]).filter(pl.col("cnt") > 0).sort("move_type", "site", "item", "round")
     prefix = pl.col("move_type").replace_strict({"purchase": "RK", "delivery": "CK"})
@@ -97,6 +90,6 @@ def _moves(world: World, goods: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _part(total: str) -> pl.Expr:
+def _part(total: pl.Expr) -> pl.Expr:
     """What of a total falls on a round, the remainder on the first ones."""
-    return pl.col(total) // ROUNDS + (pl.col("round") < pl.col(total) % ROUNDS).cast(pl.Int64)
+    return total // ROUNDS + (pl.col("round") < total % ROUNDS).cast(pl.Int64)

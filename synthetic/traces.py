@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from engine.tables.dictionary import table
-from synthetic.packs import BUNDLE, PACK, boxed, ident7
+from synthetic.packs import BUNDLE, PACK, as_purchase, boxed, ident7
 from synthetic.plant_traces import plant_codes
 from synthetic.world import World
 
@@ -18,12 +18,12 @@ def with_traces(world: World, tables: dict[str, pl.DataFrame], cases: int, first
     """The tables of a batch with trace_codes and pack_relations of its sales, and the truth about planted codes."""
     packs = _packs(world, tables["sales"])
     bought = _purchases(world, packs)
-    sold, truth, again = plant_codes(world, packs, cases, first)
+    sold, truth, on_top = plant_codes(world, packs, cases, first)
     told = sold.filter(pl.Series(world.rng.random(sold.height) < world.ratios["trace_ledger_share"]))
     returned = sold.filter(pl.col("returned_at").is_not_null()).with_columns(
         event_type=pl.lit("return"), source=LEDGER, event_time="returned_at"
     )
-    kinds = [sold, again, told.with_columns(source=LEDGER), returned, bought]
+    kinds = [sold, on_top, told.with_columns(source=LEDGER), returned, bought]
     events = _numbered(world, pl.concat([rows.select(*EVENT, "pack") for rows in kinds]))
     of_sale = (
         events.filter(pl.col("event_type") == "sale")
@@ -55,6 +55,7 @@ def _packs(world: World, sales: pl.DataFrame) -> pl.DataFrame:
     packs = sold[np.repeat(np.arange(sold.height), sold["cnt"].to_numpy())].with_row_index("pack")
     serial = pl.Series(world.numbers["pack"].take(packs.height)).cast(pl.String).str.zfill(13)
     prefix = {item: ident7(item, PACK) for item in medicines["item"]}
+    site = world.institutions[packs["site"]]
     made = pl.col("time").dt.month_start().dt.offset_by("-6mo").dt.date()
     return packs.with_columns(
         pl.col("pack").cast(pl.Int64),
@@ -65,7 +66,8 @@ def _packs(world: World, sales: pl.DataFrame) -> pl.DataFrame:
         pl.col("cnt").alias("cnt_sold"),
         pl.lit(1, pl.Int64).alias("cnt"),
         pl.col("time").alias("event_time"),
-        world.institutions["fixmedins_code"].gather(packs["site"]).alias("fixmedins_code"),
+        site["fixmedins_code"],
+        site.select(pl.coalesce("chain_id", "fixmedins_code").alias("owner")).to_series(),
         made.alias("manu_date"),
         made.dt.offset_by("2y").alias("expy_end"),
         pl.format("{}{}", made.dt.strftime("%y%m"), pl.col("item").cast(pl.String).str.zfill(3)).alias("manu_lotnum"),
@@ -81,19 +83,8 @@ def _purchases(world: World, packs: pl.DataFrame) -> pl.DataFrame:
     central = pl.Series(rng.random(count) < world.ratios["trace_warehouse_share"])
     before = pl.duration(minutes=pl.Series(rng.integers(3 * 1440, 40 * 1440, count)))
     packs = packs.join(by_site, on="fixmedins_code", how="left", maintain_order="left")
-    none = pl.lit(None, pl.String)
-    return packs.with_columns(
-        pl.when(central)
-        .then(pl.coalesce("warehouse", "fixmedins_code"))
-        .otherwise("fixmedins_code")
-        .alias("fixmedins_code"),
-        none.alias("psn_no"),
-        none.alias("setl_id"),
-        none.alias("feedetl_sn"),
-        pl.lit("purchase").alias("event_type"),
-        pl.lit("sales_ledger").alias("source"),
-        pl.col("event_time") - before,
-    )
+    buyer = pl.when(central).then(pl.coalesce("warehouse", "fixmedins_code")).otherwise("fixmedins_code")
+    return as_purchase(packs.with_columns(buyer.alias("fixmedins_code")), before)
 
 
 def _bundles(world: World, bought: pl.DataFrame) -> pl.DataFrame:

@@ -49,7 +49,7 @@ def finished(bundle, region, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def yibao():
-    """The console script as a user starts it: yibao("run", IN, "--out", OUT, env={…}) -> CompletedProcess with texts."""
+    """The console script as a user starts it: yibao("run", IN, "--out", OUT, env={…}), its exit code and its texts."""
 
     def start(*arguments, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         script = "import sys; from synthetic.cli import main; sys.argv[0] = 'yibao'; main()"

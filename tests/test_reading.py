@@ -261,6 +261,7 @@ SET_ASIDE = {
     "a totals row": ("合计,,,,,,,10.00", "E_TOTAL_ROW"),
     "a short totals row": ("总计,10.00", "E_TOTAL_ROW"),
     "the header again": (HEAD, "E_HEADER_ROW"),
+    "the header again, quoted": (",".join(f'"{name}"' for name in LINE), "E_HEADER_ROW"),
     "an orphan": (FULL.replace("S1", "S9"), "E_ORPHAN"),
     "an amount that is none": (FULL.replace("10.00", "abc"), "E_NUMBER"),
     "an amount with part fen": (FULL.replace("10.00", "10.005"), "E_DECIMALS"),
@@ -290,6 +291,11 @@ def test_a_row_that_cannot_be_used_is_set_aside_with_its_line_and_the_others_sta
 ACCEPTED = {
     "one surplus field": (FULL + ",备注", "W_EXTRA_FIELD", {}),
     "a surplus blank field": (FULL + ",", "W_EXTRA_FIELD", {}),
+    "surplus blank fields behind a quoted comma": (
+        FULL.replace("氧气吸入", '"氧气, 吸入"') + ",,",
+        "W_EXTRA_FIELD",
+        {},
+    ),
     "full-width digits": (FULL.replace(",2,", ",２．０,"), "W_FULLWIDTH", {"cnt": Decimal("2.0000")}),
     "full-width code": (FULL.replace("S1", "Ｓ１"), "W_FULLWIDTH", {"setl_id": "S1"}),
     "thousands and currency": (FULL.replace("10.00", '"￥1,010.00"'), "W_NUMBER_FORM", {"det_item_fee_sumamt": 101000}),

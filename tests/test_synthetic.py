@@ -202,6 +202,11 @@ def test_every_scheme_stands_beside_a_lookalike(bundle):
         assert lookalikes and {(name, family) for family in ["violation", *lookalikes]} <= found, name
 
 
+def test_what_else_a_case_breaks_is_a_number_of_the_list_or_a_trace_check(bundle):
+    for words in bundle.truth["also"].drop_nulls().unique():
+        assert all(word.isdigit() or word[0] == "t" for word in words.split("|") if word)
+
+
 def test_only_violations_put_money_at_risk(bundle):
     risk = bundle.truth.group_by("case").agg(pl.col("amount_fen").sum(), pl.col("kind").first())
     assert risk.filter(pl.col("kind") == "lookalike")["amount_fen"].max() == 0
@@ -373,6 +378,7 @@ def test_repeated_codes_are_sold_twice_and_lookalikes_are_explained(bundle):
         )
     )
     assert (far["fixmedins_code"] == 2).all() and far["days"].min() >= 7
+    assert bundle["drug_identifiers"]["ident7"].is_duplicated().sum() == 0
     known = bundle["drug_identifiers"].select(pl.col("ident7").alias("seven"), "med_list_codg")
     seven = pl.col("drug_trac_codg").str.slice(0, 7).alias("seven")
     wrong, right = (of("t05", scheme).with_columns(seven) for scheme in ("violation", "new-identifier"))
@@ -406,33 +412,31 @@ def test_every_code_sold_was_bought_unless_it_was_planted(bundle):
 
 
 def test_the_stores_agree_with_what_was_sold(bundle):
-    sold = (
-        bundle["fee_lines"]
-        .join(bundle["claims"].select("setl_id", "fixmedins_code"), on="setl_id")
-        .group_by("fixmedins_code", "med_list_codg")
-        .agg(pl.col("cnt").sum().cast(pl.Float64))
-    )
-    items = bundle["store_items"].select(
-        "fixmedins_code", "item_store_id", "med_list_codg", pl.col("conv_ratio").cast(pl.Float64)
-    )
-    moved = (
-        bundle["stock_moves"]
-        .group_by("fixmedins_code", "item_store_id")
-        .agg(
-            bought=pl.col("cnt").filter(pl.col("move_type") == "purchase").sum().cast(pl.Float64),
-            sent=pl.col("cnt").filter(pl.col("move_type") == "delivery").sum().cast(pl.Float64),
-        )
-    )
-    key = ["fixmedins_code", "item_store_id"]
-    all_ = (
+    key, whole = ["fixmedins_code", "med_list_codg"], pl.col("cnt").cast(pl.Int64)
+    of_claim = bundle["claims"].select("setl_id", "fixmedins_code")
+    sold = bundle["fee_lines"].join(of_claim, on="setl_id").group_by(key).agg(whole.sum().alias("sold"))
+    moves = bundle["stock_moves"].with_columns(whole)
+    kinds = {kind: pl.col("cnt").filter(pl.col("move_type") == kind).sum() for kind in ("purchase", "delivery")}
+    moved = moves.group_by(key).agg(**kinds)
+    items = bundle["store_items"].select("item_store_id", *key)
+    rows = (
         bundle["stock_balances"]
-        .join(items, on=key)
+        .join(items, on=["fixmedins_code", "item_store_id"])
         .join(moved, on=key)
-        .join(sold, on=["fixmedins_code", "med_list_codg"])
+        .join(sold, on=key)
     )
-    left = pl.col("opening_cnt").cast(pl.Float64) + pl.col("bought") * pl.col("conv_ratio") - pl.col("cnt")
-    assert all_.height == items.height
-    assert all_.filter((left != pl.col("closing_cnt").cast(pl.Float64)) | (pl.col("sent") != pl.col("cnt"))).is_empty()
+    assert rows.height == items.height
+    left = pl.col("opening_cnt").cast(pl.Int64) + pl.col("purchase") - pl.col("sold")
+    assert rows.filter(
+        (left != pl.col("closing_cnt").cast(pl.Int64)) | (pl.col("delivery") != pl.col("sold"))
+    ).is_empty()
+    bought = moves.filter(pl.col("move_type") == "purchase")
+    assert (bought["cnt"] % bought["conv_ratio"].cast(pl.Int64) == 0).all()
+
+
+def test_ages_are_full_years_on_the_day_of_the_visit(bundle):
+    for begin, birthday, age in bundle["claims"].select("begntime", "brdy", "age").head(3000).iter_rows():
+        assert age == begin.year - birthday.year - ((begin.month, begin.day) < (birthday.month, birthday.day))
 
 
 def test_the_files_of_the_flight_form_carry_the_official_names(flight):

@@ -204,8 +204,9 @@ def _line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
         ).drop(b_rows)  # fmt: skip
         on = ["_row"]
     else:
-        a, b = facts.lines(a_names | extra, _side_items(loaded, "a")), facts.lines(b_names | extra, _side_items(loaded, "b"))
-        a, b, on = _side(a, "a", a_names | extra), _side(b, "b", b_names | extra), []
+        a = _side(facts.lines(a_names | extra, _side_items(loaded, "a")), "a", a_names | extra)
+        b = _side(facts.lines(b_names | extra, _side_items(loaded, "b")), "b", b_names | extra)
+        on = []
     a, b = _shrunk_side(a, "a", loaded), _shrunk_side(b, "b", loaded)
     left = [f"a.{within}", *(f"a.{x}" for x, _ in equal), *on]
     right = [f"b.{within}", *(f"b.{y}" for _, y in equal), *on]

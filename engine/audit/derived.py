@@ -29,7 +29,8 @@ def _since_admission(frame, facts):
 
 def _supply(frame, facts):
     table = facts.knowledge["drug_supply"].select(item="med_list_codg", generic="generic", per_unit="days")
-    frame = frame.join(table.unique("item", keep="first", maintain_order=True), on="item", how="left", maintain_order="left")
+    table = table.unique("item", keep="first", maintain_order=True)
+    frame = frame.join(table, on="item", how="left", maintain_order="left")
     days = pl.col("cnt").cast(pl.Decimal(38, 6)) * pl.col("per_unit").cast(pl.Decimal(38, 6))
     return frame.with_columns(pl.col("generic").fill_null(""), days_supply=days).drop("per_unit")
 
@@ -39,7 +40,8 @@ def _body_region(frame, facts):
     if not regions:
         return frame.with_columns(body_region=pl.lit(None, pl.String))
     named = "|".join(map(re.escape, regions))
-    return frame.with_columns(body_region=pl.col("name").str.extract(rf"[(（【](?:[^)）】]*?)({named})[^)）】]*[)）】]"))
+    bracketed = rf"[(（【](?:[^)）】]*?)({named})[^)）】]*[)）】]"
+    return frame.with_columns(body_region=pl.col("name").str.extract(bracketed))
 
 
 def _price_cap(frame, facts):
@@ -95,7 +97,7 @@ def _previous_supply_left(frame, facts):
 
 
 def _shared(frame, facts):
-    """Days on which the visit has this item and another one of the same concept, and whether this is such a day's cheaper."""
+    """Days on which the visit has this item and another of the same concept, and whether it is the cheaper that day."""
     concepts = facts.knowledge["concepts"].select("concept", item="code").unique()
     mine = concepts.filter(pl.col("item").is_in(frame["item"].unique().implode()))["concept"].unique()
     family = concepts.filter(pl.col("concept").is_in(mine.implode()))
@@ -103,9 +105,8 @@ def _shared(frame, facts):
     day = ["_visit", "concept", "date"]
     costs = lines.group_by(*day, "item").agg(pl.col("amount").sum()).filter(pl.len().over(day) > 1)
     dearest = pl.col("item").sort_by("amount", "item", descending=[True, False]).first().over(day)
-    costs = costs.with_columns(
-        shared_days=pl.col("date").n_unique().over("_visit", "concept", "item").cast(pl.Int64), cheaper=pl.col("item") != dearest
-    )
+    days = pl.col("date").n_unique().over("_visit", "concept", "item").cast(pl.Int64)
+    costs = costs.with_columns(shared_days=days, cheaper=pl.col("item") != dearest)
     shared = costs.group_by("_visit", "item", "date").agg(pl.col("shared_days").max(), pl.col("cheaper").any())
     frame = frame.join(shared, on=["_visit", "item", "date"], how="left", maintain_order="left")
     return frame.with_columns(pl.col("shared_days").fill_null(0), pl.col("cheaper").fill_null(False))

@@ -16,8 +16,17 @@ from engine.tables.dictionary import with_fields
 NEEDED_TABLES = {"visit": ("claims",), "store_item": ("stock_balances", "stock_moves", "store_items")}
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 DAY = pl.Datetime("us")
-GENERAL_ANAESTHESIA = "全身麻醉|全麻"
-BACKED = {"charged": "operation_items", "device": "device_operations"}  # procedure attribute -> table of its charge items
+# One anaesthesia may serve several operations: its hours stand with the first.
+ANAESTHESIA_HOURS = pl.when(pl.struct("id", "anaesthesia", "begin", "end").is_first_distinct()).then(
+    (pl.col("end") - pl.col("begin")).dt.total_minutes().cast(pl.Decimal(16, 6)) / 60
+)
+# Where these words have no table they are not false but unknown.
+TOLD_BY = {
+    "diagnoses": {"diagnoses", "diags", "main_diag", "icd3"},
+    "procedures": {"procedures", "operations", "operated"},
+}
+# Attribute of a procedure -> table that names the charge items it needs.
+BACKED = {"charged": "operation_items", "device": "device_operations"}
 
 
 def midnight(moment: pl.Expr) -> pl.Expr:
@@ -196,7 +205,9 @@ class Facts:
 
     def missing(self, loaded) -> str:
         """The table a rule cannot do without and the bundle does not have; empty where nothing is missing."""
-        need = NEEDED_TABLES.get(loaded.rule.scope, ("claims", "fee_lines"))
+        words = {path.rsplit(".", 1)[-1] for path in loaded.asked()}
+        need = [*NEEDED_TABLES.get(loaded.rule.scope, ("claims", "fee_lines"))]
+        need += [table for table, said in TOLD_BY.items() if words & said]
         return next((t for t in need if t not in self.tables), "")
 
     # derived facts of visits: (id, value) frames
@@ -216,7 +227,7 @@ class Facts:
             id="setl_id", code=text("oprn_oprt_code"), main=pl.col("main_oprn_flag").fill_null("0") == "1",
             date=pl.col("oprn_oprt_date").cast(DAY), anaesthesia=text("anst_way"), seq="seq",
             begin="anst_begntime", end="anst_endtime",
-        ).sort("id", "seq", "code")  # fmt: skip
+        ).sort("id", "seq", "code").with_columns(anaesthesia_hours=ANAESTHESIA_HOURS)  # fmt: skip
 
     @cached_property
     def _visit_main_diag(self) -> pl.DataFrame:
@@ -239,15 +250,6 @@ class Facts:
         return self._visits.select("id", operated=pl.col("id").is_in(self._procedures["id"].unique().implode()))
 
     @cached_property
-    def _visit_anaesthesia_hours(self) -> pl.DataFrame:
-        """Hours of general anaesthesia of the stay: each begun-to-ended span once (several operations share one)."""
-        spans = self._procedures.filter(pl.col("anaesthesia").str.contains(GENERAL_ANAESTHESIA))
-        spans = spans.filter(pl.col("begin").is_not_null(), pl.col("end").is_not_null())
-        spans = spans.select("id", "begin", "end").unique().sort("id", "begin")
-        minutes = (pl.col("end") - pl.col("begin")).dt.total_minutes().sum()
-        return spans.group_by("id").agg(anaesthesia_hours=minutes.cast(pl.Decimal(16, 6)) / 60)
-
-    @cached_property
     def _visit_death_date(self) -> pl.DataFrame:
         """When the person died: the registered date, or the end of a stay that ended in death."""
         died = self._visits.filter(pl.col("discharge_way") == "5").select("person", when="discharge_date")
@@ -258,15 +260,15 @@ class Facts:
     @cached_property
     def _visit_death_sources(self) -> pl.DataFrame:
         """How many sources say that the person died: the register, and the end of a stay."""
-        said = self._visits.group_by("person").agg(
-            (pl.col("die_date").is_not_null().any().cast(pl.Int64) + (pl.col("discharge_way") == "5").any()).alias("death_sources")
-        )
+        registered, ended = pl.col("die_date").is_not_null().any(), (pl.col("discharge_way") == "5").any()
+        said = self._visits.group_by("person").agg(death_sources=registered.cast(pl.Int64) + ended.cast(pl.Int64))
         return self._visits.select("id", "person").join(said, on="person", how="left").select("id", "death_sources")
 
     @cached_property
     def _visit_present_elsewhere(self) -> pl.DataFrame:
-        """Whether on one day a bed, an operation or a dialysis is charged both here and in another stay of the person."""
-        dialysis = self.knowledge.codes("dialysis_per_session") if "dialysis_per_session" in self.knowledge.concepts else []
+        """Whether on one day a bed, an operation or a dialysis is charged here and in another stay of the person."""
+        name = "dialysis_per_session"
+        dialysis = self.knowledge.codes(name) if name in self.knowledge.concepts else []
         there = self._lines.filter(pl.col("category").is_in(["01", "06"]) | pl.col("item").is_in(dialysis))
         stays = self._visits.filter(pl.col("inpatient")).select("id", "person")
         days = there.select("date", id="_visit").unique().join(stays, on="id")
@@ -306,7 +308,7 @@ class Facts:
         return frame.join(counts, on=["_visit", "date"], how="left", maintain_order="left")
 
     def _backed(self, name: str) -> pl.DataFrame:
-        """(id, code, name): whether an item that an operation needs is among the stay's lines, for operations that need one."""
+        """(id, code, name): whether an item an operation needs is among the stay's lines; only those that need one."""
         table = self.knowledge[BACKED[name]].select("icd9_prefix", item="med_list_codg").unique()
         codes = self._procedures.select("code").unique().join(table, how="cross")
         codes = codes.filter(pl.col("code").str.starts_with(pl.col("icd9_prefix"))).select("code", "item").unique()

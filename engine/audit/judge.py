@@ -67,7 +67,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
 
 
 def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Cases that accuse the same units of the same lines count once: two groups of a table may hold one pair of items."""
+    """Cases that accuse the same units of the same lines count once: two groups of a table may hold the same pair."""
     accused = evidence.filter(pl.col("role") == "excess").sort("_case", "row_key")
     accused = accused.group_by("_case", maintain_order=True).agg(
         _accused=pl.concat_str("row_key", pl.col("cnt").cast(pl.String).fill_null(""), separator="=").str.join("|")

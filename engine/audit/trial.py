@@ -1,9 +1,10 @@
 """The tests inside a rule, run: a few words become canonical tables, and both readers of the rule judge them.
 
 A test names one visit of one person with its lines, diagnoses and procedures, other visits under `others`, rows of
-knowledge tables under `tables`, what the institution stores under `stores` (units of a half year), and values for `params` and `sets`. What it does not say has plain defaults: an
-insured stay of four days in a third-level hospital, every line on its first day. A hit must hit, a clear must not,
-and for every case the interpreter and the compiled rule must say the same.
+knowledge tables under `tables`, what the institution stores under `stores` (units of a half year), and values for
+`params` and `sets`. What it does not say has plain defaults: an insured stay of four days in a third-level hospital,
+every line on its first day. A hit must hit, a clear must not, and for every case the interpreter and the compiled
+rule must say the same.
 """
 
 import datetime

@@ -1,8 +1,10 @@
 """The command line: `yibao …`. Each command is a thin layer over the rooms; mistakes end in one clear message."""
 
 import json
+import re
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +31,25 @@ app = typer.Typer(
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 plain = Console(highlight=False)
 state = {"words": Words("zh")}
+Misuse = typer.BadParameter.__bases__[0]  # what typer raises for any wrong command line, under no name of its own
 
-Source = Annotated[Path, typer.Argument(metavar="IN", help="数据目录、zip 或文件 · folder, zip or file of the extract")]
+
+def existing(path: Path) -> Path:
+    if not path.exists():
+        raise UsageProblem(f"没有这个目录或文件 no such file or folder: {path}")
+    return path
+
+
+def no_folder(path: Path) -> Path:
+    if path.is_dir():
+        raise UsageProblem(f"是目录，应为文件 a folder, not a file: {path}", hint=str(path / "out.parquet"))
+    return path
+
+
+_SOURCE = "数据目录、zip 或文件 · folder, zip or file of the extract"
+Source = Annotated[Path, typer.Argument(metavar="IN", callback=existing, help=_SOURCE)]
 Out = Annotated[Path, typer.Option("--out", help="输出目录 · folder of the outputs")]
-OutFile = Annotated[Path, typer.Option("--out", help="输出文件 · Parquet file to write")]
+OutFile = Annotated[Path, typer.Option("--out", callback=no_folder, help="输出文件 · Parquet file to write")]
 Profile = Annotated[str, typer.Option(help="输入格式：auto、名称或文件 · profile: auto, a name or a file")]
 PolicyName = Annotated[str, typer.Option("--policy", help="结算政策：名称或文件 · policy: a name or a file")]
 SchemeName = Annotated[str, typer.Option("--scheme", help="分组方案：名称或目录 · scheme: a name or a folder")]
@@ -81,12 +98,11 @@ def lines_for(memory: str | None) -> int:
     """How many lines a bucket may hold to stay under the memory; about 6 kB a line at the peak of a bucket."""
     if memory is None:
         return pipeline.buckets.LINES_A_BUCKET
-    units = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
-    number, unit = memory[:-2], memory[-2:].upper()
-    if unit not in units or not number.replace(".", "", 1).isdigit():
+    said = re.fullmatch(r"(\d+)\s*(MB?|GB?)", memory.strip().upper(), re.ASCII)
+    if not said:
         raise UsageProblem(f"--memory {memory!r}", allowed="512MB, 4GB …")
-    size = float(number) * units[unit]
-    return max(20_000, int(size / 6_000))
+    size = int(said[1]) * (2**30 if said[2].startswith("G") else 2**20)
+    return max(20_000, size // 6_000)
 
 
 @app.command("check")
@@ -102,11 +118,11 @@ def check_command(source: Source, profile: Profile = "auto", knowledge: Knowledg
             show.checks(checks, extract.inputs, state["words"], plain)
 
 
-def _stage(name: str, help_: str):
+def _stage(name: str, help_: str, target):
     @app.command(name, help=help_)
     def command(
         source: Source,
-        out: OutFile if name in ("group", "settle") else Out,
+        out: target,
         profile: Profile = "auto",
         policy: PolicyName = DEFAULT_POLICY,
         scheme: SchemeName = DEFAULT_SCHEME,
@@ -117,18 +133,18 @@ def _stage(name: str, help_: str):
         region = load_region(policy, scheme, rules, params, knowledge or [])
         with show.progress() as progress:
             said = run_stage(name, source, out, region, profile, progress)
-        plain.print(said)
+        print(said)
 
     return command
 
 
-for _name, _help in {
-    "group": "只分组：结算单、诊断、手术 · group stays alone",
-    "settle": "只结算 · settle claims alone",
-    "audit": "只审核 · audit alone",
-    "trace": "只查追溯码 · trace codes alone",
-}.items():
-    _stage(_name, _help)
+for _stage_of in (
+    ("group", "只分组：结算单、诊断、手术 · group stays alone", OutFile),
+    ("settle", "只结算 · settle claims alone", OutFile),
+    ("audit", "只审核 · audit alone", Out),
+    ("trace", "只查追溯码 · trace codes alone", Out),
+):
+    _stage(*_stage_of)
 
 
 @app.command("report")
@@ -140,7 +156,7 @@ def report_command(
 
     need_outputs(out)
     for path in write_report(out, rule_infos(load_region(rules=rules, knowledge=knowledge or []))):
-        plain.print(str(path))
+        print(path)
 
 
 @app.command("verify")
@@ -148,8 +164,8 @@ def verify_command(out: Annotated[Path, typer.Argument(metavar="OUT")]):
     """核对输出与清单的哈希 · do the outputs match their manifest?"""
     need_outputs(out)
     if wrong := verify_manifest(out):
-        raise InvariantBroken("\n".join(wrong), str(out))
-    plain.print(state["words"]["whole"])
+        raise InvariantBroken("\n  ".join(wrong), str(out))
+    print(state["words"]["whole"])
 
 
 def need_outputs(out: Path) -> Path:
@@ -175,9 +191,14 @@ def call(application: typer.Typer, arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         errors.print(state["words"]["interrupted"])
         return 130
-    except typer._click.exceptions.ClickException as mistake:
+    except Misuse as mistake:
         mistake.show(sys.stderr)
         return 2
-    except (OSError, MemoryError) as failure:
-        errors.print(f"[red]✗[/red] {show.escaped(str(failure))}")
+    except (OSError, MemoryError, pl.exceptions.PolarsError) as failure:
+        errors.print(f"[red]✗[/red] {show.escaped(str(failure) or type(failure).__name__)}")
         return 6
+    except Exception as fault:  # ours, not the user's: one line that says where, for whoever mends it
+        place = traceback.extract_tb(fault.__traceback__)[-1]
+        said = f"{type(fault).__name__}: {fault} ({Path(place.filename).name}:{place.lineno})"
+        errors.print(f"[red]✗[/red] {state['words']['fault']}: {show.escaped(said)}")
+        return 5

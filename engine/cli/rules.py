@@ -1,5 +1,6 @@
 """`yibao rules …`: what the rules are, whether they stand, whether their own tests pass."""
 
+import difflib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -28,11 +29,11 @@ def list_command(rules: Rules = None, knowledge: Knowledge = None, as_json: Json
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table()
-    for column in ("number", "id", "title", "scope", "result", "status"):
-        table.add_column(column)
+    table, shown = Table(), ("number", "id", "title", "scope", "result", "status")
+    for column in shown:
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(row[c] if row[c] is not None else "")) for c in ("number", "id", "title", "scope", "result", "status")))
+        table.add_row(*(escape("" if row[c] is None else str(row[c])) for c in shown))
     plain.print(table)
 
 
@@ -52,22 +53,22 @@ def _row(loaded, knowledge) -> dict:
 @rules_app.command("show")
 def show_command(rule: str, rules: Rules = None):
     """显示一条规则的全文 · show one rule."""
-    found = sorted((rules or rules_folder()).rglob(f"{rule}.yaml"))
-    if not found:
-        raise UsageProblem(f"没有规则 no rule {rule!r}")
-    print(found[0].read_text("utf-8"))
+    files = {path.stem: path for path in sorted(rules_at(rules).rglob("*.yaml"))}
+    if rule not in files:
+        raise no_rule(rule, files)
+    print(files[rule].read_text("utf-8"), end="")
 
 
 @rules_app.command("lint")
 def lint_command(rules: Rules = None, knowledge: Knowledge = None):
     """检查规则文件，一次列出全部问题 · every fault of every file in one pass."""
-    folder = rules or rules_folder()
+    folder = rules_at(rules)
     loaded, faults = load_rules(folder, load_knowledge(knowledge or []))
     untested = [r.rule.id for r in loaded if not r.rule.tests]
     if faults or untested:
         said = [str(f) for f in faults] + [f"{i}: E_RULE_TESTS 没有测试 no tests" for i in untested]
         raise RuleProblem("\n".join(said), str(folder))
-    plain.print(f"{len(loaded)}: {state['words']['no_faults']}")
+    print(f"{len(loaded)}: {state['words']['no_faults']}")
 
 
 @rules_app.command("test")
@@ -76,22 +77,30 @@ def test_command(
     only: Annotated[str | None, typer.Option("--rule", help="只测一条 · one rule alone")] = None,
 ):
     """运行规则自带的测试 · run the tests inside the rules."""
-    knowledge = load_knowledge([])
-    loaded, faults = load_rules(rules or rules_folder(), knowledge)
+    knowledge, folder = load_knowledge([]), rules_at(rules)
+    loaded, faults = load_rules(folder, knowledge)
     if faults:
-        raise RuleProblem("\n".join(map(str, faults)), str(rules or rules_folder()))
+        raise RuleProblem("\n".join(map(str, faults)), str(folder))
     chosen = [r for r in loaded if only in (None, r.rule.id)]
     if not chosen:
-        raise UsageProblem(f"没有规则 no rule {only!r}")
+        raise no_rule(only, [r.rule.id for r in loaded])
     results = [result for rule in chosen for result in run_tests(rule, knowledge)]
     failed = [r for r in results if not r.passed]
     for r in failed:
         plain.print(f"[red]✗[/red] {r.rule_id} #{r.index} {r.word}: {escape(r.said)}")
     words = state["words"]
-    plain.print(f"{len(results) - len(failed)} {words['tests_passed']}, {len(failed)} {words['tests_failed']}")
+    print(f"{len(results) - len(failed)} {words['tests_passed']}, {len(failed)} {words['tests_failed']}")
     if failed:
         raise typer.Exit(4)
 
 
-def rules_path(rules: Path | None) -> Path:
-    return rules or rules_folder()
+def rules_at(rules: Path | None) -> Path:
+    folder = rules or rules_folder()
+    if not folder.is_dir():
+        raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
+    return folder
+
+
+def no_rule(asked: str | None, known) -> UsageProblem:
+    near = difflib.get_close_matches(asked or "", list(known), 3, 0.4)
+    return UsageProblem(f"没有规则 no rule {asked!r}", hint=", ".join(near) or "yibao rules list")

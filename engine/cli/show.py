@@ -37,7 +37,8 @@ def summary(out: Path, rules: dict, words: Words, console: Console) -> None:
     """Claims, fund paid, findings by family, what is recoverable, and where the report lies."""
     findings = pl.read_parquet(out / "findings.parquet", columns=["rule_id", "result", "fund_fen", "finding_id"])
     due = pl.read_parquet(out / "recovery.parquet", columns=["finding_id", "due_fen"]).drop_nulls("finding_id")
-    settlement = pl.read_parquet(out / "settlement.parquet", columns=["reported_fund_pay_sumamt_fen", "fund_pay_sumamt_fen", "first_difference"])
+    amounts = ["reported_fund_pay_sumamt_fen", "fund_pay_sumamt_fen"]
+    settlement = pl.read_parquet(out / "settlement.parquet", columns=[*amounts, "first_difference"])
     family = pl.DataFrame(
         {"rule_id": list(rules), "family": [r.family_name for r in rules.values()]},
         schema={"rule_id": pl.String, "family": pl.String},
@@ -49,38 +50,44 @@ def summary(out: Path, rules: dict, words: Words, console: Console) -> None:
             fund=pl.col("fund_fen").sum(), due=pl.col("due_fen").fill_null(0).sum(),
         ).sort("due", "family", descending=[True, False])
     )  # fmt: skip
-    paid = settlement.select(pl.coalesce("reported_fund_pay_sumamt_fen", "fund_pay_sumamt_fen").sum()).item()
-    console.print(
-        f"{words['claims']} {settlement.height:,} · {words['fund_paid']} {yuan(paid or 0)} · "
-        f"{words['findings']} {findings.height:,} · {words['due']} {yuan(int(by_family['due'].sum()))}"
-    )
+    paid = settlement.select(pl.coalesce(amounts).sum()).item()
+    due_sum = int(by_family["due"].sum())
+    differing = settlement.height - settlement["first_difference"].null_count()
+    rejected = pl.scan_parquet(out / "rejects.parquet").select(pl.len()).collect().item()
+    figures = (
+        ("claims", f"{settlement.height:,}"), ("fund_paid", yuan(paid or 0)), ("rejected", f"{rejected:,}"),
+        ("differences", f"{differing:,}"), ("findings", f"{findings.height:,}"), ("due", yuan(due_sum)),
+    )  # fmt: skip
+    print(" · ".join(f"{words[name]} {figure}" for name, figure in figures))
     table = Table(show_footer=True)
     totals = by_family.select(pl.exclude("family").sum())
-    table.add_column(words["family"], footer=words["total"])
+    table.add_column(words["family"], footer=words["total"], overflow="fold")
     for name in ("violations", "suspicions"):
         table.add_column(words[name], justify="right", footer=f"{totals[name][0] or 0:,}")
     for name in ("fund", "due"):
         table.add_column(words[name], justify="right", footer=yuan(int(totals[name][0] or 0)))
     for row in by_family.iter_rows(named=True):
-        table.add_row(row["family"], f"{row['violations']:,}", f"{row['suspicions']:,}", yuan(row["fund"]), yuan(row["due"]))
+        counts = (f"{row[name]:,}" for name in ("violations", "suspicions"))
+        table.add_row(row["family"], *counts, yuan(row["fund"]), yuan(row["due"]))
     console.print(table)
-    console.print(f"{words['report_at']}: {out / 'report.html'}")
-    console.print(f"[dim]{words['leads']}[/dim]")
+    print(f"{words['report_at']}: {out / 'report.html'}")
+    console.print(f"[dim]{words['leads']}[/dim]", soft_wrap=True)
 
 
 def checks(frame: pl.DataFrame, inputs: list[dict], words: Words, console: Console) -> None:
     """The verdicts and, per file, rows in = accepted + rejected + blank."""
     table = Table()
     for name in ("check", "verdict", "value"):
-        table.add_column(words[name])
+        table.add_column(words[name], overflow="fold")
     colours = {"pass": "green", "fail": "red", "not_checkable": "dim"}
     for row in frame.iter_rows(named=True):
         verdict = f"[{colours[row['verdict']]}]{words[row['verdict']]}[/]"
-        table.add_row(f"{row['check_id']} {escaped(row['title'])}", verdict, escaped(row["value"] or row["detail"] or ""))
+        title, value = f"{row['check_id']} {row['title']}", row["value"] or row["detail"] or ""
+        table.add_row(escaped(title), verdict, escaped(value))
     console.print(table)
     files = Table()
     for name in ("file", "rows_in", "accepted", "rejected", "blank"):
-        files.add_column(words[name], justify="left" if name == "file" else "right")
+        files.add_column(words[name], justify="left" if name == "file" else "right", overflow="fold")
     for i in inputs:
         files.add_row(escaped(i["path"]), *(f"{i[n]:,}" for n in ("rows_in", "accepted", "rejected", "blank")))
     console.print(files)

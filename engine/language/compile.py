@@ -1,9 +1,7 @@
 """Expressions compiled from rule-engine's syntax tree to Polars.
 
 Every node becomes a Value: an expression for its value and one for "this raises", since where the interpreter
-raises, the compiled rule must answer *not evaluated* and nothing else. Numbers are Int64 or exact decimals whose
-scale is known when the rule is loaded, so no step rounds: Polars multiplies at the larger scale of both sides,
-hence one side is widened first.
+raises, the compiled rule must answer *not evaluated* and nothing else.
 
 A list comprehension becomes an Aggregate: a column of its own, computed over the elements of the collection and
 joined to the case, named in the compiled expression.
@@ -19,23 +17,11 @@ import polars as pl
 from rule_engine import ast
 
 from engine.language.expression import ExpressionProblem, Setting
+from engine.language.values import (
+    NO, NUMBER_SCALE, OPERATORS, PARTS, Value, chosen, either, moment, number_literal, product, quotient, truth, widen,
+    yuan,
+)  # fmt: skip
 from engine.language.vocabulary import Attribute, objects
-
-QUOTIENT_SCALE = 18
-NO = pl.lit(False)
-
-
-@dataclass
-class Value:
-    """A compiled node: what it is worth, where it raises, its kind (number, text, bool, time, span, null, texts, set,
-    prefixes, object, rows), decimal places of a number, and whether it may be missing."""
-
-    expr: pl.Expr | None
-    kind: str
-    scale: int | None = None
-    nullable: bool = False
-    raises: pl.Expr | None = None
-    detail: object = None
 
 
 @dataclass
@@ -86,7 +72,7 @@ class Compiler:
     def compile_node(self, node, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
         """Compile a part of a parsed expression."""
         self.columns, self.element_columns, self.variable, self.inside_list = set(), set(), variable, False
-        result = _truth(self._node(node)) if condition else self._node(node)
+        result = truth(self._node(node)) if condition else self._node(node)
         used = [aggregate for name, aggregate in self.aggregates.items() if name in self.columns]
         columns = (self.columns - set(self.aggregates)).union(*(aggregate.outer for aggregate in used))
         return Compiled(result.expr, result.raises, result.kind, result.scale, columns, self.element_columns, used)
@@ -104,7 +90,7 @@ class Compiler:
         if isinstance(node, ast.NullExpression):
             return Value(pl.lit(None), "null", nullable=True)
         if isinstance(node, ast.FloatExpression):
-            return _number_literal(Decimal(value))
+            return number_literal(Decimal(value))
         if isinstance(node, ast.DatetimeExpression):
             return Value(pl.lit(value.replace(tzinfo=None)), "time")
         if isinstance(node, ast.TimedeltaExpression):
@@ -149,7 +135,7 @@ class Compiler:
             if isinstance(value, bool | str):
                 return Value(pl.lit(value), "bool" if isinstance(value, bool) else "text")
             if isinstance(value, Decimal | int):
-                return _number_literal(Decimal(value))
+                return number_literal(Decimal(value))
             return Value(None, "set", detail=tuple(value))
         attribute = attributes[name]
         full = f"{path}.{name}"
@@ -164,28 +150,28 @@ class Compiler:
         (self.element_columns if inside else self.columns).add(full)
         column = pl.col(full)
         if attribute.kind == "money":
-            return Value(_yuan(column), "number", 2, attribute.nullable)
+            return Value(yuan(column), "number", 2, attribute.nullable)
         if attribute.kind == "number":
             return Value(column.cast(pl.Decimal(38, NUMBER_SCALE)), "number", NUMBER_SCALE, attribute.nullable)
         return Value(column, attribute.kind, None, attribute.nullable)
 
     def logic(self, node) -> Value:
-        left, right = _truth(self._node(node.left)), _truth(self._node(node.right))
+        left, right = truth(self._node(node.left)), truth(self._node(node.right))
         needed = left.expr if node.type == "and" else ~left.expr
-        raises = _or(left.raises, None if right.raises is None else needed & right.raises)
+        raises = either(left.raises, None if right.raises is None else needed & right.raises)
         value = left.expr & right.expr if node.type == "and" else left.expr | right.expr
         return Value(value, "bool", raises=raises)
 
     def unary(self, node) -> Value:
         right = self._node(node.right)
         if node.type == "not":
-            right = _truth(right)
+            right = truth(right)
             return Value(~right.expr, "bool", raises=right.raises)
         return Value(-right.expr, right.kind, right.scale, False, right.raises)
 
     def comparison(self, node) -> Value:
         left, right = self._node(node.left), self._node(node.right)
-        raises = _or(left.raises, right.raises)
+        raises = either(left.raises, right.raises)
         if "null" in (left.kind, right.kind):
             other = right if left.kind == "null" else left
             test = other.expr.is_null() if other.kind != "null" else pl.lit(True)
@@ -201,37 +187,37 @@ class Compiler:
 
     def arithmetic(self, node) -> Value:
         left, right = self._node(node.left), self._node(node.right)
-        raises = _or(left.raises, right.raises)
+        raises = either(left.raises, right.raises)
         if left.kind != "number" or right.kind != "number":
-            return _moment(node.type, left, right, raises)
+            return moment(node.type, left, right, raises)
         if node.type in ("add", "sub"):
             scale = max(left.scale, right.scale)
             value = left.expr + right.expr if node.type == "add" else left.expr - right.expr
             return Value(value, "number", scale, raises=raises)
         if node.type == "mul":
-            return _product(left, right, raises)
+            return product(left, right, raises)
         if node.type in ("tdiv", "fdiv", "mod"):
-            return _quotient(node.type, left, right, raises)
+            return quotient(node.type, left, right, raises)
         raise ExpressionProblem("powers cannot be compiled", str(node))
 
     def coalesce(self, node) -> Value:
         left, right = self._node(node.left), self._node(node.right)
         if left.kind == "null":
             return right
-        raises = _or(left.raises, None if right.raises is None else left.expr.is_null() & right.raises)
+        raises = either(left.raises, None if right.raises is None else left.expr.is_null() & right.raises)
         scale = left.scale
         if left.kind == "number" and right.kind == "number":
             scale = max(left.scale, right.scale)
-            left, right = _widen(left, scale), _widen(right, scale)
+            left, right = widen(left, scale), widen(right, scale)
         return Value(pl.coalesce(left.expr, right.expr), left.kind, scale, right.nullable, raises)
 
     def ternary(self, node) -> Value:
-        condition = _truth(self._node(node.condition))
+        condition = truth(self._node(node.condition))
         yes, no = self._node(node.case_true), self._node(node.case_false)
         if yes.kind == "number" and no.kind == "number":
             scale = max(yes.scale, no.scale)
-            yes, no = _widen(yes, scale), _widen(no, scale)
-        raises = _or(condition.raises, _when(condition.expr, yes.raises, no.raises))
+            yes, no = widen(yes, scale), widen(no, scale)
+        raises = either(condition.raises, chosen(condition.expr, yes.raises, no.raises))
         value = pl.when(condition.expr).then(yes.expr).otherwise(no.expr)
         kind = no.kind if yes.kind == "null" else yes.kind
         return Value(value, kind, yes.scale, yes.nullable or no.nullable, raises)
@@ -263,7 +249,7 @@ class Compiler:
         except pl.exceptions.ComputeError as error:
             raise ExpressionProblem("regular expression beyond what both engines share", pattern, str(error)) from None
         test = left.expr.str.contains(pattern)
-        return Value(~test if node.type.startswith("ne") else test, "bool", raises=_or(left.raises, right.raises))
+        return Value(~test if node.type.startswith("ne") else test, "bool", raises=either(left.raises, right.raises))
 
     def comprehension(self, node) -> Value:
         if self.inside_list:
@@ -274,7 +260,7 @@ class Compiler:
         path = source.detail[0]
         saved = self.columns, self.element_columns, self.variable
         self.variable, self.columns, self.element_columns, self.inside_list = (node.variable, path), set(), set(), True
-        condition = _truth(self._node(node.condition)) if node.condition is not None else Value(pl.lit(True), "bool")
+        condition = truth(self._node(node.condition)) if node.condition is not None else Value(pl.lit(True), "bool")
         result = self._node(node.result)
         if condition.raises is not None or result.raises is not None:
             raise ExpressionProblem("division inside a list cannot be compiled", str(node))
@@ -312,7 +298,7 @@ class Compiler:
         scale = None
         value = result.expr
         if how in ("any", "all"):
-            value = _truth(result).expr
+            value = truth(result).expr
         elif how in ("sum", "min", "max"):
             if result.nullable or result.kind != "number":
                 raise ExpressionProblem(f"${how} needs numbers that are never missing", path, "use ?? inside the list")
@@ -361,32 +347,6 @@ HANDLERS: dict[str, Callable[[Compiler, object], Value]] = {
     "FunctionCallExpression": Compiler.call,
 }  # fmt: skip
 
-OPERATORS = {
-    "eq": lambda a, b: a == b,
-    "ne": lambda a, b: a != b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
-    "gt": lambda a, b: a > b,
-    "ge": lambda a, b: a >= b,
-}
-
-PARTS: dict[tuple[str, str], tuple[str, Callable[[pl.Expr], pl.Expr]]] = {
-    ("time", "date"): ("time", lambda e: e.dt.truncate("1d")),
-    ("time", "year"): ("number", lambda e: e.dt.year().cast(pl.Int64)),
-    ("time", "month"): ("number", lambda e: e.dt.month().cast(pl.Int64)),
-    ("time", "day"): ("number", lambda e: e.dt.day().cast(pl.Int64)),
-    ("time", "hour"): ("number", lambda e: e.dt.hour().cast(pl.Int64)),
-    ("time", "minute"): ("number", lambda e: e.dt.minute().cast(pl.Int64)),
-    ("time", "second"): ("number", lambda e: e.dt.second().cast(pl.Int64)),
-    ("span", "days"): ("number", lambda e: e.dt.total_microseconds().floordiv(86_400_000_000)),
-    ("text", "length"): ("number", lambda e: e.str.len_chars().cast(pl.Int64)),
-    ("text", "as_upper"): ("text", lambda e: e.str.to_uppercase()),
-    ("text", "as_lower"): ("text", lambda e: e.str.to_lowercase()),
-}
-
-NUMBER_SCALE = 6  # of counts, prices and days read from the tables
-
-
 def _elements(path: str, setting: Setting) -> str:
     """The object name of the elements of a collection path such as `visit.lines`."""
     first, *rest = path.split(".")
@@ -396,86 +356,3 @@ def _elements(path: str, setting: Setting) -> str:
         kind = attribute.collection or attribute.kind
         attributes = objects()[kind]
     return kind
-
-
-def _number_literal(value: Decimal) -> Value:
-    exponent = value.normalize().as_tuple().exponent
-    scale = max(0, -exponent)
-    if scale == 0:
-        return Value(pl.lit(int(value), dtype=pl.Int64), "number", 0)
-    return Value(pl.lit(value, dtype=pl.Decimal(38, scale)), "number", scale)
-
-
-def _yuan(fen: pl.Expr) -> pl.Expr:
-    return fen.cast(pl.Decimal(38, 2)) * pl.lit(Decimal("0.01"), dtype=pl.Decimal(38, 2))
-
-
-def _widen(value: Value, scale: int) -> Value:
-    return Value(value.expr.cast(pl.Decimal(38, scale)), "number", scale, value.nullable, value.raises, value.detail)
-
-
-def _product(left: Value, right: Value, raises) -> Value:
-    scale = left.scale + right.scale
-    if scale > QUOTIENT_SCALE:
-        raise ExpressionProblem("the product has too many decimal places to stay exact", "*")
-    if scale == 0:
-        return Value(left.expr * right.expr, "number", 0, raises=raises)
-    return Value(_widen(left, scale).expr * right.expr, "number", scale, raises=raises)
-
-
-def _quotient(how: str, left: Value, right: Value, raises) -> Value:
-    zero = right.expr == 0
-    safe = pl.when(~zero).then(right.expr)
-    raises = _or(raises, zero)
-    if how == "tdiv":
-        return Value(_widen(left, QUOTIENT_SCALE).expr / safe, "number", QUOTIENT_SCALE, raises=raises)
-    scale = max(left.scale, right.scale)
-    units = pl.Decimal(38, scale)
-    exact = _widen(left, scale).expr, pl.when(~zero).then(_widen(right, scale).expr)
-    whole = _truncate(exact[0], exact[1])
-    if how == "fdiv":
-        return Value(whole, "number", 0, raises=raises)
-    return Value((exact[0] - whole.cast(units) * exact[1]), "number", scale, raises=raises)
-
-
-def _truncate(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    """a // b toward zero, as decimals do in Python."""
-    size = (a.abs() // b.abs()).cast(pl.Int64)
-    return pl.when((a < 0) != (b < 0)).then(-size).otherwise(size)
-
-
-def _moment(how: str, left: Value, right: Value, raises) -> Value:
-    kinds = {("time", "sub", "time"): "span", ("time", "add", "span"): "time", ("time", "sub", "span"): "time",
-             ("span", "add", "time"): "time", ("span", "add", "span"): "span", ("span", "sub", "span"): "span",
-             ("text", "add", "text"): "text"}  # fmt: skip
-    kind = kinds.get((left.kind, how, right.kind))
-    if kind is None:
-        raise ExpressionProblem(f"{left.kind} and {right.kind} cannot be combined so", how)
-    return Value(left.expr + right.expr if how == "add" else left.expr - right.expr, kind, raises=raises)
-
-
-def _truth(value: Value) -> Value:
-    """Python's truthiness: zero, empty text and null are false."""
-    if value.kind == "bool":
-        return value if not value.nullable else Value(value.expr.fill_null(False), "bool", raises=value.raises)
-    tests = {"number": lambda e: e != 0, "text": lambda e: e != "", "time": lambda e: e.is_not_null(),
-             "null": lambda e: NO, "span": lambda e: e != pl.duration(microseconds=0)}  # fmt: skip
-    if value.kind not in tests:
-        raise ExpressionProblem(f"a {value.kind} is neither true nor false", "")
-    return Value(tests[value.kind](value.expr).fill_null(False), "bool", raises=value.raises)
-
-
-def _or(*conditions) -> pl.Expr | None:
-    real = [c for c in conditions if c is not None]
-    if not real:
-        return None
-    result = real[0]
-    for condition in real[1:]:
-        result = result | condition
-    return result
-
-
-def _when(condition: pl.Expr, yes, no) -> pl.Expr | None:
-    if yes is None and no is None:
-        return None
-    return pl.when(condition).then(NO if yes is None else yes).otherwise(NO if no is None else no)

@@ -143,6 +143,12 @@ class LoadedRule:
     elements: dict[str, str] = field(default_factory=dict)  # flag role -> collection path
     cheap: list[pl.Expr] = field(default_factory=list)  # parts of `when` that need no list and cannot raise
 
+    def asked(self) -> set[str]:
+        """Every path and collection that the condition and the flags read."""
+        read = [c for name, c in self.compiled.items() if name == "when" or name.startswith("flag.")]
+        paths = set().union(*(c.columns | c.element for c in read))
+        return paths.union(*({a.collection} | a.columns for c in read for a in c.aggregates))
+
 
 def load_rules(
     folder: Path,

@@ -1,0 +1,1 @@
+"""The stages in order: regions, buckets, resume, masking, manifest."""

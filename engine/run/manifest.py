@@ -14,9 +14,10 @@ from engine.run.region import Region
 from engine.tables.outputs import outputs
 
 
-def identity(inputs: list[dict], region: Region, options) -> str:
-    """The name of a run: a hash of everything that decides its result."""
+def identity(inputs: list[dict], region: Region, options, parts: tuple[str, ...] = ()) -> str:
+    """The name of a run: a hash of everything that decides its result; `parts` are the stages that run."""
     facts = {
+        "parts": sorted(parts),
         "inputs": sorted((i["path"], i["sha256"]) for i in inputs),
         "rules": {r.rule.id: r.version for r in region.rules},
         "params": region.params, "knowledge": sorted(digest for _, digest in region.knowledge.files),
@@ -49,8 +50,8 @@ def describe(folder: Path, extract, region: Region, options, run_id: str) -> dic
 
 
 def write(folder: Path, record: dict) -> None:
-    """Add the hash of every table, chained, and write the file."""
-    record["files"], chain = {}, ""
+    """Add the hash of every table, chained from what the manifest says itself, and write the file."""
+    record["files"], chain = {}, _start(record)
     for path in sorted(folder.glob("*.parquet")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         chain = _digest(chain + digest)
@@ -61,22 +62,34 @@ def write(folder: Path, record: dict) -> None:
 
 def finished(out: Path, run_id: str) -> bool:
     """Is OUT already the result of exactly this run?"""
-    path = out / "manifest.json"
-    return (out / "_SUCCESS").exists() and path.exists() and json.loads(path.read_text("utf-8"))["run_id"] == run_id[:16]
+    if not (out / "_SUCCESS").exists() or verify(out):
+        return False
+    return json.loads((out / "manifest.json").read_text("utf-8"))["run_id"] == run_id[:16]
 
 
 def verify(out: Path) -> list[str]:
-    """What does not fit the manifest: the first broken link is named first; empty when all is whole."""
-    record, chain, wrong = json.loads((out / "manifest.json").read_text("utf-8")), "", []
-    for name, said in sorted(record["files"].items()):
+    """What does not fit the manifest, one line a file; empty when all is whole."""
+    try:
+        record = json.loads((out / "manifest.json").read_text("utf-8"))
+        files, root = dict(record["files"]), record["root"]
+    except (ValueError, KeyError, TypeError):
+        return ["manifest.json: 无法读取 damaged"]
+    chain, wrong = _start(record), [] if (out / "_SUCCESS").exists() else ["_SUCCESS: 缺失 missing"]
+    for name, said in sorted(files.items()):
         path = out / name
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
         chain = _digest(chain + digest)
         if digest != said["sha256"]:
             wrong.append(f"{name}: {'缺失 missing' if digest == 'missing' else '内容已变 changed'}")
-    if not wrong and chain != record["root"]:
-        wrong.append("manifest.json: 链根不符 root of the chain differs")
+    if not wrong and chain != root:
+        wrong.append("manifest.json: 内容已变 changed")
     return wrong
+
+
+def _start(record: dict) -> str:
+    """What the chain of hashes begins with: the manifest without the chain itself."""
+    said = {name: value for name, value in record.items() if name not in ("files", "root")}
+    return _digest(json.dumps(said, ensure_ascii=False, sort_keys=True))
 
 
 def _period(extract) -> dict | None:
@@ -84,7 +97,8 @@ def _period(extract) -> dict | None:
     for table, column in (("claims", "setl_time"), ("trace_codes", "event_time")):
         if table in extract.tables:
             day = pl.col(column).cast(pl.Date)
-            first, last = extract.tables[table].select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
+            span = extract.tables[table].select(first=day.min(), last=day.max())
+            first, last = span.collect().row(0)
             return {"from": str(first), "to": str(last)} if first else None
     return None
 
@@ -109,8 +123,9 @@ def _names(folder: Path, extract) -> dict[str, str]:
 
 
 def _controls(folder: Path) -> dict:
+    amounts = ("medfee_sumamt_fen", "fund_pay_sumamt_fen")
     settlement = pl.scan_parquet(folder / "settlement.parquet").select(
-        pl.col("medfee_sumamt_fen", "fund_pay_sumamt_fen", "reported_medfee_sumamt_fen", "reported_fund_pay_sumamt_fen").sum()
+        pl.col(*amounts, *(f"reported_{name}" for name in amounts)).sum()
     )
     findings = pl.scan_parquet(folder / "findings.parquet").select(pl.col("gross_fen", "inscope_fen", "fund_fen").sum())
     recovery = pl.scan_parquet(folder / "recovery.parquet").filter(pl.col("finding_id").is_not_null())

@@ -91,15 +91,10 @@ def chunks(source: Source, shape: Layout, wanted: list[str], size: int = CHUNK) 
     """
     line = shape.line
     for block, last in _blocks(source.text, shape.offset, size, source.name):
-        frame = pl.read_lines(block, name="raw", row_index_name="_line", row_index_offset=line)
-        line += frame.height
-        yield _chunk(
-            frame.with_columns(pl.col("_line").cast(pl.Int64)),
-            source,
-            shape,
-            wanted,
-            last and not block.endswith(b"\n"),
-        )
+        lines = pl.read_lines(block, name="raw", row_index_name="_line", row_index_offset=line)
+        line += lines.height
+        cut_off = last and not block.endswith(b"\n")
+        yield _chunk(lines.with_columns(pl.col("_line").cast(pl.Int64)), source, shape, wanted, cut_off)
 
 
 def _blocks(path: Path, offset: int, size: int, name: str) -> Iterator[tuple[bytes, bool]]:
@@ -137,7 +132,7 @@ def _record_end(buffer: bytes) -> int:
     return cut
 
 
-def _chunk(lines: pl.DataFrame, source: Source, shape: Layout, wanted: list[str], broken_end: bool) -> Chunk:
+def _chunk(lines: pl.DataFrame, source: Source, shape: Layout, wanted: list[str], cut_off: bool) -> Chunk:
     separator, width = shape.separator, len(shape.names)
     if len(shape.delimiter) > 1:
         lines = lines.with_columns(pl.col("raw").str.replace_all(shape.delimiter, UNIT, literal=True))
@@ -145,35 +140,26 @@ def _chunk(lines: pl.DataFrame, source: Source, shape: Layout, wanted: list[str]
     if quoted:
         lines = _join_quoted(lines, separator, width)
     lines = _classify(lines, shape, quoted)
-    if broken_end and lines["code"][-1] in ("E_FIELDS", "E_QUOTE"):
-        raise InputProblem(
-            f"末行（第 {lines['_line'][-1]} 行）不完整，文件可能在传输中被截断", source.name, hint="请重新导出或传输"
-        )
+    if cut_off and lines["code"][-1] in ("E_FIELDS", "E_QUOTE"):
+        what = f"末行（第 {lines['_line'][-1]} 行）不完整，文件可能在传输中被截断"
+        raise InputProblem(what, source.name, hint="请重新导出或传输")
     rejected = lines.filter(pl.col("code").is_not_null() & (pl.col("code") != "blank"))
     good = lines.filter(pl.col("code").is_null())
-    warnings = reasons.issues(
-        good.filter("_stray").head(200), source.name, None, "W_QUOTE", reasons.masked(pl.col("raw"))
-    )
-    return Chunk(
-        _fields(good, shape, wanted),
-        _rejects(rejected, source.name, separator),
-        warnings,
-        lines.height,
-        lines.height - rejected.height - good.height,
-    )
+    shown = pl.col("raw").str.replace_all("\x00", "␀", literal=True).str.replace_all(UNIT, "|", literal=True)
+    shown = reasons.masked(shown)
+    stray = reasons.issues(good.filter("_stray").head(200), source.name, None, "W_QUOTE", shown)
+    blank = lines.height - rejected.height - good.height
+    return Chunk(_fields(good, shape, wanted), _rejects(rejected, source.name, shown), stray, lines.height, blank)
 
 
-def _rejects(rejected: pl.DataFrame, name: str, separator: str) -> pl.DataFrame:
-    raw = reasons.masked(
-        pl.col("raw").str.replace_all(separator, "|" if separator == UNIT else separator, literal=True)
-    )
+def _rejects(rejected: pl.DataFrame, name: str, shown: pl.Expr) -> pl.DataFrame:
     return rejected.select(
         file=pl.lit(name),
         line="_line",
         column=pl.lit(None, pl.String),
         code="code",
         reason=pl.col("code").replace(reasons.REJECTED),
-        raw=raw.str.replace_all("\x00", "␀", literal=True),
+        raw=shown,
     )
 
 
@@ -194,14 +180,13 @@ def _join_quoted(lines: pl.DataFrame, separator: str, width: int) -> pl.DataFram
     A line with an odd number of quotes opens a candidate, the next such line closes it. A candidate counts only when
     the joined text is well formed and has the width of the table; else the quote was a stray one.
     """
-    odd = lines.with_row_index("_at").filter(pl.col("raw").str.count_matches('"', literal=True) % 2 == 1)
-    if odd.height < 2:
+    uneven = lines.with_row_index("_at").filter(pl.col("raw").str.count_matches('"', literal=True) % 2 == 1)
+    if uneven.height < 2:
         return lines
-    spans = odd.select("_at", end=pl.col("_at").shift(-1)).with_row_index("k").drop_nulls()
+    spans = uneven.select("_at", end=pl.col("_at").shift(-1)).with_row_index("k").drop_nulls()
     spans = spans.filter(pl.col("end") - pl.col("_at") <= LONGEST_SPAN)
-    closed = pl.concat([_closing(lines, spans.filter(pl.col("k") % 2 == p), separator, width) for p in (0, 1)]).sort(
-        "k"
-    )
+    halves = [_closing(lines, spans.filter(pl.col("k") % 2 == half), separator, width) for half in (0, 1)]
+    closed = pl.concat(halves).sort("k")
     if closed.is_empty():
         return lines
     # of candidates that share a line, every second one counts, from the first on
@@ -218,6 +203,7 @@ def _join_quoted(lines: pl.DataFrame, separator: str, width: int) -> pl.DataFram
 
 
 def _closing(lines: pl.DataFrame, spans: pl.DataFrame, separator: str, width: int) -> pl.DataFrame:
+    """Of candidates that do not overlap, those whose lines joined make one well-formed record."""
     texts = spans.with_columns(_row=pl.int_ranges("_at", pl.col("end") + 1)).explode("_row")
     texts = texts.with_columns(raw=lines["raw"].gather(texts["_row"]))
     joined = texts.group_by("k", "_at", "end", maintain_order=True).agg(pl.col("raw").str.join("\n"))
@@ -230,7 +216,8 @@ def _classify(lines: pl.DataFrame, shape: Layout, quoted: bool) -> pl.DataFrame:
     """Adds `code` (null for a readable row, `blank`, or a reason), `_extra`, `_stray` and `_odd`."""
     raw, separator, width = pl.col("raw"), shape.separator, len(shape.names)
     one = re.escape(separator)
-    header = shape.header.replace(shape.delimiter, separator)
+    header = shape.header.replace(shape.delimiter, separator).replace('"', "").strip()
+    bare = raw.str.replace_all('"', "", literal=True) if quoted else raw
     stray = ~raw.str.contains(_well_formed(separator)) if quoted else pl.lit(False)
     lines = lines.with_columns(_stray=stray).with_columns(
         _fields=pl.when("_stray")
@@ -238,20 +225,18 @@ def _classify(lines: pl.DataFrame, shape: Layout, quoted: bool) -> pl.DataFrame:
         .otherwise(_field_count(raw, separator, quoted)),
     )
     fields = pl.col("_fields")
-    surplus = (
-        pl.when(fields > width).then(raw.str.split(separator).list.slice(width).list.join("")).otherwise(pl.lit(""))
-    )
+    trimmed = raw.str.strip_chars_end(separator + " ")
     total = rf'^(?:[^{one}]*{one}){{0,2}}"?\s*{TOTAL_WORDS}[:：]?\s*"?\s*(?:{one}|$)'
     code = (
         pl.when(raw.str.contains("\x00", literal=True)).then(pl.lit("E_NUL"))
         .when(raw.str.strip_chars(" \t\r\n\"\u3000" + separator) == "").then(pl.lit("blank"))
         .when(raw.str.len_bytes() > LONGEST_RECORD).then(pl.lit("E_TOO_LONG"))
-        .when(raw.str.strip_chars() == header.strip()).then(pl.lit("E_HEADER_ROW"))
+        .when(bare.str.strip_chars(" \t\r\n\ufeff") == header).then(pl.lit("E_HEADER_ROW"))
         .when(raw.str.contains(total)).then(pl.lit("E_TOTAL_ROW"))
         .when(raw.str.contains_any(MOJIBAKE)).then(pl.lit("E_MOJIBAKE"))
         .when(pl.col("_stray") & (fields != width)).then(pl.lit("E_QUOTE"))
         .when(fields < width).then(pl.lit("E_FIELDS"))
-        .when((fields > width + 1) & (surplus.str.strip_chars(' "') != "")).then(pl.lit("E_FIELDS"))
+        .when((fields > width + 1) & (_field_count(trimmed, separator, quoted) > width)).then(pl.lit("E_FIELDS"))
     )  # fmt: skip
     return lines.with_columns(code=code, _extra=fields > width, _odd=odd(raw, separator)).drop("_fields")
 
@@ -276,5 +261,6 @@ def _fields(good: pl.DataFrame, shape: Layout, wanted: list[str]) -> pl.DataFram
     if table.height != good.height:
         raise InvariantBroken(f"切分 {good.height} 行得到 {table.height} 行")
     table.columns = [shape.names[i] for i in columns]
-    table = table.with_columns(pl.all().replace("", None))  # a quoted blank is as blank as a bare one
+    if good["raw"].str.contains('""', literal=True).any():  # a quoted blank is as blank as a bare one
+        table = table.with_columns(pl.all().replace("", None))
     return pl.concat([table, marks], how="horizontal")
