@@ -46,7 +46,7 @@ CREATE VIEW visits AS
 CREATE VIEW lines AS
   SELECT l.feedetl_sn AS line, l.setl_id, coalesce(l.med_list_codg, '') AS item, l.med_chrgitm_type AS category,
     coalesce(l.medins_list_name, l.med_list_name, '') AS name, l.net_cnt AS units, l.cnt AS told, l.pric AS price,
-    l.fee_ocur_time AS at, l.fee_ocur_time::DATE AS day, coalesce(l.det_item_fee_sumamt, 0) AS cost,
+    l.fee_ocur_time AS moment, l.fee_ocur_time::DATE AS day, coalesce(l.det_item_fee_sumamt, 0) AS cost,
     coalesce(l.inscp_scp_amt, 0) AS covers, coalesce(l.bilg_dept_name, '') AS dept,
     coalesce(l.acord_dept_name, '') AS exec_dept, coalesce(l.dscg_tkdrug_flag, '0') = '1' AS take_home,
     try_cast(regexp_extract(l.feedetl_sn, '\d+$') AS HUGEINT) AS number
@@ -60,20 +60,20 @@ CREATE VIEW diseases AS
 # What the lines found are worth. `excess` is the rule's answer: found (any text that tells findings apart) and
 PRICED = """,
 priced AS (
-  SELECT found, m.setl_id, m.item, m.day, m.line, m.at, m.number, taken, gross, inscope,
+  SELECT found, m.setl_id, m.item, m.day, m.line, m.moment, m.number, taken, gross, inscope,
     share(inscope, v.paid, v.covered) AS fund
   FROM money m JOIN visits v USING (setl_id))
 SELECT last(setl_id) OVER finding, last(item) OVER finding, last(day) OVER finding, line, taken, gross, inscope, fund,
   sum(taken) OVER finding, sum(fund) OVER finding
 FROM priced WINDOW finding AS (
-  PARTITION BY found ORDER BY at, number, line ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+  PARTITION BY found ORDER BY moment, number, line ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 """
 AMOUNTS = {
     # line, and `over`: how many units of the finding are too many, taken from its latest lines; null for all
     "units": """
 WITH excess AS ({text}),
 queue AS (
-  SELECT *, sum(units) OVER (PARTITION BY found ORDER BY at DESC, number DESC, line DESC) - units AS before
+  SELECT *, sum(units) OVER (PARTITION BY found ORDER BY moment DESC, number DESC, line DESC) - units AS before
   FROM excess JOIN lines USING (line)),
 cut AS (SELECT *, least(units, greatest(coalesce(over, before + units) - before, 0)) AS taken FROM queue),
 money AS (
@@ -107,8 +107,8 @@ FROM pairs p
 JOIN lines a ON a.item = p.main
 JOIN lines b ON b.item = p.included AND b.setl_id = a.setl_id AND b.line <> a.line
 WHERE p.rule = {number} AND in_force(b.day, p.begndate, p.enddate) AND CASE p."window"
-  WHEN 'hour' THEN abs(epoch(a.at) - epoch(b.at)) < 60 * 60
-  WHEN '6h' THEN abs(epoch(a.at) - epoch(b.at)) <= 6 * 60 * 60
+  WHEN 'hour' THEN abs(epoch(a.moment) - epoch(b.moment)) < 60 * 60
+  WHEN '6h' THEN abs(epoch(a.moment) - epoch(b.moment)) <= 6 * 60 * 60
   WHEN 'day' THEN a.day = b.day
   ELSE true END
 """

@@ -16,9 +16,9 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import sample_policy  # noqa: E402
 
-from engine.tables.yamltext import read_yaml  # noqa: E402
 from engine.reference.knowledge import shapes  # noqa: E402
 from engine.reference.places import rules_folder  # noqa: E402
+from engine.tables.yamltext import read_yaml  # noqa: E402
 
 FAMILY_SIZES = dict(zip("ABCDEFGHIJKLM", (8, 8, 7, 9, 10, 7, 13, 11, 6, 5, 5, 21, 17), strict=True))
 RESTRICTIONS = ("G01", "G02", "G03", "G04", "G05", "G07", "G08", "G09", "G10")

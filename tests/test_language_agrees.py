@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from engine.audit.cases import Cases
+from engine.audit.frames import Cases
 from engine.audit.trial import disagreement
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, Setting, parse

@@ -6,9 +6,10 @@ hit are told only for hits, since a hundred million codes have few.
 
 import polars as pl
 
-from engine.audit.cases import Cases, holds
 from engine.audit.findings import EVIDENCE, FINDINGS, ids_of, no_findings
-from engine.audit.judge import UNITS, asked, spared
+from engine.audit.frames import Cases, holds
+from engine.audit.judge import asked, spared
+from engine.audit.money import UNITS
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import scopes
 from engine.tracing.evidence import Facts as TraceFacts

@@ -161,7 +161,7 @@ class Facts:
         return lines.with_columns(
             amount=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
             inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
-        ).sort("_visit", "time", _natural("id"))
+        ).sort("_visit", "time", natural("id"))
 
     @cached_property
     def _rows_of_item(self) -> dict[str, pl.Series]:
@@ -327,7 +327,7 @@ class Facts:
         return rows.rename({"id": "_visit"}).select("_visit", *sorted(names))
 
 
-def _natural(name: str) -> pl.Expr:
+def natural(name: str) -> pl.Expr:
     """Ids that end in a number sort by it: SETTLE_ZY_DETAIL:9 before SETTLE_ZY_DETAIL:10."""
     return pl.col(name).str.extract(r"(\d+)$").str.zfill(20).fill_null(pl.col(name))
 

@@ -8,8 +8,9 @@ import hashlib
 
 import polars as pl
 
-from engine.audit.facts import Facts, _natural
-from engine.audit.judge import UNITS, Verdict
+from engine.audit.facts import Facts, natural
+from engine.audit.judge import Verdict
+from engine.audit.money import UNITS
 from engine.language.rule import LoadedRule
 
 FINDINGS = {
@@ -60,7 +61,7 @@ def _main_line(facts: Facts, verdict: Verdict) -> list[pl.Series]:
     """Item, ward, doctor, date and claim of the last excess line of each case (null where the case has none)."""
     excess = verdict.evidence.filter(pl.col("role") == "excess", pl.col("table") == "fee_lines")
     lines = facts.main_lines(excess["row_key"])
-    excess = excess.join(lines, left_on="row_key", right_on="id").sort("_case", "time", _natural("row_key"))
+    excess = excess.join(lines, left_on="row_key", right_on="id").sort("_case", "time", natural("row_key"))
     last = excess.unique("_case", keep="last", maintain_order=True)
     joined = verdict.hits.select("_case").join(last, on="_case", how="left", maintain_order="left")
     return [joined[c].alias(f"_line_{c}") for c in ("item", "dept", "doctor", "date", "setl_id")]

@@ -14,10 +14,11 @@ import polars as pl
 from rule_engine.errors import EvaluationError
 
 from engine.audit import CODE_SCOPES
-from engine.audit.cases import Cases, cases_of
+from engine.audit.cases import cases_of
 from engine.audit.codefacts import CodeFacts
 from engine.audit.codes import judge_codes
 from engine.audit.facts import Facts
+from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
 from engine.language.expression import interpret
 from engine.language.rule import LoadedRule, rebuilt

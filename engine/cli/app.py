@@ -84,8 +84,8 @@ def run_command(
     """结算、审核、追回、报告，一次完成 · the whole job: settle, audit, recover, report."""
     if fail_on not in (None, "violation", "suspicion"):
         raise UsageProblem(f"--fail-on {fail_on!r}", allowed="violation, suspicion")
-    region = load_region(policy, scheme, rules, params, knowledge or [])
     options = pipeline.Options(profile, reveal, resume, lines_for(memory))
+    region = load_region(policy, scheme, rules, params, knowledge or [])
     with show.progress() as progress:
         pipeline.run(source, out, region, options, progress)
     show.summary(out, rule_infos(region), state["words"], plain)
@@ -180,6 +180,13 @@ def region_of(rules: Path | None, params: Path | None, knowledge: list[Path] | N
 
 def call(application: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run the command line; every mistake of a user becomes one message and an exit code of the contract."""
+    code = _called(application, arguments)
+    if code == 130:
+        errors.print(state["words"]["interrupted"])
+    return code
+
+
+def _called(application: typer.Typer, arguments: list[str] | None) -> int:
     try:
         result = application(args=arguments, standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -189,7 +196,6 @@ def call(application: typer.Typer, arguments: list[str] | None = None) -> int:
     except typer.Exit as leave:
         return leave.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        errors.print(state["words"]["interrupted"])
         return 130
     except Misuse as mistake:
         mistake.show(sys.stderr)

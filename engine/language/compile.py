@@ -18,7 +18,19 @@ from rule_engine import ast
 
 from engine.language.expression import ExpressionProblem, Setting
 from engine.language.values import (
-    NO, NUMBER_SCALE, OPERATORS, PARTS, Value, chosen, either, moment, number_literal, product, quotient, truth, widen,
+    NO,
+    NUMBER_SCALE,
+    OPERATORS,
+    PARTS,
+    Value,
+    chosen,
+    either,
+    moment,
+    number_literal,
+    product,
+    quotient,
+    truth,
+    widen,
     yuan,
 )  # fmt: skip
 from engine.language.vocabulary import Attribute, objects

@@ -18,9 +18,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, parse, with_lets
 from engine.language.vocabulary import Attribute, objects, scopes, words_in
-from engine.tables.yamltext import Document, read_yaml
 from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.problems import InputProblem
+from engine.tables.yamltext import Document, read_yaml
 
 ROW_NAMES = {"med_list_codg": "item", "hosp_lv": "level", "gend": "sex", "pric_uplmt_amt": "price_cap"}
 ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}

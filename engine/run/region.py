@@ -6,11 +6,11 @@ from pathlib import Path
 
 from engine.grouping.scheme import Scheme, load_scheme
 from engine.language.rule import LoadedRule, RuleFault, load_rules
-from engine.tables.yamltext import read_mapping
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
 from engine.settlement.policy import Policy, load_policy
 from engine.tables.problems import RuleProblem, UsageProblem
+from engine.tables.yamltext import read_mapping
 
 DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
 

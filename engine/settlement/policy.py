@@ -22,8 +22,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engine.reference.places import seeds_folder
 from engine.settlement.money import NO_LIMIT, PERCENT
-from engine.tables.yamltext import read_mapping
 from engine.tables.problems import InputProblem, RuleProblem
+from engine.tables.yamltext import read_mapping
 
 ALL = "all"
 VisitKind = Literal["general_outpatient", "emergency_outpatient", "chronic_outpatient", "special_outpatient",

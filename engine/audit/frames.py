@@ -1,0 +1,54 @@
+"""Frames of cases: rows that are judged, the elements of their collections, and the columns a rule reads of them."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from engine.audit.facts import Facts
+from engine.audit.reads import columns_of
+from engine.language.rule import LoadedRule
+
+LINE_KEYS = ("id", "item", "date", "time", "cnt", "price", "_visit", "_person", "_hospital", "_cost", "_inscope", "_num")
+
+
+@dataclass
+class Cases:
+    """Cases and the elements of their collections; `line` names the column of the judged line, where there is one."""
+
+    frame: pl.DataFrame
+    members: dict[str, pl.DataFrame] = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+
+
+def holds(elements: pl.DataFrame, compiled, outer: pl.DataFrame | None = None) -> pl.Series:
+    """For each element (bare columns, `_case`), whether a compiled flag holds; `outer` has the case's columns."""
+    frame = elements.select("_case" if "_case" in elements.columns else [], *_named(compiled.element))
+    if outer is not None and (compiled.columns or compiled.aggregates):
+        needed = sorted(compiled.columns | {a.name for a in compiled.aggregates})
+        frame = frame.join(outer.select("_case", *needed), on="_case", how="left", maintain_order="left")
+    return frame.with_columns(compiled.value.alias("_holds"))["_holds"].fill_null(False)
+
+
+def _named(paths) -> list[pl.Expr]:
+    """Bare columns under the names a comprehension gives them: `item` as `l.item`."""
+    return [pl.col(path.split(".", 1)[1]).alias(path) for path in sorted(paths)]
+
+
+def prefixed(frame: pl.DataFrame, symbol: str, names) -> list[pl.Expr]:
+    return [pl.col(n).alias(f"{symbol}.{n}") for n in sorted(names)]
+
+
+def add_visit(frame: pl.DataFrame, loaded: LoadedRule, facts: Facts, key: str = "_visit") -> pl.DataFrame:
+    """The frame with the `visit.` columns the rule reads."""
+    names = {n for n in columns_of(loaded, "visit") if "." not in n}
+    visits = facts.visits(names)
+    own = visits.select(pl.col("id").alias(key), *prefixed(visits, "visit", names))
+    return frame.join(own, on=key, how="left", maintain_order="left")
+
+
+def add_person(frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
+    names = columns_of(loaded, "person")
+    if "sex" in names:
+        sexes = facts.visits({"sex"}).group_by("person").agg(pl.col("sex").drop_nulls().min())
+        frame = frame.join(sexes.rename({"person": "_person", "sex": "person.sex"}), on="_person", how="left")
+    return frame.with_columns(pl.col("_person").alias("person.id"))

@@ -1,0 +1,120 @@
+"""What a rule reads and demands, seen in its expressions: columns, elements, items, equalities.
+
+So that only the lines a rule names are looked at, and only the columns it reads are computed.
+"""
+
+from rule_engine import ast
+
+from engine.language.expression import conjuncts, walk
+from engine.language.rule import LoadedRule
+
+
+def columns_of(loaded: LoadedRule, symbol: str) -> set[str]:
+    """The attributes of a symbol that any expression of the rule reads, as paths below it."""
+    paths = set().union(*(c.columns for c in loaded.compiled.values())) if loaded.compiled else set()
+    return {p.split(".", 1)[1] for p in paths if p.startswith(f"{symbol}.")}
+
+
+def elements_of(loaded: LoadedRule, path: str) -> set[str]:
+    """The attributes of the elements of a collection that any comprehension or flag reads."""
+    names = set()
+    for compiled in loaded.compiled.values():
+        for aggregate in compiled.aggregates:
+            if aggregate.collection == path:
+                names |= {c.split(".", 1)[1] for c in aggregate.columns}
+    for role, collection in loaded.elements.items():
+        if collection == path:
+            names |= {c.split(".", 1)[1] for c in loaded.compiled[f"flag.{role}"].element}
+    return names
+
+
+def collections_of(loaded: LoadedRule) -> list[str]:
+    """Every collection path the rule reads."""
+    used = {a.collection for c in loaded.compiled.values() for a in c.aggregates}
+    return sorted(used | set(loaded.elements.values()))
+
+
+def named_items(loaded: LoadedRule) -> list[str] | None:
+    """The items that lines of the rule must have, where its expressions say so; else None."""
+    found: set[str] = set()
+    expressions = []
+    for name, rule in loaded.parsed.items():
+        if name.startswith("flag.") or name == "when" and loaded.rule.scope == "line":
+            expressions.append(rule.statement.expression)
+        for node in walk(rule.statement.expression):
+            if isinstance(node, ast.ComprehensionExpression) and _is_lines(node.iterable):
+                if node.condition is None:
+                    return None
+                expressions.append(node.condition)
+    if not expressions:
+        return None
+    for expression in expressions:
+        items = _items(expression, loaded)
+        if items is None:
+            return None
+        found |= items
+    return sorted(found)
+
+
+def _is_lines(node) -> bool:
+    return isinstance(node, ast.GetAttributeExpression) and node.name == "lines"
+
+
+def _items(node, loaded: LoadedRule) -> set[str] | None:
+    if isinstance(node, ast.LogicExpression):
+        left, right = _items(node.left, loaded), _items(node.right, loaded)
+        if node.type == "and":
+            return left if right is None else right if left is None else left & right
+        return None if left is None or right is None else left | right
+    if isinstance(node, ast.ContainsExpression) and _is_item(node.member):
+        if isinstance(node.container, ast.SymbolExpression) and node.container.name in loaded.setting.sets:
+            return set(loaded.setting.sets[node.container.name])
+        if isinstance(node.container, ast.ArrayExpression | ast.SetExpression):
+            return {member.value for member in node.container.value}
+    if isinstance(node, ast.ComparisonExpression) and node.type == "eq":
+        for one, other in ((node.left, node.right), (node.right, node.left)):
+            if _is_item(one) and isinstance(other, ast.StringExpression):
+                return {other.value}
+    return None
+
+
+def _is_item(node) -> bool:
+    return isinstance(node, ast.GetAttributeExpression) and node.name == "item"
+
+
+def side_items(loaded: LoadedRule, symbol: str) -> list[str] | None:
+    """The items that `when` demands of one line of the pair; None where it demands none."""
+    of_side = [
+        node for node in conjuncts(loaded.parsed["when"].statement.expression)
+        if {n.name for n in walk(node) if isinstance(n, ast.SymbolExpression)} & {"a", "b"} == {symbol}
+    ]  # fmt: skip
+    named = [items for node in of_side if (items := _items(node, loaded)) is not None]
+    return sorted(set.intersection(*named)) if named else None
+
+
+def equalities(loaded: LoadedRule) -> list[tuple[str, str]]:
+    """(attribute of a, attribute of b) that `when` demands to be equal: they become join keys."""
+    found = []
+    for node in conjuncts(loaded.parsed["when"].statement.expression):
+        if isinstance(node, ast.ComparisonExpression) and node.type == "eq":
+            sides = {}
+            for side in (node.left, node.right):
+                path = _path(side)
+                if path and path[0] in ("a", "b"):
+                    sides[path[0]] = ".".join(path[1:])
+            if len(sides) == 2:
+                found.append((sides["a"], sides["b"]))
+    return found
+
+
+def _path(node) -> list[str] | None:
+    if isinstance(node, ast.SymbolExpression):
+        return [node.name]
+    if isinstance(node, ast.GetAttributeExpression):
+        inner = _path(node.object)
+        return inner and [*inner, node.name]
+    return None
+
+
+def element_only(loaded: LoadedRule) -> bool:
+    return not loaded.compiled["flag.excess"].columns and not loaded.compiled["flag.excess"].aggregates
