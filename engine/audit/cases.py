@@ -19,8 +19,26 @@ from engine.language.vocabulary import scopes
 def cases_of(loaded: LoadedRule, facts: Facts) -> Cases:
     """Every case of the rule in the bucket that could be a finding."""
     cases = BUILDERS[loaded.rule.scope](loaded, facts)
-    cases.frame = cases.frame.sort(*cases.key).with_row_index("_case") if "_case" not in cases.frame.columns else cases.frame
+    if "_case" not in cases.frame.columns:
+        cases.frame = cases.frame.sort(*cases.key).with_row_index("_case")
+    for path in collections_of(loaded):
+        if path not in cases.members:
+            cases.members[path] = _of_visit(path, cases.frame, loaded, facts)
     return cases
+
+
+def _of_visit(path: str, frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
+    """The elements of a list of the case's visit: lines, diagnoses, procedures, or other visits of the person."""
+    own, names = frame.select("_case", "_visit"), elements_of(loaded, path)
+    if path == "visit.lines":
+        return facts.lines(names, named_items(loaded)).join(own, on="_visit", how="inner")
+    if path == "visit.others":
+        owners = facts.visits(set()).rename({"id": "_own"})
+        others = facts.visits(names | {"admission"}).with_columns(_visit=pl.col("id"))
+        pairs = own.rename({"_visit": "_own"}).join(owners, on="_own").join(others, on="person", how="inner")
+        return pairs.filter(pl.col("_visit") != pl.col("_own")).drop("_own")
+    kind = {"visit.diagnoses": "diagnosis", "visit.procedures": "procedure"}[path]
+    return facts.elements(kind, names).join(own, on="_visit", how="inner")
 
 
 def _line(loaded: LoadedRule, facts: Facts) -> Cases:
@@ -41,7 +59,6 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
     visits = facts.visits(names)
     base = visits.select(pl.col("id").alias("_visit"), "person", _hospital="hospital", *prefixed(visits, "visit", names))
     key, members = ("_visit",), {}
-    needs_lines = "visit.lines" in collections_of(loaded)
     line_names = elements_of(loaded, "visit.lines")
     if loaded.rule.join and loaded.rule.join.keys:
         lines = lines_with_rows(loaded, facts, line_names)
@@ -54,23 +71,20 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
         frame = rows.join(base, on="_visit", how="inner", maintain_order="left")
         frame = frame.sort("_visit", *by).with_row_index("_case")
         members["visit.lines"] = lines.join(frame.select("_case", "_visit", *by), on=["_visit", *by], how="inner")
-        return _with_others(Cases(frame, members, ("_visit", *by)), loaded, facts)
+        return Cases(frame, members, ("_visit", *by))
     if loaded.rule.join:
         rows = joined_rows(loaded, facts).drop("_from", "_to")
         base, key = base.join(rows, how="cross"), ("_visit", "_row")
         if "join.where" in loaded.compiled:  # what speaks of the visit as well as of the row
             base = base.filter(loaded.compiled["join.where"].value)
-    if needs_lines:
-        items = named_items(loaded)
-        lines = facts.lines(line_names, items)
-        if loaded.elements.get("excess") == "visit.lines" and not loaded.rule.join:
-            flagged = lines.filter(holds(lines, loaded.compiled["flag.excess"])) if element_only(loaded) else lines
-            base = base.join(flagged.select("_visit").unique(), on="_visit", how="semi", maintain_order="left")
+    if loaded.elements.get("excess") == "visit.lines" and not loaded.rule.join:
+        # A stay without a line in evidence can be no finding.
+        lines = facts.lines(line_names, named_items(loaded))
+        flagged = lines.filter(holds(lines, loaded.compiled["flag.excess"])) if element_only(loaded) else lines
+        base = base.join(flagged.select("_visit").unique(), on="_visit", how="semi", maintain_order="left")
     base = _shrunk(base, loaded)
     frame = base.sort(*key).with_row_index("_case")
-    if needs_lines:
-        members["visit.lines"] = lines.join(frame.select("_case", "_visit"), on="_visit", how="inner")
-    return _with_others(Cases(frame, members, key), loaded, facts)
+    return Cases(frame, members, key)
 
 
 def _shrunk(frame: pl.DataFrame, loaded: LoadedRule) -> pl.DataFrame:
@@ -78,23 +92,6 @@ def _shrunk(frame: pl.DataFrame, loaded: LoadedRule) -> pl.DataFrame:
     for test in loaded.cheap:
         frame = frame.filter(test)
     return frame
-
-
-def _with_others(cases: Cases, loaded: LoadedRule, facts: Facts) -> Cases:
-    """The diagnoses, procedures and other visits of the person, where the rule reads them."""
-    wanted = collections_of(loaded)
-    key = cases.frame.select("_case", "_visit", "person")
-    for path, kind in (("visit.diagnoses", "diagnosis"), ("visit.procedures", "procedure")):
-        if path in wanted:
-            elements = facts.elements(kind, elements_of(loaded, path))
-            cases.members[path] = elements.join(key.select("_case", "_visit"), on="_visit", how="inner")
-    if "visit.others" in wanted:
-        names = elements_of(loaded, "visit.others")
-        others = facts.visits(names | {"admission"})
-        others = others.with_columns(_other=pl.col("id"), _visit2=pl.col("id"))
-        joined = key.join(others, on="person", how="inner").filter(pl.col("_other") != pl.col("_visit"))
-        cases.members["visit.others"] = joined.drop("_visit").rename({"_visit2": "_visit"})
-    return cases
 
 
 def _day(loaded: LoadedRule, facts: Facts) -> Cases:
@@ -123,11 +120,7 @@ def _day(loaded: LoadedRule, facts: Facts) -> Cases:
         frame = add_person(frame, loaded, facts)
     if "dialysis_records" in columns_of(loaded, "day"):
         frame = facts.dialysis_records(frame)
-    lists = {"day.lines": members}
-    if "visit.lines" in collections_of(loaded):
-        whole = facts.lines(elements_of(loaded, "visit.lines"), named_items(loaded))
-        lists["visit.lines"] = whole.join(frame.select("_case", "_visit"), on="_visit", how="inner")
-    return Cases(frame, lists, tuple(key))
+    return Cases(frame, {"day.lines": members}, tuple(key))
 
 
 def _person_window(loaded: LoadedRule, facts: Facts) -> Cases:

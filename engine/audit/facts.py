@@ -99,6 +99,12 @@ LINE: dict[str, pl.Expr] = {
 }
 
 
+# What netting and the plain facts of lines read.
+LINE_COLUMNS = sorted(
+    {name for expr in LINE.values() for name in expr.meta.root_names()} - {"net_cnt"} | {"cnt", "init_feedetl_sn"}
+)
+
+
 def half_up(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     """numerator / denominator for whole numbers, rounded half away from zero; 0 where the denominator is 0."""
     size = (2 * numerator.abs() + denominator.abs()) // (2 * denominator.abs())

@@ -40,7 +40,19 @@ def recover(findings: pl.DataFrame, evidence: pl.DataFrame, paid: pl.DataFrame) 
         due_fen=pl.min_horizontal("_fund", room), fund=pl.lit("pool"), already_returned_fen=pl.lit(0, pl.Int64),
         fund_resettled_fen=pl.lit(None, pl.Int64),
     )  # fmt: skip
-    return pl.concat([_shaped(rows).sort("finding_id", "setl_id"), _totals(rows)])
+    return pl.concat([_shaped(rows).sort("finding_id", "setl_id"), _unplaced(findings, rows), _totals(rows)])
+
+
+def _unplaced(findings: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Findings with money that belongs to no claim, such as a gap in the stock: shown, but due only once a person has
+    said which claims bear it."""
+    left = findings.filter(pl.col("fund_fen") > 0).join(rows, on="finding_id", how="anti")
+    return _shaped(
+        left.with_columns(
+            setl_id=pl.lit(None, pl.String), fund=pl.lit("pool"), involved_fen="gross_fen", fund_line_fen="fund_fen",
+            fund_resettled_fen=pl.lit(None, pl.Int64), already_returned_fen=pl.lit(0), due_fen=pl.lit(0),
+        )
+    ).sort("finding_id")  # fmt: skip
 
 
 def _shaped(rows: pl.DataFrame) -> pl.DataFrame:

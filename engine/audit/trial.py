@@ -81,7 +81,8 @@ def _run(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> Tr
     body = test[word] if isinstance(test[word], dict) else {}
     body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
     try:
-        rule = rebuilt(loaded, body.get("params"), body.get("sets"))
+        given = body.get("params"), body.get("sets")
+        rule = rebuilt(loaded, *given) if any(given) else loaded
         if rule.rule.scope in CODE_SCOPES:
             return _run_traced(rule, index, word, body)
         facts = Facts(canonical(body), _with_rows(knowledge, body.get("tables", {})))

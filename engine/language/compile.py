@@ -152,6 +152,8 @@ class Compiler:
         attribute = attributes[name]
         full = f"{path}.{name}"
         if attribute.collection:
+            if "." in path:
+                raise ExpressionProblem(f"{full}: only lists of the case itself can be gone through", name)
             return Value(None, "rows", detail=(full, None, None))
         if attribute.kind in objects():
             return Value(None, "object", detail=(full, objects()[attribute.kind]))

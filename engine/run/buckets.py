@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.audit.facts import LINE_COLUMNS
 from engine.tables.dictionary import table
 from engine.tables.persons import bucket_of, resolve
 
@@ -63,6 +64,37 @@ def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
             one = next(folder.rglob("*.parquet"), None)
             if one is not None:
                 found[folder.name] = pl.read_parquet(one, n_rows=0)
+    return found
+
+
+def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a_bucket: int) -> list[list[str]]:
+    """Institutions in groups whose wanted lines fit into a bucket; an institution is never cut."""
+    sites = tables["claims"].select("setl_id", "fixmedins_code")
+    if "fee_lines" in tables:
+        lines = tables["fee_lines"].filter(wanted).select("setl_id").join(sites, on="setl_id", how="right")
+        sites = lines.select("fixmedins_code")
+    sizes = sites.group_by("fixmedins_code").len().sort("fixmedins_code").collect(engine="streaming")
+    groups, room = [], 0
+    for site, lines in sizes.iter_rows():
+        if not groups or lines > room:
+            groups, room = [*groups, []], lines_a_bucket
+        groups[-1].append(site)
+        room -= lines
+    return groups
+
+
+def of_institutions(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, sites: list[str]) -> dict[str, pl.DataFrame]:
+    """Claims of some institutions, and of their lines only those wanted and the columns rules read."""
+    claims = tables["claims"].filter(pl.col("fixmedins_code").is_in(sites))
+    own = claims.select("setl_id")
+    found = {"claims": claims.collect()}
+    for name in ("diagnoses", "procedures"):
+        if name in tables:
+            found[name] = tables[name].join(own, on="setl_id", how="semi").collect(engine="streaming")
+    if "fee_lines" in tables:
+        have = [c for c in LINE_COLUMNS if c in tables["fee_lines"].collect_schema().names()]
+        lines = tables["fee_lines"].filter(wanted).select(have).join(own, on="setl_id", how="semi")
+        found["fee_lines"] = lines.collect(engine="streaming")
     return found
 
 

@@ -21,8 +21,10 @@ from engine.run.masking import masked, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
+from engine.settlement.provider import CLAIM as PAYMENT_CLAIM
 from engine.settlement.provider import provider_payment
 from engine.tables.checks import checks as run_checks
+from engine.tables.dictionary import with_fields
 from engine.tables.outputs import conform, outputs
 from engine.tables.problems import InputProblem, UsageProblem
 from engine.tables.read import Extract, read
@@ -34,6 +36,7 @@ ORDER = {
     "evidence": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
 }  # fmt: skip
+AUDITED = ("findings", "evidence", "not_evaluated")
 Progress = Callable[[str, int, int], None]
 
 
@@ -79,7 +82,7 @@ def run(
     if "claims" in extract.tables and set(parts) != {"trace"}:
         _buckets(extract, region, options, work, results, parts, progress)
         if "audit" in parts:
-            _institutions(extract, region, results, progress)
+            _institutions(extract, region, options, results, progress)
     if "trace" in parts:
         _codes(extract, region, results, progress)
     tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
@@ -144,20 +147,21 @@ def _buckets(extract: Extract, region: Region, options: Options, work: Path, res
     progress("分组、结算、审核 group, settle, audit", count, count)
 
 
-def _institutions(extract: Extract, region: Region, results: Path, progress: Progress) -> None:
+def _institutions(extract: Extract, region: Region, options: Options, results: Path, progress: Progress) -> None:
     """Rules over wards and stores: claims, and only the lines of the items those rules name."""
     rules = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
-    if not rules or (results / "institution.done").exists():
+    if not rules:
         return
-    progress("机构 institutions", 0, 1)
-    names = ("claims", "diagnoses", "procedures", "persons", "store_items", "stock_balances", "stock_moves", "wards")
-    tables = dict(buckets.whole(extract.tables, names))
-    if "fee_lines" in extract.tables:
-        wanted = Facts({}, region.knowledge, region.engine).institution_lines(rules, tables)
-        tables["fee_lines"] = extract.tables["fee_lines"].filter(wanted).collect()
-    findings, evidence, unjudged = stages.audited(tables, region, INSTITUTION_SCOPES)
-    _write(results, "institution", {"findings": findings, "evidence": evidence, "not_evaluated": unjudged})
-    progress("机构 institutions", 1, 1)
+    small = dict(buckets.whole(extract.tables, ("store_items", "stock_balances", "stock_moves", "wards", "persons")))
+    wanted = Facts({}, region.knowledge, region.engine).institution_lines(rules, small)
+    groups = buckets.institution_groups(extract.tables, wanted, options.lines_a_bucket)
+    for number, sites in enumerate(groups):
+        progress("机构 institutions", number, len(groups))
+        if not (results / f"institution-{number:05}.done").exists():
+            tables = {**small, **buckets.of_institutions(extract.tables, wanted, sites)}
+            made = dict(zip(AUDITED, stages.audited(tables, region, INSTITUTION_SCOPES), strict=True))
+            _write(results, f"institution-{number:05}", made)
+    progress("机构 institutions", len(groups), len(groups))
 
 
 def _codes(extract: Extract, region: Region, results: Path, progress: Progress) -> None:
@@ -165,8 +169,7 @@ def _codes(extract: Extract, region: Region, results: Path, progress: Progress) 
     if (results / "codes.done").exists():
         return
     progress("追溯码 trace codes", 0, 1)
-    findings, evidence, unjudged = trace_bucket(extract.tables, region)
-    _write(results, "codes", {"findings": findings, "evidence": evidence, "not_evaluated": unjudged})
+    _write(results, "codes", dict(zip(AUDITED, trace_bucket(extract.tables, region), strict=True)))
     progress("追溯码 trace codes", 1, 1)
 
 
@@ -193,7 +196,7 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> 
         paid = pl.DataFrame(schema={"setl_id": pl.String, "fixmedins_code": pl.String, "fund_pay_sumamt_fen": pl.Int64})
         payments = pl.DataFrame(schema=outputs()["provider_payment"])
     else:
-        claims = extract.tables["claims"].collect()
+        claims = with_fields(extract.tables["claims"], "claims", *PAYMENT_CLAIM).select(PAYMENT_CLAIM).collect()
         payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy)
         fund = pl.coalesce(tables["settlement"]["reported_fund_pay_sumamt_fen"], tables["settlement"]["fund_pay_sumamt_fen"])
         paid = tables["settlement"].select("setl_id", fund_pay_sumamt_fen=fund)

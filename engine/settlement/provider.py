@@ -24,7 +24,7 @@ _WEIGHT = pl.Decimal(12, 8)
 _WEIGHT_UNITS = 10**8
 _AMOUNTS = [f"{name}_fen" for name in ("fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt",
                                        "act_pay_dedc", "fund_pay_sumamt", "psn_part_amt")]
-_CLAIM = ["setl_id", "fixmedins_code", "psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag", "setl_time",
+CLAIM = ["setl_id", "fixmedins_code", "psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag", "setl_time",
           "refd_setl_flag", "init_setl_id"]
 
 
@@ -48,7 +48,7 @@ def provider_payment(settlement: pl.DataFrame, claims: pl.DataFrame, grouping: p
 def _cases(settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None,
            policy: Policy) -> pl.DataFrame:
     """One row per insured claim: its month, method, sign, weight in units of 1e-8, and what the funds owe."""
-    claims = with_fields(claims, "claims", *_CLAIM).select(_CLAIM).filter(
+    claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter(
         (pl.col("insured_flag") != "0").fill_null(True))
     claims = claims.with_columns(pl.col("setl_time").dt.date().alias("day"),
                                  pl.col("setl_time").dt.strftime("%Y-%m").alias("month"))
