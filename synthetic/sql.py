@@ -197,13 +197,11 @@ WHERE a.begntime < b.begntime AND b.admitted - a.discharged BETWEEN $min_gap_day
 }
 
 
-def database(facts: Facts, folder: Path, threads: int = 0):
+def database(facts: Facts, folder: Path):
     """A DuckDB connection with the tables and the knowledge of some facts, loaded through Parquet files in `folder`."""
     import duckdb
 
     db = duckdb.connect()
-    if threads:
-        db.execute(f"SET threads = {threads}")
     frames = {name: facts.table(name) for name in ("claims", "fee_lines", "diagnoses", "procedures")}
     if "_person" not in frames["claims"].columns:
         frames["claims"] = frames["claims"].with_columns(_person="psn_no")
@@ -214,6 +212,12 @@ def database(facts: Facts, folder: Path, threads: int = 0):
         db.execute(f"CREATE TABLE {name} AS FROM read_parquet(?)", [str(folder / f"{name}.parquet")])
     db.execute(VIEWS)
     return db
+
+
+def keep_views(db) -> None:
+    """What the views say, kept as tables from now on."""
+    for name in ("visits", "lines"):
+        db.execute(f"CREATE TABLE {name}_kept AS FROM {name}; DROP VIEW {name}; ALTER TABLE {name}_kept RENAME TO {name}")
 
 
 def answer(db, loaded: LoadedRule, question: Question) -> pl.DataFrame:

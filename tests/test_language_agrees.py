@@ -44,7 +44,9 @@ def numbers(depth: int) -> st.SearchStrategy[str]:
     return st.one_of(
         plain,
         st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner),
-        st.builds("$sum([{} for l in day.lines if {}])".format, st.sampled_from(["l.cnt", "l.amount", "l.price", "1"]), truth),
+        st.builds(
+            "$sum([{} for l in day.lines if {}])".format, st.sampled_from(["l.cnt", "l.amount", "l.price", "1"]), truth
+        ),
         st.builds("$min([l.cnt for l in day.lines if {}])".format, truth),
         st.builds("$max([l.price for l in day.lines if {}])".format, truth),
         st.builds("$abs({})".format, inner),
@@ -61,7 +63,11 @@ def elements(depth: int) -> st.SearchStrategy[str]:
     if depth == 0:
         return plain
     inner = elements(depth - 1)
-    return st.one_of(plain, st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner), st.builds("(not {})".format, inner))
+    return st.one_of(
+        plain,
+        st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner),
+        st.builds("(not {})".format, inner),
+    )
 
 
 def conditions(depth: int) -> st.SearchStrategy[str]:
@@ -70,7 +76,9 @@ def conditions(depth: int) -> st.SearchStrategy[str]:
          "(visit.kind ?? '') in params.kinds", "'A01' in visit.diags", "$begins(visit.diags, some)", "visit.days",
          "visit.main_diag", "(visit.kind ?? '')"]
     )  # fmt: skip
-    compared = st.builds("({} {} {})".format, numbers(max(depth - 1, 0)), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), numbers(0))
+    compared = st.builds(
+        "({} {} {})".format, numbers(max(depth - 1, 0)), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), numbers(0)
+    )
     if depth == 0:
         return plain | compared
     inner = conditions(depth - 1)
@@ -105,7 +113,12 @@ def some_cases(seed: int) -> Cases:
             "visit.admission": [start + datetime.timedelta(hours=pick([0, 1, 25, 47, 48])) for _ in range(CASES)],
             "day.date": [start + datetime.timedelta(days=pick([0, 1, 2, 40])) for _ in range(CASES)],
         },
-        schema_overrides={"_case": pl.UInt32, "visit.total": pl.Int64, "visit.admission": pl.Datetime("us"), "day.date": pl.Datetime("us")},
+        schema_overrides={
+            "_case": pl.UInt32,
+            "visit.total": pl.Int64,
+            "visit.admission": pl.Datetime("us"),
+            "day.date": pl.Datetime("us"),
+        },
     )
     owners = [n for n in range(CASES) for _ in range(pick([0, 0, 1, 2, 5]))]
     days = dict(zip(frame["_case"], frame["day.date"], strict=True))

@@ -43,10 +43,7 @@ def _of_visit(path: str, frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) 
 
 def _line(loaded: LoadedRule, facts: Facts) -> Cases:
     names = columns_of(loaded, "line")
-    if loaded.rule.join:
-        lines = lines_with_rows(loaded, facts, names)
-    else:
-        lines = facts.lines(names, named_items(loaded))
+    lines = lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
     alias = f"{loaded.rule.join.alias}." if loaded.rule.join else "\0"
     own = [c for c in lines.columns if c.startswith(alias) or c == "_row"]
     frame = lines.select(*LINE_KEYS, *prefixed(lines, "line", names), *own)
@@ -57,7 +54,8 @@ def _line(loaded: LoadedRule, facts: Facts) -> Cases:
 def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
     names = {n for n in columns_of(loaded, "visit") if "." not in n} | {"hospital"}
     visits = facts.visits(names)
-    base = visits.select(pl.col("id").alias("_visit"), "person", _hospital="hospital", *prefixed(visits, "visit", names))
+    own = prefixed(visits, "visit", names)
+    base = visits.select(pl.col("id").alias("_visit"), "person", pl.col("hospital").alias("_hospital"), *own)
     key, members = ("_visit",), {}
     line_names = elements_of(loaded, "visit.lines")
     if loaded.rule.join and loaded.rule.join.keys:
@@ -65,9 +63,7 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
         by = by_columns(loaded)
         alias = f"{loaded.rule.join.alias}."
         own = [c for c in lines.columns if c.startswith(alias) and c not in by]
-        rows = lines.select("_visit", *by, *own).unique(
-            ["_visit", *by], keep="first", maintain_order=True
-        )
+        rows = lines.select("_visit", *by, *own).unique(["_visit", *by], keep="first", maintain_order=True)
         frame = rows.join(base, on="_visit", how="inner", maintain_order="left")
         frame = frame.sort("_visit", *by).with_row_index("_case")
         members["visit.lines"] = lines.join(frame.select("_case", "_visit", *by), on=["_visit", *by], how="inner")

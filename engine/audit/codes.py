@@ -36,8 +36,18 @@ def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame |
     findings = _written(loaded, hits, events, symbol)
     named = findings.select("_case", "finding_id")
     evidence = pl.concat([_rows(events, "trace_codes", "event_id"), _rows(events, "fee_lines", "feedetl_sn")])
-    evidence = evidence.join(named, on="_case").unique(["finding_id", "table", "row_key"], keep="first", maintain_order=True)
+    evidence = _summed(evidence).join(named, on="_case")
     return findings.select(list(FINDINGS)), evidence.select(list(EVIDENCE)), unjudged
+
+
+def _summed(evidence: pl.DataFrame) -> pl.DataFrame:
+    """One row per case and row of a table: a fee line may stand behind several codes of one finding."""
+    amounts = ("cnt", "amount_fen", "inscope_fen", "fund_fen")
+    return evidence.group_by("_case", "table", "row_key", maintain_order=True).agg(
+        pl.col("setl_id").first(),
+        pl.col("role").max_by(pl.col("role") == "excess"),
+        *(pl.when(pl.col(a).count() > 0).then(pl.col(a).sum()).alias(a) for a in amounts),
+    )
 
 
 def _in_evidence(loaded: LoadedRule, hits: pl.DataFrame, facts: TraceFacts, fee_lines) -> pl.DataFrame:
@@ -48,8 +58,8 @@ def _in_evidence(loaded: LoadedRule, hits: pl.DataFrame, facts: TraceFacts, fee_
             events = events.with_columns(pl.lit(None, pl.String).alias(name))
     excess = loaded.compiled.get("flag.excess")
     flagged = holds(events, excess, hits) if excess is not None else pl.Series([True] * events.height, dtype=pl.Boolean)
-    whole = [pl.lit(None, t).alias(n) for n, t in (("fund", pl.Int64), ("suspect_fund", pl.Int64)) if n not in events.columns]
-    events = events.with_columns(_excess=flagged, *whole)
+    absent = [n for n in ("fund", "suspect_fund") if n not in events.columns]
+    events = events.with_columns(flagged.alias("_excess"), *(pl.lit(None, pl.Int64).alias(n) for n in absent))
     paid = pl.col("suspect_fund") if loaded.rule.amount == "units" else pl.col("fund")
     return _with_cost(events, fee_lines).with_columns(
         _role=pl.when("_excess").then(pl.lit("excess")).otherwise(pl.lit("basis")),
@@ -78,11 +88,13 @@ def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame, symbo
     )  # fmt: skip
     hits = hits.join(last, on="_case", how="inner", maintain_order="left")
     key = pl.concat_str([pl.col(f"{symbol}.{p}").fill_null("") for p in SHOWN[rule.scope]], separator="|")
-    own_site = pl.col(f"{symbol}.fixmedins_code") if f"{symbol}.fixmedins_code" in hits.columns else pl.col("_fixmedins_code")
+    own_site = (
+        pl.col(f"{symbol}.fixmedins_code") if f"{symbol}.fixmedins_code" in hits.columns else pl.col("_fixmedins_code")
+    )
     units = pl.col("_excess").cast(UNITS) if "_excess" in hits.columns else pl.lit(None, UNITS)
     findings = hits.select(
-        "_case", rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32), rule_version=pl.lit(loaded.version),
-        rule_status=pl.lit(rule.status), result="_result", scope=pl.lit(rule.scope), scope_key=key,
+        "_case", rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32),
+        rule_version=pl.lit(loaded.version), rule_status=pl.lit(rule.status), result="_result", scope=pl.lit(rule.scope), scope_key=key,
         fixmedins_code=own_site, setl_id="_setl_id", psn_no="_psn_no", department=pl.lit(None, pl.String),
         doctor=pl.lit(None, pl.String), med_list_codg="_item", service_date=pl.col("_time").cast(pl.Date),
         excess_cnt=units, gross_fen=pl.col("_gross").fill_null(0), inscope_fen=pl.col("_gross").fill_null(0),

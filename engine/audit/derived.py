@@ -40,8 +40,11 @@ def _body_region(frame, facts):
     if not regions:
         return frame.with_columns(body_region=pl.lit(None, pl.String))
     named = "|".join(map(re.escape, regions))
-    bracketed = rf"[(（【](?:[^)）】]*?)({named})[^)）】]*[)）】]"
-    return frame.with_columns(body_region=pl.col("name").str.extract(bracketed))
+    found = [
+        pl.col("name").str.extract(rf"{re.escape(pair[0])}\s*({named})\s*{re.escape(pair[1])}")
+        for pair in facts.presumptions.brackets
+    ]
+    return frame.with_columns(body_region=pl.coalesce(found))
 
 
 def _price_cap(frame, facts):

@@ -11,6 +11,7 @@ import polars as pl
 
 from engine.audit.derived import LINE_FACTS
 from engine.reference.knowledge import Knowledge
+from engine.reference.presumptions import Presumptions, load_presumptions
 from engine.tables.dictionary import with_fields
 
 NEEDED_TABLES = {"visit": ("claims",), "store_item": ("stock_balances", "stock_moves", "store_items")}
@@ -118,7 +119,12 @@ def part_of(amount: pl.Expr, units: pl.Expr, whole: pl.Expr) -> pl.Expr:
     share = amount.cast(pl.Decimal(38, 0)).cast(pl.Decimal(38, 18)) * units.cast(wide)
     quotient = share / whole.cast(wide)
     # Units may be a quotient cut at 18 places: half-up must not see that noise.
-    billionths = (quotient * pl.lit(10**9).cast(wide)).round(0, mode="half_away_from_zero").cast(pl.Decimal(38, 0)).cast(pl.Int128)
+    billionths = (
+        (quotient * pl.lit(10**9).cast(wide))
+        .round(0, mode="half_away_from_zero")
+        .cast(pl.Decimal(38, 0))
+        .cast(pl.Int128)
+    )
     return half_up(billionths, pl.lit(10**9, dtype=pl.Int128)).cast(pl.Int64)
 
 
@@ -128,8 +134,9 @@ class Facts:
     tables are canonical frames after netting (claims with `cancelled` and `_person`, fee_lines with `net_cnt`).
     """
 
-    def __init__(self, tables: dict[str, pl.DataFrame], knowledge: Knowledge, engine: dict | None = None):
-        self.tables, self.knowledge, self.engine = tables, knowledge, engine or {}
+    def __init__(self, tables: dict[str, pl.DataFrame], knowledge: Knowledge, presumptions: Presumptions | None = None):
+        self.tables, self.knowledge = tables, knowledge
+        self.presumptions = presumptions or load_presumptions()
 
     def table(self, name: str) -> pl.DataFrame:
         frame = self.tables.get(name)
@@ -140,11 +147,12 @@ class Facts:
         claims = self.table("claims").filter(~pl.col("cancelled"))
         if "_person" not in claims.columns:
             claims = claims.with_columns(_person=pl.col("psn_no"))
-        persons = with_fields(self.tables.get("persons", pl.DataFrame()), "persons", "psn_no", "gend", "brdy", "die_date")
+        persons = with_fields(
+            self.tables.get("persons", pl.DataFrame()), "persons", "psn_no", "gend", "brdy", "die_date"
+        )
         known = persons.unique("psn_no", keep="first", maintain_order=True)
         claims = claims.join(known.select("psn_no", "die_date", _gend="gend", _brdy="brdy"), on="psn_no", how="left")
-        claims = claims.with_columns(gend=pl.coalesce("gend", "_gend"), brdy=pl.coalesce("brdy", "_brdy"))
-        return claims
+        return claims.with_columns(gend=pl.coalesce("gend", "_gend"), brdy=pl.coalesce("brdy", "_brdy"))
 
     @cached_property
     def _visits(self) -> pl.DataFrame:
@@ -195,7 +203,9 @@ class Facts:
 
     def main_lines(self, ids: pl.Series) -> pl.DataFrame:
         """Item, ward, doctor, day and time of some lines by id."""
-        return self._lines.select("id", "item", "dept", "doctor", "date", "time").filter(pl.col("id").is_in(ids.implode()))
+        return self._lines.select("id", "item", "dept", "doctor", "date", "time").filter(
+            pl.col("id").is_in(ids.implode())
+        )
 
     def institution_lines(self, rules, tables: dict[str, pl.DataFrame]) -> pl.Expr:
         """Which fee lines the rules over wards and stores read: items of their tables, and whatever a store keeps."""
@@ -297,7 +307,11 @@ class Facts:
     @cached_property
     def _visit_longest_idle_run(self) -> pl.DataFrame:
         longest = self.idle_days.group_by("id").agg(longest_idle_run=pl.col("idle_run").max())
-        return self._visits.select("id").join(longest, on="id", how="left").with_columns(pl.col("longest_idle_run").fill_null(0))
+        return (
+            self._visits.select("id")
+            .join(longest, on="id", how="left")
+            .with_columns(pl.col("longest_idle_run").fill_null(0))
+        )
 
     def _by_visit(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with a row for every visit; texts that are nowhere are empty."""

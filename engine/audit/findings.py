@@ -70,10 +70,10 @@ def _main_line(facts: Facts, verdict: Verdict) -> list[pl.Series]:
 def _placed(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame) -> pl.DataFrame:
     """Where and whose each case is: institution, claim, person, ward, doctor, item, day."""
     own = "_visit" if "_visit" in hits.columns else "_line_setl_id"
-    item = [c for c in (f"{loaded.rule.join.alias}.item",) if c in hits.columns] if loaded.rule.join else []
-    bare = ["item"] if "item" in hits.columns else []
+    joined = f"{loaded.rule.join.alias}.item" if loaded.rule.join else ""
+    items = [name for name in ("_item", "item", joined, "_line_item") if name in hits.columns]
     hits = hits.with_columns(
-        _setl=pl.col(own), _item=pl.coalesce(*bare, *item, "_line_item"),
+        _setl=pl.col(own), _item=pl.coalesce(items),
         _date=pl.coalesce(*(["date"] if "date" in hits.columns else []), "_line_date"),
     )  # fmt: skip
     visits = facts.visits({"psn_no", "dept", "doctor", "admit_date"}).rename({"id": "_setl", "person": "_of"})
@@ -107,7 +107,9 @@ def _scope_key(loaded: LoadedRule, hits: pl.DataFrame) -> pl.Expr:
 def ids_of(findings: pl.DataFrame) -> pl.Series:
     key = ["rule_id", "fixmedins_code", "psn_no", "setl_id", "scope_key", "service_date"]
     nth = pl.int_range(pl.len()).over(key)
-    texts = findings.select(pl.concat_str([*(pl.col(k).cast(pl.String).fill_null("") for k in key), nth], separator="\x1f"))
+    texts = findings.select(
+        pl.concat_str([*(pl.col(k).cast(pl.String).fill_null("") for k in key), nth], separator="\x1f")
+    )
     digests = [hashlib.blake2b(t.encode(), digest_size=12).hexdigest() for t in texts.to_series()]
     return pl.Series("finding_id", digests, pl.String)
 

@@ -8,7 +8,20 @@ from engine.audit.facts import Facts
 from engine.audit.reads import columns_of
 from engine.language.rule import LoadedRule
 
-LINE_KEYS = ("id", "item", "date", "time", "cnt", "price", "_visit", "_person", "_hospital", "_cost", "_inscope", "_num")
+LINE_KEYS = (
+    "id",
+    "item",
+    "date",
+    "time",
+    "cnt",
+    "price",
+    "_visit",
+    "_person",
+    "_hospital",
+    "_cost",
+    "_inscope",
+    "_num",
+)
 
 
 @dataclass

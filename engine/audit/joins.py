@@ -18,7 +18,7 @@ def joined_rows(loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
     attributes = loaded.setting.joined[join.alias]
     columns = {c: f"{join.alias}.{ROW_NAMES.get(c, c)}" for c in rows.columns if ROW_NAMES.get(c, c) in attributes}
     texts = [c for c in columns if attributes[ROW_NAMES.get(c, c)].kind == "texts"]
-    barred = [pl.concat_str(pl.lit("|"), pl.col(c).fill_null(""), pl.lit("|")) .alias(c) for c in texts]
+    barred = [pl.concat_str(pl.lit("|"), pl.col(c).fill_null(""), pl.lit("|")).alias(c) for c in texts]
     dates = [c for c in columns if rows.schema[c] == pl.Date]
     rows = rows.with_columns(_from="begndate", _to="enddate").with_columns(*barred, pl.col(dates).cast(DAY))
     rows = rows.select("_row", "_from", "_to", *(pl.col(c).alias(n) for c, n in columns.items()))

@@ -14,6 +14,7 @@ from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, valued, with_money
 from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
+from engine.reference.presumptions import Presumptions
 
 
 @dataclass
@@ -41,7 +42,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
-    hits = _posted_late(loaded, cases, hits, flagged)
+    hits = _posted_late(loaded, cases, hits, flagged, facts.presumptions)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
     evidence = valued(loaded, facts, hits, flagged)
@@ -52,9 +53,16 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         hits, evidence = _without_twins(hits, evidence)
     hits = with_money(hits, evidence)
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
-        # A finding about a store is about no claim: the lines only show what was sold.
-        evidence = evidence.with_columns(role=pl.lit("context"))
+        evidence = _of_store(hits)
     return Verdict(hits, evidence, unjudged.height, 0)
+
+
+def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
+    """A finding about a store is about no claim: its evidence is the item's balance, not every line that sold it."""
+    nothing = [pl.lit(None, t).alias(n) for n, t in EVIDENCE.items() if n in ("setl_id", "cnt", "gross", "inscope", "fund")]
+    key = pl.concat_str("_hospital", "_local_item", separator="|")
+    rows = hits.select("_case", key.alias("row_key"), table=pl.lit("store_items"), role=pl.lit("basis"))
+    return rows.with_columns(nothing).select(EVIDENCE.keys())
 
 
 def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -90,7 +98,9 @@ def _shown(compiled) -> pl.Expr:
     """A value as a reader writes it: no trailing zeros, dates without midnight."""
     if compiled.kind == "number":
         plain = compiled.value.cast(pl.String)
-        trimmed = pl.when(plain.str.contains(".", literal=True)).then(plain.str.strip_chars_end("0").str.strip_chars_end("."))
+        trimmed = pl.when(plain.str.contains(".", literal=True)).then(
+            plain.str.strip_chars_end("0").str.strip_chars_end(".")
+        )
         return trimmed.otherwise(plain).fill_null("—")
     if compiled.kind == "time":
         return compiled.value.dt.strftime("%Y-%m-%d").fill_null("—")
@@ -122,7 +132,6 @@ def _with_aggregate(frame: pl.DataFrame, elements: pl.DataFrame, aggregate: Aggr
     column = pl.col(aggregate.name)
     empty = {"sum": 0, "count": 0, "distinct": 0, "any": False, "all": True}
     return frame.with_columns(column.fill_null(empty[aggregate.how])) if aggregate.how in empty else frame
-
 
 
 REDUCE = {
@@ -163,30 +172,31 @@ def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, 
     return roles
 
 
-def _posted_late(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame, flagged) -> pl.DataFrame:
-    """`day.posted_late`: the day before was posted together with this day, and the stay is within its days.
+def _posted_late(
+    loaded: LoadedRule, cases: Cases, hits: pl.DataFrame, flagged: dict[str, pl.DataFrame], presumed: Presumptions
+) -> pl.DataFrame:
+    """`day.posted_late`: an earlier day was posted together with this one, and the stay is within its days.
 
-    All must hold (batch_posting of the region): the day before lies in the stay and has no unit; the item is charged
-    two days before or on the day after; the day has at most twice its cap; the stay at most cap x days.
+    All must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit; the item is
+    charged on one of the days around; the day has at most some times its cap; the stay at most cap x days.
     """
     if not any("day.posted_late" in c.columns for c in loaded.compiled.values()):
         return hits
     stay = _stay_units(loaded, cases)
-    day = pl.duration(days=1)
     key = [c for c in cases.key if c != "date"]
     units = flagged["excess"].group_by("_case").agg(_units=pl.col("cnt").sum().cast(UNITS))
     frame = hits.join(units, on="_case", how="left").with_columns(_cap=pl.col("_units") - pl.col("_excess"))
-    for name, offset in (("_before", -1), ("_two_before", -2), ("_after", 1)):
-        shifted = stay.select(*key, date=pl.col("date") - offset * day, **{name: pl.col("units")})
+    around = {f"_on{offset}": offset for offset in presumed.charged_on}
+    for name, offset in {"_before": -presumed.lookback_days, **around}.items():
+        shifted = stay.select(*key, date=pl.col("date") - pl.duration(days=offset), **{name: pl.col("units")})
         frame = frame.join(shifted, on=[*key, "date"], how="left", maintain_order="left")
-    total = stay.group_by(key).agg(_total=pl.col("units").sum())
-    frame = frame.join(total, on=key, how="left", maintain_order="left")
+    frame = frame.join(stay.group_by(key).agg(_total=pl.col("units").sum()), on=key, how="left", maintain_order="left")
     late = (
-        (pl.col("date") - day >= pl.col("_admit"))
+        (pl.col("date") - pl.duration(days=presumed.lookback_days) >= pl.col("_admit"))
         & pl.col("_before").is_null()
-        & (pl.col("_two_before").is_not_null() | pl.col("_after").is_not_null())
-        & (pl.col("_units") <= 2 * pl.col("_cap"))
-        & (pl.col("_total") <= pl.col("_cap") * pl.col("_days"))
+        & pl.any_horizontal(pl.col(name).is_not_null() for name in around)
+        & (pl.col("_units") <= presumed.max_multiple_of_cap * pl.col("_cap"))
+        & (pl.col("_total") <= pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days))
     )
     frame = frame.with_columns(late.fill_null(False).alias("day.posted_late"))
     return frame.select(*hits.columns, "day.posted_late")
@@ -210,10 +220,7 @@ def spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
         unknown = loaded.compiled.get(f"innocent.{index}.unknown")
         if unless is not None:
             proven = proven | unless.value.fill_null(False)
-        if unknown is not None:
-            is_open = unknown.value.fill_null(True)
-        else:
-            is_open = pl.lit(unless is None)
+        is_open = pl.lit(unless is None) if unknown is None else unknown.value.fill_null(True)
         open_reason = pl.when(is_open).then(pl.lit(innocent.because)).otherwise(open_reason)
     raised = loaded.compiled.get("violation_when")
     result = pl.lit(loaded.rule.result)
@@ -230,7 +237,11 @@ def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     """
     group = [k for k in cases.key if k != "date"]
     verdicts, offset = [], 0
-    lines = cases.members["window.lines"].drop("_case", "window.start", "window.end").unique(["id", *group], maintain_order=True)
+    lines = (
+        cases.members["window.lines"]
+        .drop("_case", "window.start", "window.end")
+        .unique(["id", *group], maintain_order=True)
+    )
     unjudged = 0
     while cases.frame.height:
         round_ = _judged(loaded, facts, cases)
@@ -248,7 +259,11 @@ def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         left = lines.join(first.select(group), on=group, how="semi", maintain_order="left")
         cases = windows(loaded, facts, left, group)
     if not verdicts:
-        return Verdict(with_money(round_.hits, round_.evidence), round_.evidence, unjudged) if cases.frame.height else _none(cases)
+        return (
+            Verdict(with_money(round_.hits, round_.evidence), round_.evidence, unjudged)
+            if cases.frame.height
+            else _none(cases)
+        )
     return Verdict(
         pl.concat([v[0] for v in verdicts], how="diagonal_relaxed"), pl.concat([v[1] for v in verdicts]), unjudged
     )

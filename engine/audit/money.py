@@ -32,7 +32,9 @@ def valued(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, flagged) -> pl.
             rows.append(_plain(elements, role))
     if whole and not loaded.elements.get("excess", "").endswith((".others", ".visits")):
         rows.append(_whole_claims(facts, hits))
-    return pl.concat([r.select(pl.col(n).cast(t) for n, t in EVIDENCE.items()) for r in rows]).unique(maintain_order=True)
+    return pl.concat([r.select(pl.col(n).cast(t) for n, t in EVIDENCE.items()) for r in rows]).unique(
+        maintain_order=True
+    )
 
 
 def _plain(elements: pl.DataFrame, role: str) -> pl.DataFrame:
@@ -83,7 +85,7 @@ def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.Data
 
 
 def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
-    """No line is the missing one: every line bears its part of what was never there; the parts add up to that of all."""
+    """No line is the missing one: every line bears its part of what was never there, and the parts add up."""
     lines = _with_shares(facts, lines).with_columns(
         units=(pl.col("cnt") * 10_000).cast(pl.Int64), sold=pl.col("cnt").sum().over("_case"),
         gross=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
@@ -101,7 +103,12 @@ def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
 
 def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
     """A price difference (yuan, `excess`) spread over the lines in evidence by their cost."""
-    fen = (pl.col("_excess") * pl.lit(100).cast(UNITS)).round(0, mode="half_away_from_zero").cast(pl.Decimal(38, 0)).cast(pl.Int64)
+    fen = (
+        (pl.col("_excess") * pl.lit(100).cast(UNITS))
+        .round(0, mode="half_away_from_zero")
+        .cast(pl.Decimal(38, 0))
+        .cast(pl.Int64)
+    )
     all_cost = pl.col("_cost").sum().over("_case")
     lines = lines.with_columns(_diff=fen).with_columns(gross=half_up(pl.col("_diff") * pl.col("_cost"), all_cost))
     spare = pl.col("_diff") - pl.col("gross").sum().over("_case")

@@ -1,7 +1,5 @@
 """Pairs of lines: a makes b an excess, within an hour, six hours, a day, a visit, or for one person."""
 
-import datetime
-
 import polars as pl
 
 from engine.audit.derived import in_force
@@ -10,9 +8,7 @@ from engine.audit.frames import LINE_KEYS, Cases, add_visit, prefixed
 from engine.audit.joins import join_keys, joined_rows
 from engine.audit.reads import columns_of, equalities, side_items
 from engine.language.rule import LoadedRule
-
-HOUR, SIX_HOURS = datetime.timedelta(minutes=60), datetime.timedelta(hours=6)
-
+from engine.reference.presumptions import Presumptions
 
 
 def line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
@@ -30,7 +26,9 @@ def line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
             b_rows, b_attributes = a_rows, a_attributes
         a = facts.lines(a_names | extra, rows[a_rows[0]].unique().to_list())
         b = facts.lines(b_names | extra, rows[b_rows[0]].unique().to_list())
-        a = _side(a, "a", a_names | extra).join(rows, left_on=[f"a.{n}" for n in a_attributes], right_on=a_rows, coalesce=False)
+        a = _side(a, "a", a_names | extra).join(
+            rows, left_on=[f"a.{n}" for n in a_attributes], right_on=a_rows, coalesce=False
+        )
         b = _side(b, "b", b_names | extra).join(
             rows.select("_row", *b_rows), left_on=[f"b.{n}" for n in b_attributes], right_on=b_rows, coalesce=False
         ).drop(b_rows)  # fmt: skip
@@ -42,7 +40,9 @@ def line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
     a, b = _shrunk_side(a, "a", loaded), _shrunk_side(b, "b", loaded)
     left = [f"a.{within}", *(f"a.{x}" for x, _ in equal), *on]
     right = [f"b.{within}", *(f"b.{y}" for _, y in equal), *on]
-    pairs = a.join(b, left_on=left, right_on=right, how="inner", coalesce=False).filter(pl.col("a.id") != pl.col("b.id"))
+    pairs = a.join(b, left_on=left, right_on=right, how="inner", coalesce=False).filter(
+        pl.col("a.id") != pl.col("b.id")
+    )
     if join:
         pairs = pairs.filter(in_force(pl.col("b.date").cast(pl.Date)))
     if ordered:
@@ -50,7 +50,7 @@ def line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
             (pl.col("a.time") == pl.col("b.time")) & (pl.col("a.id") < pl.col("b.id"))
         )
         pairs = pairs.filter(earlier)
-    pairs = pairs.filter(_in_window(pairs, loaded))
+    pairs = pairs.filter(_in_window(pairs, loaded, facts.presumptions))
     keys = [pl.col(f"b.{c}").alias(c) for c in LINE_KEYS if c not in ("_row",)]
     frame = pairs.with_columns(*keys, _other=pl.col("a.id"), _other_visit=pl.col("a._visit"))
     frame = add_visit(frame, loaded, facts)
@@ -70,7 +70,7 @@ def _shrunk_side(lines: pl.DataFrame, symbol: str, loaded: LoadedRule) -> pl.Dat
     return lines
 
 
-def _in_window(pairs: pl.DataFrame, loaded: LoadedRule) -> pl.Expr:
+def _in_window(pairs: pl.DataFrame, loaded: LoadedRule, presumed: Presumptions) -> pl.Expr:
     """Do the two lines fall into the window of the rule or of the table row?"""
     gap = (pl.col("a.time") - pl.col("b.time")).abs()
     same_day = pl.col("a.date") == pl.col("b.date")
@@ -78,8 +78,8 @@ def _in_window(pairs: pl.DataFrame, loaded: LoadedRule) -> pl.Expr:
     bare = (pl.col("a.time").dt.minute() == 0) | (pl.col("b.time").dt.minute() == 0)
     same_hour = pl.col("a.time").dt.truncate("1h") == pl.col("b.time").dt.truncate("1h")
     tests = {
-        "hour": (gap < HOUR) | (bare & same_hour),
-        "6h": gap <= SIX_HOURS,
+        "hour": (gap < presumed.hour) | (bare & same_hour),
+        "6h": gap <= presumed.six_hours,
         "day": same_day,
         "visit": pl.lit(True),
         "person": pl.lit(True),

@@ -21,7 +21,9 @@ def recover(findings: pl.DataFrame, evidence: pl.DataFrame, paid: pl.DataFrame) 
     Findings of rules on trial, waived or superseded findings never cost money. Where several findings accuse one
     line, the one with the highest share carries it; a finding on a whole claim carries all its lines.
     """
-    excess = evidence.filter(pl.col("role") == "excess", pl.col("setl_id").is_not_null(), pl.col("fund_fen").is_not_null())
+    excess = evidence.filter(
+        pl.col("role") == "excess", pl.col("setl_id").is_not_null(), pl.col("fund_fen").is_not_null()
+    )
     excess = excess.join(
         findings.select("finding_id", "rule_status", "superseded_by", "waived"), on="finding_id", how="inner"
     )
@@ -73,7 +75,8 @@ def _carried(excess: pl.DataFrame) -> pl.DataFrame:
 def _totals(rows: pl.DataFrame) -> pl.DataFrame:
     """Net totals of each institution: only what is carried, so that no line counts twice."""
     sums = rows.group_by("fixmedins_code", "fund").agg(
-        involved_fen=pl.col("_involved").sum(), inscope_fen=pl.col("_inscope").sum(), fund_line_fen=pl.col("_fund").sum(),
+        involved_fen=pl.col("_involved").sum(), inscope_fen=pl.col("_inscope").sum(),
+        fund_line_fen=pl.col("_fund").sum(),
         already_returned_fen=pl.col("already_returned_fen").sum(), due_fen=pl.col("due_fen").sum(),
     )  # fmt: skip
     blank = [pl.lit(None, pl.String).alias("finding_id"), pl.lit(None, pl.String).alias("setl_id"),

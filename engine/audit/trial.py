@@ -100,7 +100,9 @@ def _run_traced(loaded: LoadedRule, index: int, word: str, body: dict) -> TrialR
     if strange := set(body) - {"events", "tables", "params", "sets"}:
         raise UnknownWord(f"unknown word {sorted(strange)[0]!r}, known: events, tables, params, sets")
     tables = {name: _frame(name, [_known(name, row) for row in rows]) for name, rows in body.get("tables", {}).items()}
-    events = [{**EVENT_DEFAULTS, "event_id": f"E{n}", "setl_id": f"S{n}", **row} for n, row in enumerate(body["events"], 1)]
+    events = [
+        {**EVENT_DEFAULTS, "event_id": f"E{n}", "setl_id": f"S{n}", **row} for n, row in enumerate(body["events"], 1)
+    ]
     tables["trace_codes"] = _frame("trace_codes", [_known("trace_codes", row) for row in events])
     facts = CodeFacts(tables, [loaded]).of(loaded.rule.scope)
     findings, evidence, _ = judge_codes(loaded, facts, tables.get("fee_lines"))
@@ -149,8 +151,8 @@ def canonical(body: dict) -> dict[str, pl.DataFrame]:
                 made = _row(row if isinstance(row, dict) else {"code": row}, words, set())
                 out.append({"setl_id": claim["setl_id"], "seq": seq, "maindiag_flag": "1" if seq == 1 else "0",
                             "main_oprn_flag": "1" if seq == 1 else "0", **made})  # fmt: skip
-    made = {name: _frame(name, rows) for name, rows in
-            (("claims", claims), ("fee_lines", lines), ("diagnoses", diagnoses), ("procedures", procedures))}  # fmt: skip
+    rows = {"claims": claims, "fee_lines": lines, "diagnoses": diagnoses, "procedures": procedures}
+    made = {name: _frame(name, given) for name, given in rows.items()}
     made["claims"], made["fee_lines"] = net(made["claims"], made["fee_lines"])[:2]
     return made | _stores(body["stores"]) if "stores" in body else made
 

@@ -330,7 +330,6 @@ class Compiler:
         empty = column.is_null() if how in ("min", "max") else None
         return Value(column, "number", scale, raises=empty)
 
-
     def _shared(self, how: str, path: str, where: pl.Expr, value: pl.Expr | None) -> str | None:
         """The name of an equal aggregate that another expression of the rule already needed."""
         for name, known in self.aggregates.items():
@@ -360,6 +359,7 @@ HANDLERS: dict[str, Callable[[Compiler, object], Value]] = {
     "ComprehensionExpression": Compiler.comprehension,
     "FunctionCallExpression": Compiler.call,
 }  # fmt: skip
+
 
 def _elements(path: str, setting: Setting) -> str:
     """The object name of the elements of a collection path such as `visit.lines`."""

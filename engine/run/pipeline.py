@@ -153,7 +153,7 @@ def _institutions(extract: Extract, region: Region, options: Options, results: P
     if not rules:
         return
     small = dict(buckets.whole(extract.tables, ("store_items", "stock_balances", "stock_moves", "wards", "persons")))
-    wanted = Facts({}, region.knowledge, region.engine).institution_lines(rules, small)
+    wanted = Facts({}, region.knowledge, region.presumptions).institution_lines(rules, small)
     groups = buckets.institution_groups(extract.tables, wanted, options.lines_a_bucket)
     for number, sites in enumerate(groups):
         progress("机构 institutions", number, len(groups))
@@ -198,7 +198,9 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> 
     else:
         claims = with_fields(extract.tables["claims"], "claims", *PAYMENT_CLAIM).select(PAYMENT_CLAIM).collect()
         payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy)
-        fund = pl.coalesce(tables["settlement"]["reported_fund_pay_sumamt_fen"], tables["settlement"]["fund_pay_sumamt_fen"])
+        fund = pl.coalesce(
+            tables["settlement"]["reported_fund_pay_sumamt_fen"], tables["settlement"]["fund_pay_sumamt_fen"]
+        )
         paid = tables["settlement"].select("setl_id", fund_pay_sumamt_fen=fund)
         paid = paid.join(claims.select("setl_id", "fixmedins_code"), on="setl_id")
     return {"provider_payment": payments, "recovery": recover(tables["findings"], tables["evidence"], paid)}

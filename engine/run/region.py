@@ -8,6 +8,7 @@ from engine.grouping.scheme import Scheme, load_scheme
 from engine.language.rule import LoadedRule, RuleFault, load_rules
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
+from engine.reference.presumptions import Presumptions, load_presumptions
 from engine.settlement.policy import Policy, load_policy
 from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping
@@ -23,12 +24,12 @@ class Region:
     rules: list[LoadedRule]
     policy: Policy
     scheme: Scheme
-    engine: dict
+    presumptions: Presumptions
     params: dict
     rules_at: Path
 
     def dated(self, today: datetime.date) -> "Region":
-        """The region with rules that ask for $today or $now given the run's date, which is the data's, not the clock's."""
+        """The region whose rules know the run's date for $today and $now: that of the data, not of the clock."""
         if any("$today" in r.rule.when or "$now" in r.rule.when for r in self.rules):
             self.rules = _rules(self.rules_at, self.knowledge, self.params, today)
         return self
@@ -41,7 +42,7 @@ def load_region(
     params: Path | None = None,
     knowledge: list[Path] = (),
 ) -> Region:
-    """Load and check everything; the first kind of fault stops the run, with every fault of that kind in its message."""
+    """Load and check everything. Raises Problem with every fault of the first kind that was found."""
     known = load_knowledge(list(knowledge))
     overrides = read_params(params) if params else {}
     folder = rules or rules_folder()
@@ -52,7 +53,7 @@ def load_region(
         rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1)),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
-        engine=overrides.get("engine", {}),
+        presumptions=load_presumptions(overrides.get("engine")),
         params=overrides,
         rules_at=folder,
     )

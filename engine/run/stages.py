@@ -14,9 +14,7 @@ from engine.tables.netting import net
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 
 
-def person_bucket(
-    tables: dict[str, pl.DataFrame], region: Region, parts: tuple[str, ...]
-) -> dict[str, pl.DataFrame]:
+def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[str, ...]) -> dict[str, pl.DataFrame]:
     """Grouping, settlement, findings, evidence and not_evaluated of one bucket of persons, as far as asked for."""
     made = {}
     if "group" in parts:
@@ -41,7 +39,9 @@ def with_identity(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.Data
         return claims
     known = with_fields(persons, "persons", "gend", "brdy").select("psn_no", _gend="gend", _brdy="brdy")
     claims = claims.join(known.unique("psn_no", keep="first", maintain_order=True), on="psn_no", how="left")
-    return claims.with_columns(gend=pl.coalesce("gend", "_gend"), brdy=pl.coalesce("brdy", "_brdy")).drop("_gend", "_brdy")
+    return claims.with_columns(gend=pl.coalesce("gend", "_gend"), brdy=pl.coalesce("brdy", "_brdy")).drop(
+        "_gend", "_brdy"
+    )
 
 
 def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
@@ -50,7 +50,9 @@ def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
     if openings.is_empty():
         openings = region.knowledge["account_openings"]
     lines = with_fields(_table(tables, "fee_lines"), "fee_lines")
-    return settle(with_fields(tables["claims"], "claims"), lines, region.policy, region.knowledge["catalogue"], openings)
+    return settle(
+        with_fields(tables["claims"], "claims"), lines, region.policy, region.knowledge["catalogue"], openings
+    )
 
 
 def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):
@@ -58,7 +60,7 @@ def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPE
     if "fee_lines" not in tables:
         return *no_findings(), pl.DataFrame(schema=UNJUDGED)
     claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
-    facts = Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.engine)
+    facts = Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
     return audit(region.rules, facts, scopes)
 
 

@@ -5,6 +5,7 @@ import polars as pl
 from engine.audit import CODE_SCOPES, UNJUDGED
 from engine.audit.codefacts import TABLES, CodeFacts
 from engine.audit.codes import judge_codes
+from engine.audit.facts import half_up
 from engine.audit.findings import no_findings, supersede
 from engine.run.region import Region
 from engine.tables.dictionary import with_fields
@@ -17,6 +18,8 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
     frames = {name: tables[name].collect() for name in TABLES if name in tables}
+    if "fee_lines" in frames and "claims" in tables:
+        frames["fee_lines"] = _with_fund(with_fields(frames["fee_lines"], "fee_lines"), tables["claims"])
     facts = CodeFacts(frames, rules, _cancelled(tables))
     findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
     for loaded in rules:
@@ -32,9 +35,21 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
 
 
+def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
+    """Fee lines whose fund payment is not told get the claim's: in-scope amount x fund paid / in-scope cost, half-up."""
+    claims = with_fields(claims, "claims", "fund_pay_sumamt", "inscp_scp_amt")
+    paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt").collect()
+    wide = [pl.col(c).cast(pl.Int128) for c in ("inscp_scp_amt", "_fund", "_scope")]
+    share = half_up(wide[0] * wide[1], wide[2]).cast(pl.Int64)
+    lines = lines.join(paid, on="setl_id", how="left", maintain_order="left")
+    return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
+
+
 def _cancelled(tables: dict[str, pl.LazyFrame]) -> pl.Series | None:
     """Settlements that were reversed as a whole: the refund and what it names."""
     if "claims" not in tables or "refd_setl_flag" not in tables["claims"].collect_schema().names():
         return None
     refunds = with_fields(tables["claims"], "claims").filter(pl.col("refd_setl_flag") == "1")
-    return refunds.select(pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()).collect().to_series()
+    return (
+        refunds.select(pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()).collect().to_series()
+    )

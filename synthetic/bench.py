@@ -1,0 +1,277 @@
+"""How fast everything is, measured on data made for it: `yibao bench`.
+
+Each job runs once to warm up and then in several rounds, the jobs of one row in turn (A B A B), so that a ratio is
+always of the same moments of the same machine. What is compared must first give the same answer; else nothing is
+printed.
+"""
+
+import importlib.util
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.table import Table
+
+from engine.audit import CODE_SCOPES, PERSON_SCOPES, audit
+from engine.audit.cases import cases_of
+from engine.audit.codefacts import TABLES
+from engine.audit.facts import Facts
+from engine.audit.frames import Cases
+from engine.audit.judge import with_aggregates
+from engine.audit.trial import disagreement, spoken_cases
+from engine.grouping.group import group
+from engine.language.expression import interpret
+from engine.language.rule import LoadedRule
+from engine.run import buckets, stages
+from engine.run.region import Region, load_region
+from engine.run.tracing import trace_bucket
+from engine.tables.dictionary import with_fields
+from engine.tables.netting import net
+from engine.tables.problems import InvariantBroken
+from engine.tables.read import Extract, read
+from engine.tracing.codes import keyed
+from synthetic.make import make
+from synthetic.sql import QUESTIONS, answer, database, keep_views, told
+
+CLAIMS, SEED = 20_000, 2026
+ROUNDS, SECONDS = 3, 2  # at least so many rounds, and more until so many seconds are used
+SAMPLE = 1_000  # cases the interpreter is asked
+TRACE_EVENTS = 250_000
+INTERPRETED = (  # one of each scope that has many cases
+    "charge-outside-stay-period",
+    "daily-fees-exceed-stay-days",
+    "duplicate-bed-fee-same-day",
+    "dialysis-frequency-over-capacity",
+)
+
+
+@dataclass
+class Row:
+    """One line of the answer: `count` things of a unit, how many a second, and how many times as fast as what."""
+
+    part: str
+    label: str
+    count: int
+    unit: str
+    per_second: int | None
+    ratio: float | None = None
+    against: str = ""
+    against_per_second: int | None = None
+    of: str = ""
+
+
+def bench(folder: Path, claims: int = CLAIMS, progress: Callable[[str, int, int], None] = lambda *_: None) -> dict:
+    """Make about that many claims in `folder` and measure; the answer has the machine and `rows` (see Row).
+
+    Raises InvariantBroken where the engine and what it is compared with do not say the same.
+    """
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    progress("造数 making data", 0, 1)
+    made = make(folder / "claims", claims, SEED)
+    region = load_region()
+    progress("造数 making data", 1, 1)
+    progress("测量 measuring", 0, 7)
+    rows, extract = _reading(folder, region, sum(made["rows"].values()))
+    buckets.split(extract.tables, folder / "buckets", lines_a_bucket=2 * made["fee_lines"])
+    tables = buckets.bucket_tables(folder / "buckets", 0)
+    netted = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
+    netted = tables | dict(zip(("claims", "fee_lines"), netted, strict=True))
+    jobs = [
+        lambda: _rules(tables, region),
+        lambda: _interpreted(netted, region),
+        lambda: _sql(netted, region, folder),
+        lambda: _grouping(tables, region),
+        lambda: _settlement(tables, region),
+        lambda: _traces(extract, region),
+    ]
+    for number, job in enumerate(jobs, 1):
+        progress("测量 measuring", number, 7)
+        rows += job()
+    progress("测量 measuring", 7, 7)
+    return {
+        "claims": made["claims"], "fee_lines": made["fee_lines"], "cpus": os.cpu_count(), "load_before": load,
+        "polars": pl.__version__, "rows": [asdict(row) for row in rows],
+    }  # fmt: skip
+
+
+def rounds(*jobs: Callable) -> tuple[np.ndarray, list]:
+    """Seconds [round, job] of some jobs run in turn, and what each gave when it ran first, unmeasured."""
+    given, taken, began = [job() for job in jobs], [], time.monotonic()
+    while len(taken) < ROUNDS or (time.monotonic() - began < SECONDS and len(taken) < 50):
+        taken.append([_seconds(job) for job in jobs])
+    return np.array(taken), given
+
+
+def _seconds(job: Callable) -> float:
+    began = time.perf_counter()
+    job()
+    return time.perf_counter() - began
+
+
+def _rate(count: int, seconds: np.ndarray) -> int:
+    return round(count / statistics.median(seconds))
+
+
+def _same(one, other, what: str) -> None:
+    if one != other:
+        raise InvariantBroken(f"两种算法结果不同，不比快慢 the two do not say the same: {what}")
+
+
+# the jobs
+
+
+def _reading(folder: Path, region: Region, count: int) -> tuple[list[Row], Extract]:
+    seconds, (extract,) = rounds(lambda: read(folder / "claims", folder / "read", "auto", region.knowledge["wordings"]))
+    return [Row("read", "读取 reading", count, "行 rows", _rate(count, seconds[:, 0]))], extract
+
+
+def _facts(netted: dict[str, pl.DataFrame], region: Region) -> Facts:
+    return Facts(netted, region.knowledge, region.presumptions)
+
+
+def _rules(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
+    """Every rule over lines, visits, days and persons, from the tables of a bucket to findings."""
+    seconds, _ = rounds(lambda: stages.audited(tables, region))
+    lines = tables["fee_lines"].height
+    asked = sum(r.rule.scope in PERSON_SCOPES and r.rule.status != "retired" for r in region.rules)
+    label = f"冲销与 {asked} 条规则 netting and rules"
+    return [
+        Row("rules", label, lines, "明细 lines", _rate(lines, seconds[:, 0])),
+        Row("rules", "　同上 the same", lines * asked, "明细×规则 lines x rules", _rate(lines * asked, seconds[:, 0])),
+    ]
+
+
+def _interpreted(netted: dict[str, pl.DataFrame], region: Region) -> list[Row]:
+    """Conditions compiled to Polars against rule-engine's interpreter; the cases are made before, for both."""
+    rows, facts = [], _facts(netted, region)
+    for loaded in (r for r in region.rules if r.rule.id in INTERPRETED):
+        cases = cases_of(loaded, facts)
+        few = _sampled(cases)
+        if said := disagreement(loaded, few):
+            raise InvariantBroken(f"{loaded.rule.id}: {said}")
+        spoken = list(spoken_cases(loaded, few))
+        seconds, _ = rounds(lambda: _compiled(loaded, cases), lambda: _spoken(loaded, spoken))  # noqa: B023  run here
+        row = Row("interpreter", f"条件 condition: {loaded.rule.scope}", cases.frame.height, "个案 cases", None, of=loaded.rule.id)
+        rows.append(_against(row, seconds, "rule-engine", len(spoken)))
+    return rows
+
+
+def _sampled(cases: Cases) -> Cases:
+    """Every n-th case, SAMPLE of them or a little more."""
+    step = max(1, cases.frame.height // SAMPLE)
+    frame = cases.frame.filter(pl.col("_case") % step == 0)
+    members = {path: rows.join(frame.select("_case"), on="_case", how="semi") for path, rows in cases.members.items()}
+    return Cases(frame, members, cases.key)
+
+
+def _compiled(loaded: LoadedRule, cases: Cases) -> pl.Series:
+    return with_aggregates(loaded, cases).select(_when=loaded.compiled["when"].value)["_when"]
+
+
+def _spoken(loaded: LoadedRule, spoken: list[dict]) -> list:
+    return [interpret(loaded.parsed["when"], case) for case in spoken]
+
+
+def _sql(netted: dict[str, pl.DataFrame], region: Region, folder: Path) -> list[Row]:
+    """Some rules, evidence and money included, against the same by hand in SQL; both have the tables in memory.
+
+    Once from the tables, once from what is known of every visit and line (views of SQL as tables of its own).
+    """
+    rules = [r for r in region.rules if r.rule.id in QUESTIONS]
+    lines, unit = netted["fee_lines"].height * len(rules), "明细×规则 lines x rules"
+    label = f"{len(rules)} 条规则{{}} {len(rules)} rules{{}}"
+    if importlib.util.find_spec("duckdb") is None:
+        return [Row("sql", label.format("", ""), lines, unit, None, against="DuckDB 未测 not measured: install yibao[test]")]
+    (folder / "sql").mkdir()
+    facts = _facts(netted, region)
+    db, rows = database(facts, folder / "sql"), []
+    for part, known in (("，含事实", ", facts included"), ("，事实已备", ", facts ready")):
+        ready = known.endswith("ready")
+        if ready:
+            keep_views(db)
+        seconds, ((findings, evidence, _), answers) = rounds(
+            lambda ready=ready: audit(rules, facts if ready else _facts(netted, region), PERSON_SCOPES),
+            lambda: {r.rule.id: answer(db, r, QUESTIONS[r.rule.id]) for r in rules},
+        )
+        for rule_id, found in answers.items():
+            _same(told(findings, evidence, rule_id).rows(), found.rows(), rule_id)
+        rows.append(_against(Row("sql", label.format(part, known), lines, unit, None), seconds, "DuckDB SQL", lines))
+    return rows
+
+
+def _against(row: Row, seconds: np.ndarray, other: str, other_count: int) -> Row:
+    """The row with what its first job did a second, and how many times as much as the second job in the same round."""
+    ratio = statistics.median(seconds[:, 1] / other_count / (seconds[:, 0] / row.count))
+    rate, other_rate = _rate(row.count, seconds[:, 0]), _rate(other_count, seconds[:, 1])
+    return replace(row, per_second=rate, ratio=ratio, against=other, against_per_second=other_rate)
+
+
+def _grouping(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
+    claims = stages.with_identity(with_fields(tables["claims"], "claims"), tables.get("persons"))
+    stays = claims.filter(pl.col("visit_kind").is_in(stages.INPATIENT))
+    coded = [with_fields(tables[name], name) for name in ("diagnoses", "procedures")]
+    seconds, (told_why, silent) = rounds(
+        lambda: group(stays, *coded, region.scheme), lambda: group(stays, *coded, region.scheme, why=False)
+    )
+    _same(told_why.drop("why").rows(), silent.drop("why").rows(), "why")
+    parts = (("分组附理由 grouping, why", 0), ("分组无理由 grouping, no why", 1))
+    return [Row("group", label, stays.height, "住院 stays", _rate(stays.height, seconds[:, n])) for label, n in parts]
+
+
+def _settlement(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
+    seconds, _ = rounds(lambda: stages.settled(tables, region))
+    count = tables["claims"].height
+    return [Row("settle", "结算 settlement", count, "结算单 claims", _rate(count, seconds[:, 0]))]
+
+
+def _traces(extract: Extract, region: Region) -> list[Row]:
+    """All trace rules over the events made, several times with other serial numbers, against sorting their keys."""
+    tables = dict(extract.tables)
+    events = _many(tables["trace_codes"].collect())
+    tables["trace_codes"] = events.lazy()
+    frames = {name: tables[name].collect().lazy() for name in (*TABLES, "claims") if name in tables}
+    keys = keyed(events)["code_key"].drop_nulls().to_numpy()
+    seconds, _ = rounds(lambda: trace_bucket(frames, region), lambda: np.sort(keys))
+    asked = sum(r.rule.scope in CODE_SCOPES and r.rule.status != "retired" for r in region.rules)
+    row = Row("trace", f"追溯码与 {asked} 条规则 trace codes", events.height, "码 codes", None)
+    return [_against(row, seconds, "numpy 只排序 sort", len(keys))]
+
+
+def _many(events: pl.DataFrame) -> pl.DataFrame:
+    """The events as often as gives TRACE_EVENTS, each time with serials moved on and ids of its own."""
+    code = pl.col("drug_trac_codg")
+    genuine = code.str.contains(r"^8\d{19}$")
+
+    def again(nth: int) -> pl.DataFrame:
+        serial = (code.str.slice(7).cast(pl.Int64, strict=False) + nth * 7_654_321) % 10**13
+        moved = pl.concat_str(code.str.slice(0, 7), serial.cast(pl.String).str.zfill(13))
+        ids = [pl.concat_str(pl.col(name), pl.lit(f"~{nth}")).alias(name) for name in ("event_id", "setl_id", "psn_no")]
+        return events.with_columns(pl.when(genuine).then(moved).otherwise(code).alias("drug_trac_codg"), *ids)
+
+    return pl.concat([events, *(again(nth) for nth in range(1, max(1, TRACE_EVENTS // events.height)))])
+
+
+# the answer
+
+
+def table(answer_: dict) -> Table:
+    """The answer as a table for people."""
+    title = "{claims:,} 结算单 claims, {fee_lines:,} 明细 fee lines, {cpus} CPU".format_map(answer_)
+    if answer_["load_before"] is not None:
+        title += f", 负载 load {answer_['load_before']:.1f}"
+    shown = Table(title=title)
+    for name in ("测量 what", "数量 count", "每秒 /s", "倍数 ratio", "相比 against"):
+        shown.add_column(name, justify="left" if name[0] in "测相" else "right")
+    for row in answer_["rows"]:
+        against = row["against"]
+        if row["against_per_second"]:
+            against += f" {row['against_per_second']:,}/s"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:,.{0 if row['ratio'] >= 100 else 2}f}"
+        rate = "—" if row["per_second"] is None else f"{row['per_second']:,}"
+        shown.add_row(row["label"], f"{row['count']:,} {row['unit']}", rate, ratio, against)
+    return shown
