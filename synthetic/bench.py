@@ -58,7 +58,7 @@ class Row:
     label: str
     count: int
     unit: str
-    per_second: int | None
+    per_second: int | None = None
     ratio: float | None = None
     against: str = ""
     against_per_second: int | None = None
@@ -127,7 +127,7 @@ def _same(one, other, what: str) -> None:
 
 def _reading(folder: Path, region: Region, count: int) -> tuple[list[Row], Extract]:
     seconds, (extract,) = rounds(lambda: read(folder / "claims", folder / "read", "auto", region.knowledge["wordings"]))
-    return [Row("read", "读取 reading", count, "行 rows", _rate(count, seconds[:, 0]))], extract
+    return [Row("read", "读取 · reading", count, "行 · rows", _rate(count, seconds[:, 0]))], extract
 
 
 def _facts(netted: dict[str, pl.DataFrame], region: Region) -> Facts:
@@ -139,26 +139,28 @@ def _rules(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
     seconds, _ = rounds(lambda: stages.audited(tables, region))
     lines = tables["fee_lines"].height
     asked = sum(r.rule.scope in PERSON_SCOPES and r.rule.status != "retired" for r in region.rules)
-    label = f"冲销与 {asked} 条规则 netting and rules"
+    label = f"冲销、{asked} 条规则 · netting, {asked} rules"
     return [
-        Row("rules", label, lines, "明细 lines", _rate(lines, seconds[:, 0])),
-        Row("rules", "　同上 the same", lines * asked, "明细×规则 lines x rules", _rate(lines * asked, seconds[:, 0])),
+        Row("rules", label, lines, "明细 · lines", _rate(lines, seconds[:, 0])),
+        Row("rules", "　同上 · the same", lines * asked, "明细×规则 · lines x rules", _rate(lines * asked, seconds[:, 0])),
     ]
 
 
 def _interpreted(netted: dict[str, pl.DataFrame], region: Region) -> list[Row]:
     """Conditions compiled to Polars against rule-engine's interpreter; the cases are made before, for both."""
-    rows, facts = [], _facts(netted, region)
-    for loaded in (r for r in region.rules if r.rule.id in INTERPRETED):
-        cases = cases_of(loaded, facts)
-        few = _sampled(cases)
-        if said := disagreement(loaded, few):
-            raise InvariantBroken(f"{loaded.rule.id}: {said}")
-        spoken = list(spoken_cases(loaded, few))
-        seconds, _ = rounds(lambda: _compiled(loaded, cases), lambda: _spoken(loaded, spoken))  # noqa: B023  run here
-        row = Row("interpreter", f"条件 condition: {loaded.rule.scope}", cases.frame.height, "个案 cases", None, of=loaded.rule.id)
-        rows.append(_against(row, seconds, "rule-engine", len(spoken)))
-    return rows
+    facts = _facts(netted, region)
+    return [_condition(rule, facts) for rule in region.rules if rule.rule.id in INTERPRETED]
+
+
+def _condition(loaded: LoadedRule, facts: Facts) -> Row:
+    cases = cases_of(loaded, facts)
+    few = _sampled(cases)
+    _same(disagreement(loaded, few), "", loaded.rule.id)
+    spoken = list(spoken_cases(loaded, few))
+    seconds, _ = rounds(lambda: _compiled(loaded, cases), lambda: _spoken(loaded, spoken))
+    label = f"条件 {loaded.rule.scope} · condition {loaded.rule.scope}"
+    row = Row("interpreter", label, cases.frame.height, "个案 · cases", of=loaded.rule.id)
+    return _against(row, seconds, "rule-engine", len(spoken))
 
 
 def _sampled(cases: Cases) -> Cases:
@@ -183,10 +185,11 @@ def _sql(netted: dict[str, pl.DataFrame], region: Region, folder: Path) -> list[
     Once from the tables, once from what is known of every visit and line (views of SQL as tables of its own).
     """
     rules = [r for r in region.rules if r.rule.id in QUESTIONS]
-    lines, unit = netted["fee_lines"].height * len(rules), "明细×规则 lines x rules"
-    label = f"{len(rules)} 条规则{{}} {len(rules)} rules{{}}"
+    lines, unit = netted["fee_lines"].height * len(rules), "明细×规则 · lines x rules"
+    label = f"{len(rules)} 条规则{{}} · {len(rules)} rules{{}}"
     if importlib.util.find_spec("duckdb") is None:
-        return [Row("sql", label.format("", ""), lines, unit, None, against="DuckDB 未测 not measured: install yibao[test]")]
+        why = "DuckDB 未测，请装 yibao[test] · DuckDB not measured: install yibao[test]"
+        return [Row("sql", label.format("", ""), lines, unit, against=why)]
     (folder / "sql").mkdir()
     facts = _facts(netted, region)
     db, rows = database(facts, folder / "sql"), []
@@ -200,7 +203,7 @@ def _sql(netted: dict[str, pl.DataFrame], region: Region, folder: Path) -> list[
         )
         for rule_id, found in answers.items():
             _same(told(findings, evidence, rule_id).rows(), found.rows(), rule_id)
-        rows.append(_against(Row("sql", label.format(part, known), lines, unit, None), seconds, "DuckDB SQL", lines))
+        rows.append(_against(Row("sql", label.format(part, known), lines, unit), seconds, "DuckDB SQL", lines))
     return rows
 
 
@@ -219,14 +222,14 @@ def _grouping(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
         lambda: group(stays, *coded, region.scheme), lambda: group(stays, *coded, region.scheme, why=False)
     )
     _same(told_why.drop("why").rows(), silent.drop("why").rows(), "why")
-    parts = (("分组附理由 grouping, why", 0), ("分组无理由 grouping, no why", 1))
-    return [Row("group", label, stays.height, "住院 stays", _rate(stays.height, seconds[:, n])) for label, n in parts]
+    parts = (("分组附理由 · grouping, why", 0), ("分组无理由 · grouping, no why", 1))
+    return [Row("group", label, stays.height, "住院 · stays", _rate(stays.height, seconds[:, n])) for label, n in parts]
 
 
 def _settlement(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
     seconds, _ = rounds(lambda: stages.settled(tables, region))
     count = tables["claims"].height
-    return [Row("settle", "结算 settlement", count, "结算单 claims", _rate(count, seconds[:, 0]))]
+    return [Row("settle", "结算 · settlement", count, "结算单 · claims", _rate(count, seconds[:, 0]))]
 
 
 def _traces(extract: Extract, region: Region) -> list[Row]:
@@ -238,8 +241,8 @@ def _traces(extract: Extract, region: Region) -> list[Row]:
     keys = keyed(events)["code_key"].drop_nulls().to_numpy()
     seconds, _ = rounds(lambda: trace_bucket(frames, region), lambda: np.sort(keys))
     asked = sum(r.rule.scope in CODE_SCOPES and r.rule.status != "retired" for r in region.rules)
-    row = Row("trace", f"追溯码与 {asked} 条规则 trace codes", events.height, "码 codes", None)
-    return [_against(row, seconds, "numpy 只排序 sort", len(keys))]
+    row = Row("trace", f"追溯码、{asked} 条规则 · trace codes, {asked} rules", events.height, "码 · codes")
+    return [_against(row, seconds, "numpy 排序 · numpy sort", len(keys))]
 
 
 def _many(events: pl.DataFrame) -> pl.DataFrame:
@@ -259,19 +262,24 @@ def _many(events: pl.DataFrame) -> pl.DataFrame:
 # the answer
 
 
-def table(answer_: dict) -> Table:
-    """The answer as a table for people."""
-    title = "{claims:,} 结算单 claims, {fee_lines:,} 明细 fee lines, {cpus} CPU".format_map(answer_)
-    if answer_["load_before"] is not None:
-        title += f", 负载 load {answer_['load_before']:.1f}"
-    shown = Table(title=title)
-    for name in ("测量 what", "数量 count", "每秒 /s", "倍数 ratio", "相比 against"):
-        shown.add_column(name, justify="left" if name[0] in "测相" else "right")
-    for row in answer_["rows"]:
-        against = row["against"]
+def table(measured: dict, language: int = 0) -> Table:
+    """The answer as a table for people; language: 0 Chinese, 1 English."""
+
+    def said(text: str) -> str:
+        return text.split(" · ")[min(language, text.count(" · "))]
+
+    title = "{claims:,} 结算单，{fee_lines:,} 明细，{cpus} CPU，负载 {load_before} · "
+    title += "{claims:,} claims, {fee_lines:,} fee lines, {cpus} CPU, load {load_before}"
+    shown = Table(title=said(title.format_map(measured)))
+    shown.add_column(said("测量 · what"))
+    for name in ("数量 · count", "每秒 · a second", "倍数 · times"):
+        shown.add_column(said(name), justify="right")
+    shown.add_column(said("相比 · against"))
+    for row in measured["rows"]:
+        against = said(row["against"])
         if row["against_per_second"]:
-            against += f" {row['against_per_second']:,}/s"
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:,.{0 if row['ratio'] >= 100 else 2}f}"
-        rate = "—" if row["per_second"] is None else f"{row['per_second']:,}"
-        shown.add_row(row["label"], f"{row['count']:,} {row['unit']}", rate, ratio, against)
+            against += f" {row['against_per_second']:,}"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:,.{0 if row['ratio'] >= 100 else 3}f}"
+        rate = "" if row["per_second"] is None else f"{row['per_second']:,}"
+        shown.add_row(said(row["label"]), f"{row['count']:,} {said(row['unit'])}", rate, ratio, against)
     return shown

@@ -59,7 +59,7 @@ def bench_command(
     if as_json:
         print(json.dumps(measured, ensure_ascii=False))
     else:
-        plain.print(bench.table(measured))
+        plain.print(bench.table(measured, state["words"].index))
 
 
 def main() -> None:

@@ -57,7 +57,8 @@ CREATE VIEW diseases AS
   FROM diagnoses WHERE coalesce(diag_stage, 'discharge') <> 'admission';
 """
 
-# What the lines found are worth. `excess` is the rule's answer: found (any text that tells findings apart) and
+# What the lines found are worth. `excess` is the rule's answer: `found`, any text that tells its findings apart, and
+# what AMOUNTS says. A finding is placed by its last line.
 PRICED = """,
 priced AS (
   SELECT found, m.setl_id, m.item, m.day, m.line, m.moment, m.number, taken, gross, inscope,
@@ -83,7 +84,8 @@ money AS (
     # line, and `yuan`: how much too much was charged for it
     "difference": """
 WITH excess AS ({text}),
-dear AS (SELECT *, round(yuan * 100)::HUGEINT AS gross, NULL::DECIMAL(38, 4) AS taken FROM excess JOIN lines USING (line)),
+dear AS (
+  SELECT *, round(yuan * 100)::HUGEINT AS gross, NULL::DECIMAL(38, 4) AS taken FROM excess JOIN lines USING (line)),
 money AS (SELECT *, share(covers, gross, cost) AS inscope FROM dear)"""
     + PRICED,
     # the claim itself, setl_id
@@ -141,7 +143,8 @@ WHERE v.inpatient AND NOT coalesce(l.take_home AND l.day > v.discharged, false) 
         """
 SELECT l.line AS found, l.line, (l.price - min(c.pric_uplmt_amt)) * l.units AS yuan
 FROM lines l JOIN visits v USING (setl_id)
-JOIN price_caps c ON c.med_list_codg = l.item AND c.hosp_lv = v.level::VARCHAR AND in_force(l.day, c.begndate, c.enddate)
+JOIN price_caps c ON c.med_list_codg = l.item AND c.hosp_lv = v.level::VARCHAR
+  AND in_force(l.day, c.begndate, c.enddate)
 WHERE (v.insured OR NOT $insured_only)
   AND NOT EXISTS (FROM concepts n WHERE n.concept = 'non_medical_names' AND starts_with(l.name, n.code))
 GROUP BY l.line, l.price, l.units HAVING l.price - min(c.pric_uplmt_amt) > $tolerance_yuan""",
@@ -154,7 +157,8 @@ SELECT d.setl_id || d.item || d.day AS found, l.line, d.billed - d.cap AS over
 FROM (
   WITH days AS (
     SELECT setl_id, item, day, sum(units) AS billed, $max_per_day AS cap
-    FROM lines JOIN concepts c ON c.code = item AND c.concept = 'dialysis_per_session' AND in_force(day, begndate, enddate)
+    FROM lines JOIN concepts c ON c.code = item AND c.concept = 'dialysis_per_session'
+      AND in_force(day, begndate, enddate)
     GROUP BY ALL)
   SELECT d.* FROM days d JOIN visits v USING (setl_id) WHERE d.billed > d.cap AND NOT ("""
         + LATE
@@ -217,7 +221,7 @@ def database(facts: Facts, folder: Path):
 def keep_views(db) -> None:
     """What the views say, kept as tables from now on."""
     for name in ("visits", "lines"):
-        db.execute(f"CREATE TABLE {name}_kept AS FROM {name}; DROP VIEW {name}; ALTER TABLE {name}_kept RENAME TO {name}")
+        db.execute(f"CREATE TABLE kept AS FROM {name}; DROP VIEW {name}; ALTER TABLE kept RENAME TO {name}")
 
 
 def answer(db, loaded: LoadedRule, question: Question) -> pl.DataFrame:
@@ -231,8 +235,8 @@ def answer(db, loaded: LoadedRule, question: Question) -> pl.DataFrame:
 def told(findings: pl.DataFrame, evidence: pl.DataFrame, rule_id: str) -> pl.DataFrame:
     """What the engine found by one rule, in the same form."""
     own = findings.filter(pl.col("rule_id") == rule_id).select(
-        "finding_id", setl="setl_id", item="med_list_codg", day="service_date", all_units="excess_cnt", all_fund="fund_fen"
+        "finding_id", "setl_id", item="med_list_codg", day="service_date", all_units="excess_cnt", all_fund="fund_fen"
     )
-    rows = evidence.filter(pl.col("role") == "excess").join(own, on="finding_id")
-    rows = rows.rename({"row_key": "line", "cnt": "units", "amount_fen": "gross", "inscope_fen": "inscope", "fund_fen": "fund"})
-    return rows.with_columns(setl_id="setl").select(pl.col(n).cast(t) for n, t in ROW.items()).sort(KEY)
+    rows = evidence.filter(pl.col("role") == "excess").drop("setl_id").join(own, on="finding_id")
+    names = {"row_key": "line", "cnt": "units", "amount_fen": "gross", "inscope_fen": "inscope", "fund_fen": "fund"}
+    return rows.rename(names).select(pl.col(n).cast(t) for n, t in ROW.items()).sort(KEY)

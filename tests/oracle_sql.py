@@ -1,4 +1,4 @@
-"""More rules written by hand in SQL, beside those of synthetic/sql.py; from the words of each rule, never from the engine."""
+"""More rules written by hand in SQL, beside those of synthetic/sql.py: from the words of each, never from the engine."""
 
 from synthetic.sql import LATE, PAIR, Question
 
@@ -84,7 +84,8 @@ WHERE l.item IN (SELECT code FROM concepts WHERE concept = 'intensive_monitoring
 SELECT l.line AS found, l.line, (l.price - min(c.pric_uplmt_amt)) * l.units AS yuan
 FROM lines l JOIN visits v USING (setl_id)
 JOIN concepts o ON o.concept = 'ordinary_bed'
-JOIN price_caps c ON c.med_list_codg = o.code AND c.hosp_lv = v.level::VARCHAR AND in_force(l.day, c.begndate, c.enddate)
+JOIN price_caps c ON c.med_list_codg = o.code AND c.hosp_lv = v.level::VARCHAR
+  AND in_force(l.day, c.begndate, c.enddate)
 WHERE l.item IN (SELECT code FROM concepts WHERE concept = 'intensive_care_bed') AND """
         + OUTSIDE_INTENSIVE_CARE
         + """
@@ -96,8 +97,8 @@ GROUP BY l.line, l.price, l.units HAVING l.price > min(c.pric_uplmt_amt)""",
         """
 WITH tests AS (
   SELECT v.hospital, v.ward, l.item, l.line, l.setl_id, EXISTS (
-      FROM diseases d WHERE d.setl_id = l.setl_id
-      AND len(list_filter(string_split(p.icd_prefixes, '|'), lambda x: x <> '' AND starts_with(d.code, x))) > 0) AS reason
+      FROM diseases d, unnest(string_split(p.icd_prefixes, '|')) AS prefixes(prefix)
+      WHERE d.setl_id = l.setl_id AND prefix <> '' AND starts_with(d.code, prefix)) AS reason
   FROM lines l JOIN visits v USING (setl_id)
   JOIN panel_tests p ON p.med_list_codg = l.item AND p.rule = 9 AND in_force(l.day, p.begndate, p.enddate)
   WHERE v.inpatient AND v.insured AND l.moment <= v.begntime + to_hours($within_hours::INT)),
@@ -124,23 +125,22 @@ WHERE insured AND admitted - died >= $min_days_after_death""",
         "units",
         """
 WITH RECURSIVE sessions AS (
-  SELECT v.person, c._row AS treatment, l.*
-  FROM lines l JOIN visits v USING (setl_id)
-  JOIN (SELECT code, 0 AS _row FROM concepts WHERE concept = 'dialysis_per_session' GROUP BY code) c ON c.code = l.item
-  WHERE v.insured AND list_contains($visit_kinds::VARCHAR[], v.kind)),
+  SELECT v.person, l.* FROM lines l JOIN visits v USING (setl_id)
+  WHERE l.item IN (SELECT code FROM concepts WHERE concept = 'dialysis_per_session')
+    AND v.insured AND list_contains($visit_kinds::VARCHAR[], v.kind)),
 days AS (
   SELECT person, day, sum(units) AS billed, row_number() OVER (PARTITION BY person ORDER BY day) AS nth
   FROM sessions GROUP BY person, day),
 walk AS (
-  SELECT person, nth, day, greatest(billed - $max_sessions, 0) AS over,
-    [{'day': day, 'kept': least(billed, $max_sessions)}] AS kept
+  SELECT person, 1 AS nth, day, greatest(billed - $max_sessions, 0) AS over,
+    [{'day': day, 'units': least(billed, $max_sessions)}] AS kept
   FROM days WHERE nth = 1
   UNION ALL
-  SELECT d.person, d.nth, d.day, d.billed - d.room, list_append(w.kept, {'day': d.day, 'kept': d.room})
-  FROM walk w, LATERAL (
-    SELECT *, least(billed, greatest($max_sessions - coalesce(list_sum(list_transform(
-      list_filter(w.kept, lambda k: k.day > n.day - $window_days::INT), lambda k: k.kept)), 0), 0)) AS room
-    FROM days n WHERE n.person = w.person AND n.nth = w.nth + 1) d)
+  SELECT person, nth, day, billed - room, list_append(kept, {'day': day, 'units': room})
+  FROM (
+    SELECT n.*, w.kept, least(billed, greatest($max_sessions - coalesce(list_sum(list_transform(
+      list_filter(w.kept, lambda k: k.day > n.day - $window_days::INT), lambda k: k.units)), 0), 0)) AS room
+    FROM walk w JOIN days n ON n.person = w.person AND n.nth = w.nth + 1))
 SELECT person || day AS found, line, over FROM walk JOIN sessions USING (person, day) WHERE over > 0""",
     ),
 }

@@ -62,8 +62,8 @@ def facts_of(source, region, work) -> Facts:
     buckets.split(extract.tables, work / "buckets", lines_a_bucket=10**9)
     tables = buckets.bucket_tables(work / "buckets", 0)
     names = ("claims", "fee_lines")
-    claims, lines = net(*(with_fields(tables[name], name) for name in names))
-    return Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.engine)
+    claims, lines = net(*(with_fields(tables[name], name) for name in names))[:2]
+    return Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def shaken(bundled, tmp_path_factory) -> Both:
     lines = shaken_lines(bundled.tables["fee_lines"], claims, region.knowledge, rng)
     diagnoses = shaken_diagnoses(bundled.tables["diagnoses"], region.knowledge, rng)
     tables = {"claims": claims, "fee_lines": lines, "diagnoses": diagnoses}
-    facts = Facts(bundled.tables | tables, region.knowledge, region.engine)
+    facts = Facts(bundled.tables | tables, region.knowledge, region.presumptions)
     return Both(facts, region, folder / "db")
 
 
@@ -152,10 +152,10 @@ def shaken_claims(claims: pl.DataFrame, rng) -> pl.DataFrame:
 def themes(knowledge) -> pl.DataFrame:
     """Items that one rule or another brings together: theme, item."""
     concepts = knowledge["concepts"].select(theme="concept", item="code")
-    pairs = knowledge["pairs"].select(theme=pl.format("pairs {}", "rule"), item=pl.concat_list("main", "included")).explode("item")
+    pairs = knowledge["pairs"].select(theme=pl.format("pairs {}", "rule"), item=pl.concat_list("main", "included"))
     limits = ("sex_limits", "level_limits", "course_limits", "frequency_limits", "panel_tests", "price_caps")
     listed = [knowledge[name].select(theme=pl.lit(name), item="med_list_codg") for name in limits]
-    found = pl.concat([concepts, pairs, *listed]).unique(maintain_order=True)
+    found = pl.concat([concepts, pairs.explode("item"), *listed]).unique(maintain_order=True)
     # fees that go together every day of a stay
     daily = found.filter(pl.col("theme").is_in(["beds", "stay_nursing", "stay_consultation", "intensive_care_bed"]))
     found = pl.concat([found, daily.with_columns(theme=pl.lit("daily"))])
@@ -175,16 +175,19 @@ def shaken_lines(lines: pl.DataFrame, claims: pl.DataFrame, knowledge, rng) -> p
     # A session is one unit. Of a line that is partly too much the engine lets nothing count on, which favours the
     # institution; the SQL lets the rest.
     session = item.is_in(knowledge.codes("dialysis_per_session"))
-    units, net_cnt = (pl.when(session).then(amount.sign()).otherwise(amount).cast(pl.Decimal(16, 4)) for amount in (units, net_cnt))
+    units, net_cnt = (
+        pl.when(session).then(counted.sign()).otherwise(counted).cast(pl.Decimal(16, 4)) for counted in (units, net_cnt)
+    )
     return lines.with_columns(
         med_list_codg=item, cnt=units, net_cnt=net_cnt, pric=price,
         det_item_fee_sumamt=cost, inscp_scp_amt=cost * pl.Series(rng.integers(0, 3, lines.height)) // 2,
-        fee_ocur_time=pl.col("_begin") + days(rng, lines, -2, 9), med_chrgitm_type=drawn(rng, lines, ["04", "05", None]),
+        fee_ocur_time=pl.col("_begin") + days(rng, lines, -2, 9),
+        med_chrgitm_type=drawn(rng, lines, ["04", "05", None]), medins_list_name=drawn(rng, lines, ["陪护费", "项目", None]),
         bilg_dept_name=drawn(rng, lines, WARDS), acord_dept_name=drawn(rng, lines, WARDS),
-        dscg_tkdrug_flag=drawn(rng, lines, ["1", "0", None]), medins_list_name=drawn(rng, lines, ["陪护费", "项目", None]),
+        dscg_tkdrug_flag=drawn(rng, lines, ["1", "0", None]),
     ).drop("_begin", "_items")  # fmt: skip
 
 
 def shaken_diagnoses(diagnoses: pl.DataFrame, knowledge, rng) -> pl.DataFrame:
-    named = knowledge["concepts"].filter(pl.col("concept").str.ends_with("_icd"))["code"].to_list()
-    return diagnoses.with_columns(diag_code=drawn(rng, diagnoses, ["J18.900", "j20.9", "I10.x00"] * 8 + sorted(set(named))))
+    named = knowledge["concepts"].filter(pl.col("concept").str.ends_with("_icd"))["code"].unique().sort()
+    return diagnoses.with_columns(diag_code=drawn(rng, diagnoses, ["J18.900", "j20.9", "I10.x00"] * 8 + [*named]))

@@ -49,12 +49,18 @@ def disguised(bundle: Path, key: dict, folder: Path) -> dict:
         names = {old: form.format(n) for n, old in enumerate(olds, 1) if old}
         known |= names
         mapping = pl.DataFrame({column: list(names), "_new": list(names.values())})
-        frames = {n: f.join(mapping, on=column, how="left").with_columns(pl.coalesce("_new", column).alias(column)).drop("_new")
-                  if column in f.columns else f for n, f in frames.items()}  # fmt: skip
+        frames = {name: with_names(frame, column, mapping) for name, frame in frames.items()}
     for name, frame in frames.items():
         text = frame.reverse().select(frame.columns[::-1]).write_csv(separator="\t", null_value="")
         (folder / f"{name}.txt").write_bytes(text.encode("gb18030"))
     return replaced(key, known)
+
+
+def with_names(frame: pl.DataFrame, column: str, mapping: pl.DataFrame) -> pl.DataFrame:
+    if column not in frame.columns:
+        return frame
+    joined = frame.join(mapping, on=column, how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("_new", column).alias(column)).drop("_new")
 
 
 def frame_of(bundle: Path, name: str) -> pl.DataFrame:
