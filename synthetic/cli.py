@@ -21,7 +21,7 @@ from engine.run.rulebook import rule_infos
 from synthetic import bench
 from synthetic.make import make
 
-DEMO_CLAIMS, DEMO_SEED = 4_000, 2026
+DEMO_CLAIMS, DEMO_SEED = 12_000, 2026
 
 
 @app.command("synth")

@@ -1,4 +1,4 @@
-"""More rules written by hand in SQL, beside those of synthetic/sql.py: from the words of each, never from the engine."""
+"""More rules written by hand in SQL, beside those of synthetic/sql.py: from their words, never from the engine."""
 
 from synthetic.sql import LATE, PAIR, Question
 

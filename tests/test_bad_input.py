@@ -167,7 +167,7 @@ def test_encoding_delimiter_and_order_of_columns_change_no_result(finished, bund
 # a run over damaged rows
 
 DAMAGE = {
-    "blank": "", "an export's word for nothing": "NULL", "a word": "药材", "a large number": "9999999999.99",
+    "blank": "", "an export's word for nothing": "NULL", "a word": "药材", "a large number": "99999999.99",
     "a number too large": "9" * 21, "below zero": "-5", "zero": "0", "long ago": "1800-01-01 00:00:00",
     "far ahead": "2099-12-31 23:59:59", "scientific": "1.2E+15", "part of a fen": "0.00001", "a bar": "a|b",
 }  # fmt: skip
@@ -272,4 +272,4 @@ def test_a_pattern_that_not_both_engines_share_is_refused_at_load(tmp_path, caps
     assert call(app, ["rules", "lint", "--rules", str(tmp_path)]) == 4
     said = capsys.readouterr().err
     assert f"{RULE}.yaml:{at + 1}" in said
-    assert "E_RULE_REGEX" in said
+    assert "regular expression" in said

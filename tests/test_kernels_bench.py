@@ -3,8 +3,12 @@
 Otherwise they run once, as tests that each gives what it should; no time is ever asserted.
 """
 
+import json
+from io import StringIO
+
 import polars as pl
 import pytest
+from rich.console import Console
 
 from engine.audit.facts import Facts
 from engine.audit.judge import judge
@@ -17,6 +21,7 @@ from engine.tables.dictionary import with_fields
 from engine.tables.netting import net
 from engine.tables.read import read
 from engine.tracing.codes import normalise
+from synthetic import bench
 
 ROWS = 20_000
 
@@ -87,3 +92,31 @@ def test_a_rule_is_judged(benchmark, facts, region, rule_id):
     verdict = benchmark(judge, loaded, facts)
     assert verdict.hits.height
     assert verdict.unjudged == 0
+
+
+# `yibao bench`
+
+
+def test_the_bench_measures_every_part_and_compares_only_what_is_equal(tmp_path, monkeypatch):
+    for name, little in {"ROUNDS": 1, "SECONDS": 0, "SAMPLE": 50, "TRACE_EVENTS": 1}.items():
+        monkeypatch.setattr(bench, name, little)
+    measured = json.loads(json.dumps(bench.bench(tmp_path, claims=500)))
+    rows = measured["rows"]
+    assert {row["part"] for row in rows} == {"read", "rules", "interpreter", "sql", "group", "settle", "trace"}
+    compared = [row for row in rows if row["part"] in ("interpreter", "trace")]
+    assert all(row["ratio"] > 0 and row["against_per_second"] > 0 for row in compared)
+    shown = StringIO()
+    Console(file=shown, width=200).print(bench.table(measured, language=1))
+    assert "reading" in shown.getvalue()
+
+
+def test_the_bench_says_so_where_duckdb_is_not_installed(monkeypatch, facts, region, tmp_path):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    (row,) = bench._sql(facts.tables, region, tmp_path)
+    assert row.per_second is None
+    assert "yibao[test]" in row.against
+
+
+def test_the_bench_prints_no_speed_of_answers_that_differ():
+    with pytest.raises(bench.InvariantBroken):
+        bench._same([1], [2], "rule")

@@ -149,7 +149,7 @@ def test_the_order_of_rows_and_the_place_of_the_folder_change_no_table(finished,
         (shuffled / path.name).write_text("".join([head, *rows]), "utf-8")
     pipeline.run(shuffled, tmp_path / "out", region)
     assert [n for n in differing(finished, tmp_path / "out") if n.endswith(".parquet")] == []
-    for key in ("rows", "control_totals", "rules", "root"):
+    for key in ("rows", "control_totals", "rules", "period"):
         assert manifest(tmp_path / "out")[key] == manifest(finished)[key], key
 
 
