@@ -46,8 +46,8 @@ def _line(loaded: LoadedRule, facts: Facts) -> Cases:
     lines = lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
     alias = f"{loaded.rule.join.alias}." if loaded.rule.join else "\0"
     own = [c for c in lines.columns if c.startswith(alias) or c == "_row"]
-    frame = lines.select(*LINE_KEYS, *prefixed(lines, "line", names), *own)
-    frame = add_visit(frame, loaded, facts)
+    frame = _shrunk(lines.select(*LINE_KEYS, *prefixed(lines, "line", names), *own), loaded)
+    frame = _shrunk(add_visit(frame, loaded, facts), loaded)
     return Cases(frame, {}, ("id", *(["_row"] if "_row" in own else [])))
 
 
@@ -84,9 +84,11 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
 
 
 def _shrunk(frame: pl.DataFrame, loaded: LoadedRule) -> pl.DataFrame:
-    """Only the cases for which no cheap part of `when` is already false."""
+    """Only the cases for which no cheap part of `when` is already false, as far as their columns are there."""
+    have = set(frame.columns)
     for test in loaded.cheap:
-        frame = frame.filter(test)
+        if set(test.meta.root_names()) <= have:
+            frame = frame.filter(test)
     return frame
 
 

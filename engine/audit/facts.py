@@ -172,10 +172,13 @@ class Facts:
         standing = self._visits.select("id", "hospital", "person")
         lines = lines.filter(pl.col("net_cnt") > 0).select(*(expr.alias(name) for name, expr in LINE.items()))
         lines = lines.join(standing.rename({"id": "_visit", "hospital": "_hospital", "person": "_person"}), on="_visit")
-        return lines.with_columns(
+        # Only lines of which some units came back need a division.
+        whole = lines.filter(pl.col("cnt") == pl.col("_num")).with_columns(amount="_cost", inscope="_inscope")
+        rest = lines.filter(pl.col("cnt").ne_missing(pl.col("_num"))).with_columns(
             amount=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
             inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
-        ).sort("_visit", "time", natural("id"))
+        )
+        return pl.concat([whole, rest]).sort("_visit", "time", natural("id"))
 
     @cached_property
     def _rows_of_item(self) -> dict[str, pl.Series]:

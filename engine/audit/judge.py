@@ -85,13 +85,17 @@ def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     if "excess" in loaded.compiled:
         excess = loaded.compiled["excess"]
         columns.append(pl.when(when.value).then(excess.value).cast(UNITS).alias("_excess"))
-    frame = frame.with_columns(columns)
+    return frame.with_columns(columns)
+
+
+def _worded(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
+    """Hits with their sentence, the values written in."""
     message = loaded.rule.message or loaded.rule.title
     pieces = [_shown(loaded.compiled[f"message.{part}"]) for part in message_parts(message)]
     text = message
     for part in message_parts(message):
         text = text.replace("{" + part + "}", "{}", 1)
-    return frame.with_columns(pl.format(text, *pieces).alias("_message"))
+    return hits.with_columns(pl.format(text, *pieces).alias("_message"))
 
 
 def _shown(compiled) -> pl.Expr:
@@ -212,7 +216,7 @@ def _stay_units(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
 
 
 def spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
-    """Without the cases an innocent explanation proves; with the strongest one left open, and the result."""
+    """Without the cases an innocent explanation proves; with the strongest one left open, the result, the sentence."""
     columns, proven = [], pl.lit(False)
     open_reason = pl.lit(None, pl.String)
     for index, innocent in reversed(list(enumerate(loaded.rule.innocent))):
@@ -227,7 +231,7 @@ def spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
     if raised is not None:
         result = pl.when(raised.value.fill_null(False)).then(pl.lit("violation")).otherwise(result)
     columns = [open_reason.alias("_innocent"), result.alias("_result")]
-    return hits.filter(~proven).with_columns(columns)
+    return _worded(loaded, hits.filter(~proven).with_columns(columns))
 
 
 def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
@@ -255,7 +259,7 @@ def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         gone = evidence.filter(pl.col("role") == "excess", pl.col("table") == "fee_lines")
         if gone.is_empty():
             break
-        lines = lines.join(gone.select(id="row_key"), on="id", how="anti", maintain_order="left")
+        lines = _without_excess(lines, gone)
         left = lines.join(first.select(group), on=group, how="semi", maintain_order="left")
         cases = windows(loaded, facts, left, group)
     if not verdicts:
@@ -267,6 +271,14 @@ def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     return Verdict(
         pl.concat([v[0] for v in verdicts], how="diagonal_relaxed"), pl.concat([v[1] for v in verdicts]), unjudged
     )
+
+
+def _without_excess(lines: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:
+    """The lines less the units found excess; what was rightly charged still counts for later windows."""
+    taken = gone.group_by(id="row_key").agg(_taken=pl.col("cnt").sum())
+    lines = lines.join(taken, on="id", how="left", maintain_order="left")
+    left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(lines.schema["cnt"])
+    return lines.with_columns(cnt=left).filter(pl.col("cnt") > 0).drop("_taken")
 
 
 def _none(cases: Cases) -> Verdict:
