@@ -21,8 +21,12 @@ def policy_from_key(key: dict) -> dict:
         return dated({str(name): yuan(fen) for name, fen in fen_by_name.items()})
 
     def ratio(by_group: dict) -> dict:
-        return dated({group: {str(level): str(percent) for level, percent in by_level.items()}
-                      for group, by_level in by_group.items()})
+        return dated(
+            {
+                group: {str(level): str(percent) for level, percent in by_level.items()}
+                for group, by_level in by_group.items()
+            }
+        )
 
     later = str(inpatient["second_and_later_admission_factor_pct"])
     return {
@@ -64,8 +68,10 @@ def policy_yaml(key: dict) -> str:
 def account_openings_from_key(key: dict) -> list[dict[str, str]]:
     """Rows of the account_openings table in file form (yuan), by person, for the year in which the period begins."""
     year = key["bundle"]["period"][0][:4]
-    return [{"psn_no": person, "year": year, "acct_balc": yuan(fen)}
-            for person, fen in sorted(key["region"]["account_opening_fen"].items())]
+    return [
+        {"psn_no": person, "year": year, "acct_balc": yuan(fen)}
+        for person, fen in sorted(key["region"]["account_opening_fen"].items())
+    ]
 
 
 def yuan(fen: int) -> str:
@@ -74,8 +80,10 @@ def yuan(fen: int) -> str:
 
 def _groups(wordings: dict, by_group: dict) -> dict:
     """Each person group with the hospitals' other wordings for it."""
-    return {group: {"psn_types": sorted(word for word, name in wordings.items() if name == group and word != group)}
-            for group in by_group}
+    return {
+        group: {"psn_types": sorted(word for word, name in wordings.items() if name == group and word != group)}
+        for group in by_group
+    }
 
 
 def _kinds(claim_types: dict, benefit: dict) -> list[str]:

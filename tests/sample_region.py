@@ -149,33 +149,78 @@ def text(value) -> str | list[str]:
 
 # Per list of the key's region: our table and the rows that one of its rows becomes.
 ROWS = {
-    "duplicate_pairs": ("pairs", lambda r: [{
-        "main": r["main"], "main_name": r.get("main_name"), "included": r["included"],
-        "included_name": r.get("included_name"), "window": window(r["window"]), "note": r.get("note")}]),
+    "duplicate_pairs": (
+        "pairs",
+        lambda r: [
+            {
+                "main": r["main"],
+                "main_name": r.get("main_name"),
+                "included": r["included"],
+                "included_name": r.get("included_name"),
+                "window": window(r["window"]),
+                "note": r.get("note"),
+            }
+        ],
+    ),
     "panel_tests": ("panel_tests", lambda r: [item(r) | {"icd_prefixes": "|".join(r["indicated_icd_prefixes"])}]),
     "drug_indications": ("indications", lambda r: [item(r) | {"icd_prefixes": "|".join(r["icd_prefixes"])}]),
     "operation_items": ("operation_items", lambda r: [item(r) | {"icd9_prefix": r["icd9_prefix"]}]),
-    "device_operations": ("device_operations", lambda r: [
-        {"icd9_prefix": r["icd9_prefix"], "med_list_codg": code} for code in r["item_ids"]]),
-    "bundle_substitutions": ("bundles", lambda r: [
-        {"bundle": "+".join(r["items"]), "med_list_codg": code, "instead": r["instead"], "window": window(r["window"])}
-        for code in r["items"]]),
-    "addon_items": ("addons", lambda r: [
-        {"base": r["base"], "addon": r["addon"], "max_per_base": r.get("max_per_base", 1)}]),
+    "device_operations": (
+        "device_operations",
+        lambda r: [{"icd9_prefix": r["icd9_prefix"], "med_list_codg": code} for code in r["item_ids"]],
+    ),
+    "bundle_substitutions": (
+        "bundles",
+        lambda r: [
+            {
+                "bundle": "+".join(r["items"]),
+                "med_list_codg": code,
+                "instead": r["instead"],
+                "window": window(r["window"]),
+            }
+            for code in r["items"]
+        ],
+    ),
+    "addon_items": (
+        "addons",
+        lambda r: [{"base": r["base"], "addon": r["addon"], "max_per_base": r.get("max_per_base", 1)}],
+    ),
     "sex_limits": ("sex_limits", lambda r: [item(r) | {"gend": SEXES[r["allowed_sex"]]}]),
     "age_limits": ("age_limits", lambda r: age_limits(r)),
     "level_limits": ("level_limits", lambda r: [item(r) | {"min_level": r["min_level"]}]),
     "visit_type_limits": ("visit_limits", lambda r: [item(r) | {"visit_kinds": "|".join(r["allowed_kinds_of_visit"])}]),
-    "insurance_limits": ("insurance_limits", lambda r: [] if r.get("payable_under_basic_medical") else [
-        item(r) | {"only": INSURANCES[r["only_payable_under"]]}]),
-    "course_limits": ("course_limits", lambda r: [item(r) | {
-        "max_days": r["max_days"], "per": window(r.get("scope", "stay")),
-        "counted": COUNTED.get(r.get("counted"), "distinct_days")}]),
-    "frequency_limits": ("frequency_limits", lambda r: [item(r) | {
-        "max_per_day": r["max_per_day"], "unit": r.get("unit"), "grade": r.get("source")}]),
-    "period_limits": ("period_limits", lambda r: [item(r) | {
-        "max_count": r["max_count"], "window_days": r.get("min_gap_days", r["window_days"]),
-        "per": window(r.get("scope", "person"))}]),
+    "insurance_limits": (
+        "insurance_limits",
+        lambda r: (
+            [] if r.get("payable_under_basic_medical") else [item(r) | {"only": INSURANCES[r["only_payable_under"]]}]
+        ),
+    ),
+    "course_limits": (
+        "course_limits",
+        lambda r: [
+            item(r)
+            | {
+                "max_days": r["max_days"],
+                "per": window(r.get("scope", "stay")),
+                "counted": COUNTED.get(r.get("counted"), "distinct_days"),
+            }
+        ],
+    ),
+    "frequency_limits": (
+        "frequency_limits",
+        lambda r: [item(r) | {"max_per_day": r["max_per_day"], "unit": r.get("unit"), "grade": r.get("source")}],
+    ),
+    "period_limits": (
+        "period_limits",
+        lambda r: [
+            item(r)
+            | {
+                "max_count": r["max_count"],
+                "window_days": r.get("min_gap_days", r["window_days"]),
+                "per": window(r.get("scope", "person")),
+            }
+        ],
+    ),
 }
 
 
@@ -193,7 +238,9 @@ def age_limits(row: Seen) -> list[dict]:
     by_sex = {f"{side}_years": row.get(f"{side}_age_years_by_sex") or {} for side in ("min", "max")}
     sexes = sorted({sex for values in by_sex.values() for sex in values}) or [None]
     return [
-        item(row) | limits | {name: values[sex] for name, values in by_sex.items() if sex in values}
+        item(row)
+        | limits
+        | {name: values[sex] for name, values in by_sex.items() if sex in values}
         | {"gend": SEXES.get(sex, "")}
         for sex in sexes
     ]
@@ -242,17 +289,19 @@ def catalogue(items: dict, left: list[str]) -> list[dict]:
     rows = []
     for code, raw in items.items():
         entry = Seen(raw)
-        rows.append({
-            "med_list_codg": code,
-            "name": entry.get("name"),
-            "med_chrgitm_type": entry.get("charge_category"),
-            "chrgitm_lv": CLASSES[entry["payment_class"]],
-            "selfpay_prop": format(Decimal(str(entry.get("first_pay_pct") or 0)) / 100, "f"),
-            "pay_limit": yuan(entry.get("pay_limit_fen")),
-            "unit": entry.get("unit"),
-            "dosform_name": entry.get("dosage_form"),
-            "stock_item": {True: 1, False: 0}.get(entry.get("stock_item")),
-        })
+        rows.append(
+            {
+                "med_list_codg": code,
+                "name": entry.get("name"),
+                "med_chrgitm_type": entry.get("charge_category"),
+                "chrgitm_lv": CLASSES[entry["payment_class"]],
+                "selfpay_prop": format(Decimal(str(entry.get("first_pay_pct") or 0)) / 100, "f"),
+                "pay_limit": yuan(entry.get("pay_limit_fen")),
+                "unit": entry.get("unit"),
+                "dosform_name": entry.get("dosage_form"),
+                "stock_item": {True: 1, False: 0}.get(entry.get("stock_item")),
+            }
+        )
         left += [f"region.catalogue[].{column}" for column in entry.unread()]
     return rows
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.reference.knowledge import allowed_values, load_knowledge, read_table, shapes
 from engine.reference.places import seeds_folder
-from engine.tables.problems import InputProblem
+from engine.tables.problems import InputProblem, UsageProblem
 
 SERVICE, DRUG, HERB, MATERIAL = r"00\d{13}", r"[XZ][A-Z0-9]{19,22}", r"T\d{9}", r"C\d{19}"
 
@@ -35,7 +35,8 @@ def write(folder: Path, name: str, *lines: str) -> Path:
 
 def test_a_table_is_typed_exactly(tmp_path):
     path = write(
-        tmp_path, "catalogue",
+        tmp_path,
+        "catalogue",
         "med_list_codg,chrgitm_lv,selfpay_prop,pay_limit,name,begndate",
         '001109000010300,02,0.1,4000.5,"床位费, 三人间",2024-07-01',
     )
@@ -48,7 +49,7 @@ def test_a_table_is_typed_exactly(tmp_path):
     assert row["enddate"] is None and row["source"] is None
 
 
-@given(st.integers(min_value=-10**12 + 1, max_value=10**12 - 1))
+@given(st.integers(min_value=-(10**12) + 1, max_value=10**12 - 1))
 def test_money_is_read_to_the_fen_whatever_its_size(tmp_path_factory, fen):
     yuan = f"{'-' if fen < 0 else ''}{abs(fen) // 100}.{abs(fen) % 100:02d}"
     folder = tmp_path_factory.mktemp("money")
@@ -114,8 +115,12 @@ def test_the_last_folder_wins(tmp_path):
 
 def test_codes_of_a_concept_follow_the_date(tmp_path):
     write(
-        tmp_path, "concepts", "concept,code,begndate,enddate",
-        "beds,OLD,,2024-12-31", "beds,NEW,2025-01-01,", "beds,ALWAYS,,",
+        tmp_path,
+        "concepts",
+        "concept,code,begndate,enddate",
+        "beds,OLD,,2024-12-31",
+        "beds,NEW,2025-01-01,",
+        "beds,ALWAYS,,",
     )
     region = load_knowledge([tmp_path])
     assert region.codes("beds") == ["ALWAYS", "NEW", "OLD"]
@@ -199,7 +204,7 @@ def test_a_file_that_is_no_utf8_and_an_empty_one_are_refused(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputProblem, match="no such folder"):
+    with pytest.raises(UsageProblem, match="no such folder"):
         load_knowledge([tmp_path / "nowhere"])
 
 
@@ -243,8 +248,14 @@ def test_no_seed_pair_belongs_to_two_rules(seeds):
 
 
 def test_a_code_has_one_name_throughout_the_seeds(seeds):
-    columns = {"med_list_codg": "name", "main": "main_name", "included": "included_name", "base": "base_name",
-               "addon": "addon_name", "instead": "instead_name"}
+    columns = {
+        "med_list_codg": "name",
+        "main": "main_name",
+        "included": "included_name",
+        "base": "base_name",
+        "addon": "addon_name",
+        "instead": "instead_name",
+    }
     named = [
         frame.select(code=code, name=name)
         for frame in seeds.tables.values()

@@ -1,6 +1,7 @@
 """The interpreter and the compiled rule say the same: generated expressions over generated cases.
 
-50,000 rule x case pairs in the ordinary run; `YIBAO_PAIRS=1000000 pytest tests/test_language_agrees.py` for the long one.
+50,000 rule x case pairs in the ordinary run; the long one is
+`YIBAO_PAIRS=1000000 pytest tests/test_language_agrees.py`.
 """
 
 import datetime
@@ -72,7 +73,8 @@ def elements(depth: int) -> st.SearchStrategy[str]:
 
 def conditions(depth: int) -> st.SearchStrategy[str]:
     plain = st.sampled_from(
-        ["visit.insured", "visit.sex == null", "(visit.sex ?? '0') == '1'", "visit.main_diag =~ 'A0'", "visit.main_diag in some",
+        ["visit.insured", "visit.sex == null", "(visit.sex ?? '0') == '1'",
+         "visit.main_diag =~ 'A0'", "visit.main_diag in some",
          "(visit.kind ?? '') in params.kinds", "'A01' in visit.diags", "$begins(visit.diags, some)", "visit.days",
          "visit.main_diag", "(visit.kind ?? '')"]
     )  # fmt: skip

@@ -12,49 +12,97 @@ from engine.settlement.policy import Policy
 from engine.settlement.provider import provider_payment
 from engine.tables.outputs import conform
 
-AMOUNTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt", "act_pay_dedc", "fund_pay_sumamt",
-           "psn_part_amt"]
+AMOUNTS = [
+    "fulamt_ownpay_amt",
+    "overlmt_selfpay",
+    "preselfpay_amt",
+    "inscp_scp_amt",
+    "act_pay_dedc",
+    "fund_pay_sumamt",
+    "psn_part_amt",
+]
 
 
 def policy(form: str = "difference") -> Policy:
-    rate = {"2025-01-01": {"value": {"worker": {"1": "5000", "3": "10000"}, "all": "8000"}},
-            "2025-07-01": {"value": {"worker": {"1": "5000", "3": "11000"}, "all": "8000"}}}
-    return Policy.model_validate({
-        "name": "p", "groups": {"worker": {}, "resident": {}},
-        "benefits": {"inpatient": {"visit_kinds": ["inpatient"]}, "general": {"visit_kinds": ["general_outpatient"]}},
-        "provider": {"drg_benefits": ["inpatient"], "drg_rate": rate, "fund_form": form}})
+    rate = {
+        "2025-01-01": {"value": {"worker": {"1": "5000", "3": "10000"}, "all": "8000"}},
+        "2025-07-01": {"value": {"worker": {"1": "5000", "3": "11000"}, "all": "8000"}},
+    }
+    return Policy.model_validate(
+        {
+            "name": "p",
+            "groups": {"worker": {}, "resident": {}},
+            "benefits": {
+                "inpatient": {"visit_kinds": ["inpatient"]},
+                "general": {"visit_kinds": ["general_outpatient"]},
+            },
+            "provider": {"drg_benefits": ["inpatient"], "drg_rate": rate, "fund_form": form},
+        }
+    )
 
 
 def paid(*rows: dict, by: Policy | None = None, weights: bool = True) -> list[tuple]:
     """(institution, month, method, cases, volume, payable) of claims given with amounts in yuan and their weight."""
-    usual = {"fixmedins_code": "H1", "psn_type": "worker", "visit_kind": "inpatient", "hosp_lv": "3",
-             "insured_flag": "1", "setl_time": datetime(2025, 3, 5), "refd_setl_flag": "0", "init_setl_id": None,
-             "weight": None}
+    usual = {
+        "fixmedins_code": "H1",
+        "psn_type": "worker",
+        "visit_kind": "inpatient",
+        "hosp_lv": "3",
+        "insured_flag": "1",
+        "setl_time": datetime(2025, 3, 5),
+        "refd_setl_flag": "0",
+        "init_setl_id": None,
+        "weight": None,
+    }
     full = [usual | {"setl_id": f"s{n}"} | row for n, row in enumerate(rows, 1)]
-    claims = pl.DataFrame([{k: row[k] for k in usual | {"setl_id": 0} if k != "weight"} for row in full],
-                          infer_schema_length=None, schema_overrides={"init_setl_id": pl.String})
-    settlement = pl.DataFrame([{"setl_id": row["setl_id"], "first_difference": row.get("first_difference")}
-                               | {f"{a}_fen": row.get(a, 0) * 100 for a in AMOUNTS} for row in full],
-                              schema_overrides={"first_difference": pl.String})
-    grouping = pl.DataFrame([{"setl_id": row["setl_id"], "weight": row["weight"]} for row in full],
-                            {"setl_id": pl.String, "weight": pl.String}).with_columns(
-        pl.col("weight").cast(pl.Decimal(12, 8)))
+    claims = pl.DataFrame(
+        [{k: row[k] for k in usual | {"setl_id": 0} if k != "weight"} for row in full],
+        infer_schema_length=None,
+        schema_overrides={"init_setl_id": pl.String},
+    )
+    settlement = pl.DataFrame(
+        [
+            {"setl_id": row["setl_id"], "first_difference": row.get("first_difference")}
+            | {f"{a}_fen": row.get(a, 0) * 100 for a in AMOUNTS}
+            for row in full
+        ],
+        schema_overrides={"first_difference": pl.String},
+    )
+    grouping = pl.DataFrame(
+        [{"setl_id": row["setl_id"], "weight": row["weight"]} for row in full],
+        {"setl_id": pl.String, "weight": pl.String},
+    ).with_columns(pl.col("weight").cast(pl.Decimal(12, 8)))
     frame = provider_payment(settlement, claims, grouping if weights else None, by or policy())
     assert conform(frame, "provider_payment").equals(frame)
     assert (frame["cleared_fen"] == frame["payable_fen"] - frame["prepaid_fen"]).all()
     return frame.select("fixmedins_code", "month", "method", "cases", "volume", "payable_fen").rows()
 
 
-STAY = {"weight": "1.25000001", "fund_pay_sumamt": 6000, "psn_part_amt": 4000, "inscp_scp_amt": 9000,
-        "act_pay_dedc": 1000, "fulamt_ownpay_amt": 600, "preselfpay_amt": 400}
+STAY = {
+    "weight": "1.25000001",
+    "fund_pay_sumamt": 6000,
+    "psn_part_amt": 4000,
+    "inscp_scp_amt": 9000,
+    "act_pay_dedc": 1000,
+    "fulamt_ownpay_amt": 600,
+    "preselfpay_amt": 400,
+}
 
 
 def test_fee_for_service_is_what_the_funds_pay_by_institution_and_month():
     visit = {"visit_kind": "general_outpatient", "fund_pay_sumamt": 30}
-    rows = paid(visit, visit, visit | {"setl_time": datetime(2025, 4, 1)}, visit | {"fixmedins_code": "H0"},
-                visit | {"insured_flag": "0", "fund_pay_sumamt": 0})
-    assert rows == [("H0", "2025-03", "item", 1, None, 3000), ("H1", "2025-03", "item", 2, None, 6000),
-                    ("H1", "2025-04", "item", 1, None, 3000)]
+    rows = paid(
+        visit,
+        visit,
+        visit | {"setl_time": datetime(2025, 4, 1)},
+        visit | {"fixmedins_code": "H0"},
+        visit | {"insured_flag": "0", "fund_pay_sumamt": 0},
+    )
+    assert rows == [
+        ("H0", "2025-03", "item", 1, None, 3000),
+        ("H1", "2025-03", "item", 2, None, 6000),
+        ("H1", "2025-04", "item", 1, None, 3000),
+    ]
 
 
 def test_a_grouped_stay_is_paid_its_standard_less_what_the_person_pays():
@@ -71,9 +119,12 @@ def test_or_what_is_left_of_the_standard_times_the_share_of_the_fund():
 
 
 def test_the_rate_is_that_of_the_day_the_group_and_the_level():
-    rows = paid(STAY | {"weight": "1"}, STAY | {"weight": "1", "setl_time": datetime(2025, 7, 1)},
-                STAY | {"weight": "1", "psn_type": "resident", "fixmedins_code": "H2"},
-                STAY | {"weight": "1", "hosp_lv": "1", "fixmedins_code": "H3"})
+    rows = paid(
+        STAY | {"weight": "1"},
+        STAY | {"weight": "1", "setl_time": datetime(2025, 7, 1)},
+        STAY | {"weight": "1", "psn_type": "resident", "fixmedins_code": "H2"},
+        STAY | {"weight": "1", "hosp_lv": "1", "fixmedins_code": "H3"},
+    )
     assert [row[-1] for row in rows] == [600000, 700000, 400000, 100000]
 
 
@@ -85,11 +136,16 @@ def test_stays_without_a_weight_or_a_rate_or_a_grouping_are_paid_by_item():
 
 
 def test_a_refund_takes_back_in_its_own_month_what_its_original_was_paid():
-    refund = {"refd_setl_flag": "1", "init_setl_id": "s1", "setl_time": datetime(2025, 4, 1),
-              **{name: -STAY[name] for name in AMOUNTS if name in STAY}}
+    refund = {
+        "refd_setl_flag": "1",
+        "init_setl_id": "s1",
+        "setl_time": datetime(2025, 4, 1),
+        **{name: -STAY[name] for name in AMOUNTS if name in STAY},
+    }
     assert paid(STAY, refund) == [
         ("H1", "2025-03", "drg_rate", 1, Decimal("1.25000001"), 850000),
-        ("H1", "2025-04", "drg_rate", -1, Decimal("-1.25000001"), -850000)]
+        ("H1", "2025-04", "drg_rate", -1, Decimal("-1.25000001"), -850000),
+    ]
     assert paid(STAY, refund | {"setl_time": datetime(2025, 3, 9)}) == [("H1", "2025-03", "drg_rate", 0, 0, 0)]
     unpaired = paid(STAY, refund | {"first_difference": "init_setl_id"})  # refunded a second time
     assert unpaired[1] == ("H1", "2025-04", "item", -1, None, -600000)
@@ -99,9 +155,12 @@ def test_a_refund_takes_back_in_its_own_month_what_its_original_was_paid():
 @given(st.lists(st.tuples(st.integers(0, 999_999_999), st.sampled_from("13"), st.integers(0, 9000)), min_size=1))
 @examples(max_examples=40, deadline=None)
 def test_payments_are_exact_sums_over_the_cases(cases):
-    rows = [{"weight": f"{w // 10**8}.{w % 10**8:08d}", "hosp_lv": level, "psn_part_amt": person}
-            for w, level, person in cases]
-    want = sum((w * {"1": 500000, "3": 1000000}[level] + 50_000_000) // 10**8 - person * 100
-               for w, level, person in cases)
+    rows = [
+        {"weight": f"{w // 10**8}.{w % 10**8:08d}", "hosp_lv": level, "psn_part_amt": person}
+        for w, level, person in cases
+    ]
+    want = sum(
+        (w * {"1": 500000, "3": 1000000}[level] + 50_000_000) // 10**8 - person * 100 for w, level, person in cases
+    )
     assert sum(row[-1] for row in paid(*rows)) == want
     assert sum(row[4] for row in paid(*rows)) == Decimal(sum(w for w, *_ in cases)) / 10**8

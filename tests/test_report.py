@@ -125,13 +125,28 @@ def test_excel_sums_tie_to_the_page_and_to_the_tables(out):
 
 def test_a_waterfall_step_starts_where_the_last_one_ended():
     gross = {"gross_fen": 1000, "inscope_fen": 900, "fund_fen": 500}
-    net = {"involved_fen": 800, "inscope_fen": 700, "fund_line_fen": 400, "fund_resettled_fen": 450,
-           "already_returned_fen": 50, "due_fen": 400}
+    net = {
+        "involved_fen": 800,
+        "inscope_fen": 700,
+        "fund_line_fen": 400,
+        "fund_resettled_fen": 450,
+        "already_returned_fen": 50,
+        "due_fen": 400,
+    }
     steps = [(s["kind"], s["fen"], s["x"], s["width"]) for s in charts.waterfall(gross, net)]
     assert steps == [
-        ("total", 1000, 0, 1000), ("less", -200, 800, 200), ("total", 800, 0, 800), ("less", -100, 700, 100),
-        ("total", 700, 0, 700), ("less", -300, 400, 300), ("total", 400, 0, 400), ("more", 50, 400, 50),
-        ("total", 450, 0, 450), ("less", -50, 400, 50), ("due", 400, 0, 400)]
+        ("total", 1000, 0, 1000),
+        ("less", -200, 800, 200),
+        ("total", 800, 0, 800),
+        ("less", -100, 700, 100),
+        ("total", 700, 0, 700),
+        ("less", -300, 400, 300),
+        ("total", 400, 0, 400),
+        ("more", 50, 400, 50),
+        ("total", 450, 0, 450),
+        ("less", -50, 400, 50),
+        ("due", 400, 0, 400),
+    ]
 
 
 def test_a_stage_that_wrote_only_findings_still_has_a_report(tmp_path):
@@ -175,10 +190,16 @@ def test_evidence_of_other_institutions_is_only_counted(tmp_path):
     out = fake_run(tmp_path / "out", findings=0)
     findings = pl.read_parquet(fake_run(tmp_path / "other") / "findings.parquet").head(2)
     findings = findings.with_columns(
-        finding_id=pl.Series(["fa", "fb"]), setl_id=pl.Series(["s-own", "s-foreign"]), waived=False,
-        fixmedins_code=pl.Series(SITES[:2]), scope=pl.lit("person_day"))
-    rows = [("fa", "fee_lines", f"line-{claim}", claim, role, None, 100)
-            for claim, role in [("s-own", "excess"), ("s-foreign", "basis"), ("s-nobody", "basis"), (None, "basis")]]
+        finding_id=pl.Series(["fa", "fb"]),
+        setl_id=pl.Series(["s-own", "s-foreign"]),
+        waived=False,
+        fixmedins_code=pl.Series(SITES[:2]),
+        scope=pl.lit("person_day"),
+    )
+    rows = [
+        ("fa", "fee_lines", f"line-{claim}", claim, role, None, 100)
+        for claim, role in [("s-own", "excess"), ("s-foreign", "basis"), ("s-nobody", "basis"), (None, "basis")]
+    ]
     rows.append(("fa", "pairs", "row-7", None, "basis", None, None))
     findings.write_parquet(out / "findings.parquet")
     pl.DataFrame(rows, outputs()["evidence"], orient="row").write_parquet(out / "evidence.parquet")
@@ -280,8 +301,12 @@ def test_codes_keep_their_zeros_and_amounts_are_numbers(out):
     detail = book(out / "summary.xlsx")["问题项目明细"]
     items = [code for code in column(detail, "项目编码") if code]
     assert "003110000060000" in items and all(isinstance(code, str) for code in items)
-    assert all(cell.number_format == "#,##0.00" for row in detail.iter_rows(min_row=2) for cell in row
-               if detail.cell(1, cell.column).value == "涉及金额(元)")
+    assert all(
+        cell.number_format == "#,##0.00"
+        for row in detail.iter_rows(min_row=2)
+        for cell in row
+        if detail.cell(1, cell.column).value == "涉及金额(元)"
+    )
 
 
 def test_a_long_table_goes_on_in_numbered_sheets_and_loses_no_row(tmp_path, monkeypatch):
@@ -304,7 +329,7 @@ def zip_texts(path: Path) -> dict[str, str]:
 # Text
 
 
-@given(st.integers(-10**15, 10**15))
+@given(st.integers(-(10**15), 10**15))
 def test_yuan_is_exact(fen_):
     assert Decimal(yuan(fen_).replace(",", "")) * 100 == fen_
 
@@ -340,16 +365,24 @@ def test_the_output_tables_are_those_of_the_contract():
 
 
 def test_conform_orders_and_casts_the_columns():
-    frame = pl.DataFrame({"amount_fen": [5], "cases": [1], "detail": ["x"], "reason": ["value_missing"],
-                          "rule_id": ["r"]}, schema_overrides={"amount_fen": pl.Int32})
+    frame = pl.DataFrame(
+        {"amount_fen": [5], "cases": [1], "detail": ["x"], "reason": ["value_missing"], "rule_id": ["r"]},
+        schema_overrides={"amount_fen": pl.Int32},
+    )
     assert conform(frame, "not_evaluated").schema == outputs()["not_evaluated"]
 
 
-@pytest.mark.parametrize("change", [
-    lambda frame: frame.drop("cases"), lambda frame: frame.with_columns(more=1),
-    lambda frame: frame.with_columns(amount_fen=0.5), lambda frame: frame.with_columns(reason=pl.lit(None)),
-    lambda frame: frame.with_columns(cases=pl.lit(Decimal("1.5"))), lambda frame: frame.with_columns(cases=pl.lit("x")),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.drop("cases"),
+        lambda frame: frame.with_columns(more=1),
+        lambda frame: frame.with_columns(amount_fen=0.5),
+        lambda frame: frame.with_columns(reason=pl.lit(None)),
+        lambda frame: frame.with_columns(cases=pl.lit(Decimal("1.5"))),
+        lambda frame: frame.with_columns(cases=pl.lit("x")),
+    ],
+)
 def test_conform_refuses_what_would_break_the_contract(change):
     frame = pl.DataFrame({"rule_id": ["r"], "reason": ["x"], "detail": ["x"], "cases": [1], "amount_fen": [5]})
     with pytest.raises(InvariantBroken):

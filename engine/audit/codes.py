@@ -94,7 +94,8 @@ def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame, symbo
     units = pl.col("_excess").cast(UNITS) if "_excess" in hits.columns else pl.lit(None, UNITS)
     findings = hits.select(
         "_case", rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32),
-        rule_version=pl.lit(loaded.version), rule_status=pl.lit(rule.status), result="_result", scope=pl.lit(rule.scope), scope_key=key,
+        rule_version=pl.lit(loaded.version), rule_status=pl.lit(rule.status), result="_result",
+        scope=pl.lit(rule.scope), scope_key=key,
         fixmedins_code=own_site, setl_id="_setl_id", psn_no="_psn_no", department=pl.lit(None, pl.String),
         doctor=pl.lit(None, pl.String), med_list_codg="_item", service_date=pl.col("_time").cast(pl.Date),
         excess_cnt=units, gross_fen=pl.col("_gross").fill_null(0), inscope_fen=pl.col("_gross").fill_null(0),

@@ -59,7 +59,9 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
     """A finding about a store is about no claim: its evidence is the item's balance, not every line that sold it."""
-    nothing = [pl.lit(None, t).alias(n) for n, t in EVIDENCE.items() if n in ("setl_id", "cnt", "gross", "inscope", "fund")]
+    nothing = [
+        pl.lit(None, t).alias(n) for n, t in EVIDENCE.items() if n in ("setl_id", "cnt", "gross", "inscope", "fund")
+    ]
     key = pl.concat_str("_hospital", "_local_item", separator="|")
     rows = hits.select("_case", key.alias("row_key"), table=pl.lit("store_items"), role=pl.lit("basis"))
     return rows.with_columns(nothing).select(EVIDENCE.keys())

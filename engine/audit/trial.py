@@ -162,7 +162,8 @@ def _stores(given: list[dict]) -> dict[str, pl.DataFrame]:
     rows = []
     for number, row in enumerate(given, 1):
         row = {"opening_cnt": "0", "closing_cnt": "0", "pric": "1", **_row(row, STORE_WORDS, set())}
-        rows.append({"medins_list_codg": row["med_list_codg"], **row, "fixmedins_code": VISIT_DEFAULTS["fixmedins_code"],
+        rows.append({"medins_list_codg": row["med_list_codg"], **row,
+                     "fixmedins_code": VISIT_DEFAULTS["fixmedins_code"],
                      "item_store_id": f"W{number}", "store_id": "K1", "begndate": "2025-01-01", "enddate": "2025-06-30",
                      "move_id": f"M{number}", "move_type": "purchase", "move_time": "2025-01-10 10:00:00"})  # fmt: skip
     bought = [row for row in rows if row.get("cnt")]

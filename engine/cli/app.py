@@ -14,6 +14,7 @@ from rich.console import Console
 
 from engine.cli import show
 from engine.cli.words import LANGUAGES, Words
+from engine.reference.knowledge import load_knowledge
 from engine.run import pipeline
 from engine.run.manifest import verify as verify_manifest
 from engine.run.region import DEFAULT_POLICY, DEFAULT_SCHEME, Region, load_region
@@ -108,9 +109,9 @@ def lines_for(memory: str | None) -> int:
 @app.command("check")
 def check_command(source: Source, profile: Profile = "auto", knowledge: Knowledge = None, as_json: Json = False):
     """十二项数据校验：这份数据可信吗 · the official extract checks: can this extract be trusted?"""
-    region = load_region(knowledge=knowledge or [])
+    known = load_knowledge(knowledge or [])
     with tempfile.TemporaryDirectory() as work:
-        checks, extract = pipeline.check(source, Path(work), region, profile)
+        checks, extract = pipeline.check(source, Path(work), known, profile)
         if as_json:
             answer = {"inputs": extract.inputs, "checks": checks.to_dicts(), "rejects": extract.rejects.height}
             print(json.dumps(answer, ensure_ascii=False, default=str))

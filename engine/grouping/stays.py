@@ -120,8 +120,10 @@ def _facts(claims: pl.DataFrame) -> pl.DataFrame:
     years = pl.coalesce("age", lived_years, pl.when(pl.col("nwb_age") < NEWBORN_YEAR).then(0))
     lived_days = (begin - birthday).dt.total_days()
     # The days field belongs to infants only; many systems fill it with 0 for everybody else.
-    days = pl.when(years == 0).then(pl.coalesce("nwb_age", lived_days)).otherwise(
-        pl.coalesce(lived_days, years * NEWBORN_YEAR)
+    days = (
+        pl.when(years == 0)
+        .then(pl.coalesce("nwb_age", lived_days))
+        .otherwise(pl.coalesce(lived_days, years * NEWBORN_YEAR))
     )
     stayed = (pl.col("endtime").cast(pl.Date) - begin).dt.total_days()
     return claims.select(

@@ -20,7 +20,7 @@ import yaml
 from engine.reference.places import seeds_folder
 from engine.tables import dictionary
 from engine.tables.dictionary import Field, Table
-from engine.tables.problems import InputProblem, Problem
+from engine.tables.problems import InputProblem, Problem, UsageProblem
 
 CANONICAL = ("account_openings",)  # tables of the data dictionary that a region may bring as knowledge
 REPLACED_BY = {"wordings": "field", "concepts": "concept"}  # a folder replaces these per value of the column, not whole
@@ -139,7 +139,7 @@ def _replace(name: str, old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
 
 def _csv_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise InputProblem("没有这个文件夹 no such folder", str(folder))
+        raise UsageProblem("没有这个文件夹 no such folder", str(folder))
     files = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "README")))
     for path in files:
         if path.suffix != ".csv" or path.stem not in shapes():

@@ -9,15 +9,21 @@ def waterfall(gross: dict[str, int], net: dict[str, int | None] | None) -> list[
     `gross` sums the findings each for itself; `net` is the ladder with each line once, None when nothing was recovered.
     """
     if net is None:
-        return _placed(_with_deltas([
-            ("涉及金额（毛）", "", gross["gross_fen"]),
-            ("违规金额（范围内，毛）", "医保范围外部分", gross["inscope_fen"]),
-            ("基金份额（按行，毛）", "个人负担部分", gross["fund_fen"])]))
+        return _placed(
+            _with_deltas(
+                [
+                    ("涉及金额（毛）", "", gross["gross_fen"]),
+                    ("违规金额（范围内，毛）", "医保范围外部分", gross["inscope_fen"]),
+                    ("基金份额（按行，毛）", "个人负担部分", gross["fund_fen"]),
+                ]
+            )
+        )
     totals = [
         ("涉及金额（毛）", "", gross["gross_fen"]),
         ("涉及金额（净）", "规则重叠，同一明细只计一次", net["involved_fen"]),
         ("违规金额（范围内）", "医保范围外部分", net["inscope_fen"]),
-        ("基金份额（按行比例）", "个人负担部分", net["fund_line_fen"])]
+        ("基金份额（按行比例）", "个人负担部分", net["fund_line_fen"]),
+    ]
     if net["fund_resettled_fen"] is not None:
         totals.append(("基金份额（重新结算）", "重新结算之差", net["fund_resettled_fen"]))
     rows = _with_deltas(totals)
@@ -46,8 +52,16 @@ def _delta(label: str, before: int, after: int) -> list[tuple]:
 def _placed(rows: list[tuple]) -> list[dict]:
     edges = [0, *[edge for *_, start, end in rows for edge in (start, end)]]
     low, span = min(edges), max(max(edges) - min(edges), 1)
-    return [{"label": label, "kind": kind, "fen": fen, "x": (min(start, end) - low) * WIDTH // span,
-             "width": abs(end - start) * WIDTH // span} for label, kind, fen, start, end in rows]
+    return [
+        {
+            "label": label,
+            "kind": kind,
+            "fen": fen,
+            "x": (min(start, end) - low) * WIDTH // span,
+            "width": abs(end - start) * WIDTH // span,
+        }
+        for label, kind, fen, start, end in rows
+    ]
 
 
 def pareto(rows: list[dict], value: str, total: int) -> list[dict]:

@@ -12,8 +12,12 @@ _SPELT_OUT = 20  # rows per finding and role; the others are counted
 
 def evidence_of(run: Run, finding_ids: list[str]) -> pl.DataFrame:
     """The evidence of some findings, in a fixed order."""
-    return (run.scan("evidence").filter(pl.col("finding_id").is_in(finding_ids))
-            .sort("finding_id", "role", "table", "row_key").collect())
+    return (
+        run.scan("evidence")
+        .filter(pl.col("finding_id").is_in(finding_ids))
+        .sort("finding_id", "role", "table", "row_key")
+        .collect()
+    )
 
 
 def evidence_texts(run: Run, findings: pl.LazyFrame, role: str, everywhere: bool) -> pl.DataFrame:
@@ -22,17 +26,31 @@ def evidence_texts(run: Run, findings: pl.LazyFrame, role: str, everywhere: bool
     Unless `everywhere`, rows not known to belong to the finding's institution are only counted: an institution learns
     of others how many, not which.
     """
-    rows = (run.scan("evidence").filter(pl.col("role") == role)
-            .join(findings.select("finding_id", "fixmedins_code", "scope", own_claim="setl_id"), on="finding_id")
-            .join(_owners(run), on="setl_id", how="left")
-            .with_columns(told=pl.lit(True) if everywhere else _known_as_own(), line=_line()))
+    rows = (
+        run.scan("evidence")
+        .filter(pl.col("role") == role)
+        .join(findings.select("finding_id", "fixmedins_code", "scope", own_claim="setl_id"), on="finding_id")
+        .join(_owners(run), on="setl_id", how="left")
+        .with_columns(told=pl.lit(True) if everywhere else _known_as_own(), line=_line())
+    )
     more = pl.col("told").sum().cast(pl.Int64) - _SPELT_OUT
-    texts = (rows.sort("finding_id", "table", "row_key").group_by("finding_id", maintain_order=True)
-             .agg(pl.col("line").filter("told").head(_SPELT_OUT).str.join("；"), more=more,
-                  hidden=(~pl.col("told")).sum().cast(pl.Int64)))
-    return texts.select("finding_id", pl.concat_str(
-        "line", _if_any("；另有 {} 行", "more"), _if_any("（其他机构或来源 {} 行，从略）", "hidden"),
-    ).alias(f"{role}_rows")).collect()
+    texts = (
+        rows.sort("finding_id", "table", "row_key")
+        .group_by("finding_id", maintain_order=True)
+        .agg(
+            pl.col("line").filter("told").head(_SPELT_OUT).str.join("；"),
+            more=more,
+            hidden=(~pl.col("told")).sum().cast(pl.Int64),
+        )
+    )
+    return texts.select(
+        "finding_id",
+        pl.concat_str(
+            "line",
+            _if_any("；另有 {} 行", "more"),
+            _if_any("（其他机构或来源 {} 行，从略）", "hidden"),
+        ).alias(f"{role}_rows"),
+    ).collect()
 
 
 def _owners(run: Run) -> pl.LazyFrame:
@@ -51,8 +69,11 @@ def _line() -> pl.Expr:
     """费用明细 123 结算单 45 ×2.0000 12.30元"""
     fen = pl.col("amount_fen").abs()
     sign = pl.when(pl.col("amount_fen") < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    parts = [pl.format(" 结算单 {}", "setl_id"), pl.format(" ×{}", "cnt"),
-             pl.format(" {}{}.{}元", sign, fen // 100, (fen % 100).cast(pl.String).str.zfill(2))]
+    parts = [
+        pl.format(" 结算单 {}", "setl_id"),
+        pl.format(" ×{}", "cnt"),
+        pl.format(" {}{}.{}元", sign, fen // 100, (fen % 100).cast(pl.String).str.zfill(2)),
+    ]
     label = pl.col("table").replace({name: table.label for name, table in (tables() | shapes()).items()})
     return pl.concat_str(label, pl.lit(" "), "row_key", *[part.fill_null("") for part in parts])
 

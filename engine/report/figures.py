@@ -68,13 +68,23 @@ class Run:
     def findings(self) -> pl.LazyFrame:
         """Every finding with its rule's title and family, what is due on it, and whether it counts towards money:
         trials and waived findings do not."""
-        due = (self.scan("recovery").filter(pl.col("finding_id").is_not_null())
-               .group_by("finding_id").agg(pl.col("due_fen").sum()))
-        return (self.scan("findings")
-                .join(due, on="finding_id", how="left").join(self._rule_words.lazy(), on="rule_id", how="left")
-                .with_columns(pl.col("due_fen").fill_null(0), pl.col("title").fill_null(pl.col("rule_id")),
-                              pl.col("family").fill_null("未分类"),
-                              counts=(pl.col("rule_status") == "active") & ~pl.col("waived")))
+        due = (
+            self.scan("recovery")
+            .filter(pl.col("finding_id").is_not_null())
+            .group_by("finding_id")
+            .agg(pl.col("due_fen").sum())
+        )
+        return (
+            self.scan("findings")
+            .join(due, on="finding_id", how="left")
+            .join(self._rule_words.lazy(), on="rule_id", how="left")
+            .with_columns(
+                pl.col("due_fen").fill_null(0),
+                pl.col("title").fill_null(pl.col("rule_id")),
+                pl.col("family").fill_null("未分类"),
+                counts=(pl.col("rule_status") == "active") & ~pl.col("waived"),
+            )
+        )
 
     @cached_property
     def counted(self) -> pl.LazyFrame:
@@ -101,7 +111,9 @@ def summed(findings: pl.LazyFrame, *keys: str) -> pl.DataFrame:
         (pl.col("result") == "violation").sum().cast(pl.Int64).alias("violations"),
         pl.col("rule_id").n_unique().cast(pl.Int64).alias("rules"),
         pl.col("setl_id").drop_nulls().n_unique().cast(pl.Int64).alias("claims"),
-        pl.col("excess_cnt").sum(), *[pl.col(column).sum() for column in MONEY])
+        pl.col("excess_cnt").sum(),
+        *[pl.col(column).sum() for column in MONEY],
+    )
     order = [*reversed(MONEY), "cases"]
     return totals.sort([*order, *keys], descending=[True] * len(order) + [False] * len(keys), nulls_last=True).collect()
 
@@ -115,13 +127,22 @@ def totals(findings: pl.LazyFrame) -> dict[str, int]:
 def recovery_levels(run: Run) -> pl.DataFrame:
     """The ladder of amounts by level (finding, claim, institution) and fund, in fen. Totals carry no finding id; those
     without a claim are the institution's."""
-    level = (pl.when(pl.col("finding_id").is_not_null()).then(pl.lit("finding"))
-             .when(pl.col("setl_id").is_not_null()).then(pl.lit("claim")).otherwise(pl.lit("institution")))
+    level = (
+        pl.when(pl.col("finding_id").is_not_null())
+        .then(pl.lit("finding"))
+        .when(pl.col("setl_id").is_not_null())
+        .then(pl.lit("claim"))
+        .otherwise(pl.lit("institution"))
+    )
     sums = [pl.col(c).sum() for c in STEPS if c != "fund_resettled_fen"]
     resettled = pl.when(pl.col("fund_resettled_fen").count() > 0).then(pl.col("fund_resettled_fen").sum())
-    return (run.scan("recovery").group_by(level.alias("level"), "fixmedins_code", "fund")
-            .agg(*sums, resettled.alias("fund_resettled_fen"))
-            .sort("level", "fixmedins_code", "fund").collect())
+    return (
+        run.scan("recovery")
+        .group_by(level.alias("level"), "fixmedins_code", "fund")
+        .agg(*sums, resettled.alias("fund_resettled_fen"))
+        .sort("level", "fixmedins_code", "fund")
+        .collect()
+    )
 
 
 def net_level(levels: pl.DataFrame) -> pl.DataFrame:
@@ -148,20 +169,34 @@ def fund_paid(run: Run) -> int | None:
 
 def overlaps(run: Run) -> pl.DataFrame:
     """Pairs of rules that cut the same row: first, second, rows."""
-    cut = (run.scan("evidence").filter(pl.col("role") == "excess").select("finding_id", "table", "row_key")
-           .join(run.counted.select("finding_id", "rule_id"), on="finding_id")
-           .select("table", "row_key", "rule_id").unique())
+    cut = (
+        run.scan("evidence")
+        .filter(pl.col("role") == "excess")
+        .select("finding_id", "table", "row_key")
+        .join(run.counted.select("finding_id", "rule_id"), on="finding_id")
+        .select("table", "row_key", "rule_id")
+        .unique()
+    )
     shared = cut.filter(pl.len().over("table", "row_key") > 1)
-    return (shared.join(shared, on=["table", "row_key"], suffix="_2").filter(pl.col("rule_id") < pl.col("rule_id_2"))
-            .group_by(first="rule_id", second="rule_id_2").agg(rows=pl.len().cast(pl.Int64))
-            .sort("rows", "first", "second", descending=[True, False, False]).collect())
+    return (
+        shared.join(shared, on=["table", "row_key"], suffix="_2")
+        .filter(pl.col("rule_id") < pl.col("rule_id_2"))
+        .group_by(first="rule_id", second="rule_id_2")
+        .agg(rows=pl.len().cast(pl.Int64))
+        .sort("rows", "first", "second", descending=[True, False, False])
+        .collect()
+    )
 
 
 def open_explanations(run: Run) -> pl.DataFrame:
     """By rule, the innocent explanations left open and in how many findings."""
-    return (run.findings.filter(pl.col("innocent_open").is_not_null() & ~pl.col("waived"))
-            .group_by("rule_id", "innocent_open").agg(cases=pl.len().cast(pl.Int64))
-            .sort("rule_id", "cases", "innocent_open", descending=[False, True, False]).collect())
+    return (
+        run.findings.filter(pl.col("innocent_open").is_not_null() & ~pl.col("waived"))
+        .group_by("rule_id", "innocent_open")
+        .agg(cases=pl.len().cast(pl.Int64))
+        .sort("rule_id", "cases", "innocent_open", descending=[False, True, False])
+        .collect()
+    )
 
 
 def not_evaluated(run: Run) -> pl.DataFrame:
@@ -170,40 +205,63 @@ def not_evaluated(run: Run) -> pl.DataFrame:
 
 def rejected(run: Run) -> pl.DataFrame:
     """Rejected rows by file, code and column."""
-    return (run.scan("rejects").group_by("file", "code", "column")
-            .agg(rows=pl.len().cast(pl.Int64), first_line=pl.col("line").min(), reason=pl.col("reason").min())
-            .sort("file", "code", "column", nulls_last=True).collect())
+    return (
+        run.scan("rejects")
+        .group_by("file", "code", "column")
+        .agg(rows=pl.len().cast(pl.Int64), first_line=pl.col("line").min(), reason=pl.col("reason").min())
+        .sort("file", "code", "column", nulls_last=True)
+        .collect()
+    )
 
 
 def settlement_differences(run: Run) -> pl.DataFrame:
     """By amount: ours and the reported sum over the claims that report it, and how many claims differ."""
     amounts = [c.removeprefix("reported_") for c in outputs()["settlement"] if c.startswith("reported_")]
     reported = {a: pl.col(f"reported_{a}") for a in amounts}
-    wide = run.scan("settlement").select(
-        *[pl.col(a).filter(reported[a].is_not_null()).sum().alias(f"{a}|ours") for a in amounts],
-        *[reported[a].sum().alias(f"{a}|reported") for a in amounts],
-        *[reported[a].count().cast(pl.Int64).alias(f"{a}|claims") for a in amounts],
-        *[(reported[a] != pl.col(a)).sum().cast(pl.Int64).alias(f"{a}|differing") for a in amounts],
-    ).collect().row(0, named=True)
-    rows = [{"amount": a, **{part: wide[f"{a}|{part}"] for part in ("ours", "reported", "claims", "differing")}}
-            for a in amounts]
+    wide = (
+        run.scan("settlement")
+        .select(
+            *[pl.col(a).filter(reported[a].is_not_null()).sum().alias(f"{a}|ours") for a in amounts],
+            *[reported[a].sum().alias(f"{a}|reported") for a in amounts],
+            *[reported[a].count().cast(pl.Int64).alias(f"{a}|claims") for a in amounts],
+            *[(reported[a] != pl.col(a)).sum().cast(pl.Int64).alias(f"{a}|differing") for a in amounts],
+        )
+        .collect()
+        .row(0, named=True)
+    )
+    rows = [
+        {"amount": a, **{part: wide[f"{a}|{part}"] for part in ("ours", "reported", "claims", "differing")}}
+        for a in amounts
+    ]
     return pl.DataFrame(rows).filter(pl.col("claims") > 0)
 
 
 def first_differences(run: Run) -> pl.DataFrame:
     """By the step where the statements part: claims, and the difference of fund payment in fen (ours less reported)."""
     gap = pl.col("fund_pay_sumamt_fen") - pl.col("reported_fund_pay_sumamt_fen")
-    return (run.scan("settlement").filter(pl.col("first_difference").is_not_null()).group_by("first_difference")
-            .agg(claims=pl.len().cast(pl.Int64), fund_gap=gap.sum(), fund_gap_abs=gap.abs().sum())
-            .sort("claims", "first_difference", descending=[True, False]).collect())
+    return (
+        run.scan("settlement")
+        .filter(pl.col("first_difference").is_not_null())
+        .group_by("first_difference")
+        .agg(claims=pl.len().cast(pl.Int64), fund_gap=gap.sum(), fund_gap_abs=gap.abs().sum())
+        .sort("claims", "first_difference", descending=[True, False])
+        .collect()
+    )
 
 
 def drg_summary(run: Run, *keys: str) -> pl.DataFrame:
     """Grouped stays by key: cases, groups, weight."""
-    return (run.scan("grouping").group_by(keys)
-            .agg(cases=pl.len().cast(pl.Int64), groups=pl.col("drg").drop_nulls().n_unique().cast(pl.Int64),
-                 weight=pl.col("weight").sum())
-            .sort("cases", *keys, descending=[True] + [False] * len(keys), nulls_last=True).collect())
+    return (
+        run.scan("grouping")
+        .group_by(keys)
+        .agg(
+            cases=pl.len().cast(pl.Int64),
+            groups=pl.col("drg").drop_nulls().n_unique().cast(pl.Int64),
+            weight=pl.col("weight").sum(),
+        )
+        .sort("cases", *keys, descending=[True] + [False] * len(keys), nulls_last=True)
+        .collect()
+    )
 
 
 def tie_outs(run: Run, levels: pl.DataFrame) -> list[dict]:
@@ -212,18 +270,31 @@ def tie_outs(run: Run, levels: pl.DataFrame) -> list[dict]:
     counted = {key: sum(int(i.get(key) or 0) for i in inputs) for key in ("rows_in", "accepted", "rejected", "blank")}
     net, gross = ladder(net_level(levels)), totals(run.counted)["gross_fen"]
     checks = [
-        _tie("读入行数＝接收＋退回＋空行（逐文件）", counted["rows_in"],
-             counted["accepted"] + counted["rejected"] + counted["blank"], "行",
-             all(int(i.get("rows_in") or 0) == sum(int(i.get(k) or 0) for k in ("accepted", "rejected", "blank"))
-                 for i in inputs)),
+        _tie(
+            "读入行数＝接收＋退回＋空行（逐文件）",
+            counted["rows_in"],
+            counted["accepted"] + counted["rejected"] + counted["blank"],
+            "行",
+            all(
+                int(i.get("rows_in") or 0) == sum(int(i.get(k) or 0) for k in ("accepted", "rejected", "blank"))
+                for i in inputs
+            ),
+        ),
         _tie("涉及金额：净额 ≤ 毛额", net["involved_fen"], gross, "fen", net["involved_fen"] <= gross),
-        _tie("基金份额（按行）≤ 违规金额（范围内）≤ 涉及金额", net["fund_line_fen"], net["involved_fen"], "fen",
-             net["fund_line_fen"] <= net["inscope_fen"] <= net["involved_fen"]),
+        _tie(
+            "基金份额（按行）≤ 违规金额（范围内）≤ 涉及金额",
+            net["fund_line_fen"],
+            net["involved_fen"],
+            "fen",
+            net["fund_line_fen"] <= net["inscope_fen"] <= net["involved_fen"],
+        ),
     ]
     labels = {"claim": "按结算单", "institution": "按机构", "finding": "按疑点"}
     sums = {name: ladder(levels.filter(pl.col("level") == name))["due_fen"] for name in levels["level"].unique().sort()}
-    checks += [_tie(f"应追回：{labels[a]}合计＝{labels[b]}合计", sums[a], sums[b], "fen")
-               for a, b in zip(list(sums), list(sums)[1:], strict=False)]
+    checks += [
+        _tie(f"应追回：{labels[a]}合计＝{labels[b]}合计", sums[a], sums[b], "fen")
+        for a, b in zip(list(sums), list(sums)[1:], strict=False)
+    ]
     if (paid := fund_paid(run)) is not None:
         checks.append(_tie("应追回（净）≤ 基金实付", net["due_fen"], paid, "fen", net["due_fen"] <= paid))
     return checks

@@ -36,14 +36,29 @@ def page(run: Run) -> bytes:
 
 
 def _render(run: Run, shown: int) -> str:
-    env = Environment(loader=FileSystemLoader(_ASSETS), autoescape=True, undefined=StrictUndefined, finalize=_shown,
-                      trim_blocks=True, lstrip_blocks=True)
+    env = Environment(
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     env.filters.update(yuan=yuan, clip=clip, word=_word, count=_count, plain=_plain, labelled=_labelled)
     style, script = ((_ASSETS / name).read_text("utf-8") for name in ("report.css", "report.js"))
     return env.get_template("report.html.j2").render(
-        run=run, words=words, style=Markup(style), script=Markup(script), style_hash=_hash(style),
-        script_hash=_hash(script), **_trust(run), **_money(run, shown), **_rules(run, shown), **_findings(run, shown),
-        **_rest(run, shown))
+        run=run,
+        words=words,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **_trust(run),
+        **_money(run, shown),
+        **_rules(run, shown),
+        **_findings(run, shown),
+        **_rest(run, shown),
+    )
 
 
 def _shown(value):
@@ -99,16 +114,34 @@ def _money(run: Run, shown: int) -> dict:
     gross = figures.totals(run.counted)
     net = figures.ladder(levels) if len(levels) else None
     by_result = figures.summed(run.counted, "result").sort("result", descending=True).to_dicts()
-    states = run.findings.select(
-        pl.len().alias("all"), pl.col("counts").sum(), trial=(pl.col("rule_status") == "trial").sum(),
-        waived=pl.col("waived").sum(), superseded=(pl.col("counts") & pl.col("superseded_by").is_not_null()).sum(),
-    ).collect().row(0, named=True)
+    states = (
+        run.findings.select(
+            pl.len().alias("all"),
+            pl.col("counts").sum(),
+            trial=(pl.col("rule_status") == "trial").sum(),
+            waived=pl.col("waived").sum(),
+            superseded=(pl.col("counts") & pl.col("superseded_by").is_not_null()).sum(),
+        )
+        .collect()
+        .row(0, named=True)
+    )
     return {
-        "gross": gross, "net": net, "steps": charts.waterfall(gross, net), "by_result": by_result, "states": states,
+        "gross": gross,
+        "net": net,
+        "steps": charts.waterfall(gross, net),
+        "by_result": by_result,
+        "states": states,
         "by_fund": levels.group_by("fund").agg(pl.col(figures.STEPS).sum()).sort("fund").to_dicts(),
-        **{f"top_{name}": _top(run, key, 10 if name != "institutions" else max(10, shown // 4))
-           for name, key in (("institutions", "fixmedins_code"), ("families", "family"), ("rules", "rule_id"),
-                             ("items", "med_list_codg"), ("departments", "department"))},
+        **{
+            f"top_{name}": _top(run, key, 10 if name != "institutions" else max(10, shown // 4))
+            for name, key in (
+                ("institutions", "fixmedins_code"),
+                ("families", "family"),
+                ("rules", "rule_id"),
+                ("items", "med_list_codg"),
+                ("departments", "department"),
+            )
+        },
     }
 
 
@@ -124,8 +157,9 @@ def _top(run: Run, key: str, limit: int) -> dict:
 def _rules(run: Run, shown: int) -> dict:
     unwaived = run.findings.filter(~pl.col("waived"))
     found = {row["rule_id"]: row for row in figures.summed(unwaived, "rule_id").to_dicts()}
-    samples = (figures.ranked(unwaived).group_by("rule_id", maintain_order=True)
-               .head(_SAMPLE if shown > 50 else 1).collect())
+    samples = (
+        figures.ranked(unwaived).group_by("rule_id", maintain_order=True).head(_SAMPLE if shown > 50 else 1).collect()
+    )
     gaps = figures.not_evaluated(run).partition_by("rule_id", as_dict=True, maintain_order=True)
     open_ = figures.open_explanations(run).partition_by("rule_id", as_dict=True, maintain_order=True)
     sampled = samples.partition_by("rule_id", as_dict=True, maintain_order=True)
@@ -134,8 +168,16 @@ def _rules(run: Run, shown: int) -> dict:
         return parts[rule_id,].to_dicts() if (rule_id,) in parts else []
 
     infos = sorted({*run.rules, *found, *(key[0] for key in gaps)}, key=lambda r: run.rule(r).order)
-    all_rules = [{"info": run.rule(r), "found": found.get(r), "gaps": rows(gaps, r),
-                  "open": rows(open_, r)[:_SAMPLE], "sample": rows(sampled, r)} for r in infos]
+    all_rules = [
+        {
+            "info": run.rule(r),
+            "found": found.get(r),
+            "gaps": rows(gaps, r),
+            "open": rows(open_, r)[:_SAMPLE],
+            "sample": rows(sampled, r),
+        }
+        for r in infos
+    ]
     overlaps = figures.overlaps(run)
     return {"all_rules": all_rules, "overlaps": overlaps.head(12).to_dicts(), "overlaps_of": len(overlaps)}
 
@@ -158,13 +200,20 @@ def _side(rows: pl.DataFrame | None) -> dict:
 def _rest(run: Run, shown: int) -> dict:
     rejected, payments = figures.rejected(run), run.scan("provider_payment").collect()
     gaps = figures.not_evaluated(run)
-    by_reason = (gaps.group_by("reason").agg(pl.col("rule_id").n_unique(), pl.col("cases", "amount_fen").sum())
-                 .sort("amount_fen", "reason", descending=[True, False]))
+    by_reason = (
+        gaps.group_by("reason")
+        .agg(pl.col("rule_id").n_unique(), pl.col("cases", "amount_fen").sum())
+        .sort("amount_fen", "reason", descending=[True, False])
+    )
     return {
-        "gaps": gaps.head(shown * 2).to_dicts(), "gaps_of": len(gaps), "gaps_by_reason": by_reason.to_dicts(),
-        "rejected": rejected.head(shown).to_dicts(), "rejected_of": len(rejected),
-        "reject_sample": (run.scan("rejects").sort("file", "line", "column", "code", "raw").head(20)
-                          .collect().to_dicts()),
+        "gaps": gaps.head(shown * 2).to_dicts(),
+        "gaps_of": len(gaps),
+        "gaps_by_reason": by_reason.to_dicts(),
+        "rejected": rejected.head(shown).to_dicts(),
+        "rejected_of": len(rejected),
+        "reject_sample": (
+            run.scan("rejects").sort("file", "line", "column", "code", "raw").head(20).collect().to_dicts()
+        ),
         "differences": figures.settlement_differences(run).to_dicts(),
         "amount_labels": {name: field.label for name, field in output_fields()["settlement"].items()},
         "first_differences": figures.first_differences(run).head(shown).to_dicts(),
@@ -173,7 +222,7 @@ def _rest(run: Run, shown: int) -> dict:
         "payments": payments.sort("fixmedins_code", "month", "method").head(shown).to_dicts(),
         "payments_of": len(payments),
         "payment_sums": payments.select(pl.col("payable_fen", "prepaid_fen", "cleared_fen").sum()).to_dicts()[0],
-        "parameters": figures.flat(run.manifest.get("parameters", {}))[:shown * 2],
+        "parameters": figures.flat(run.manifest.get("parameters", {}))[: shown * 2],
         "hashes": [*((k["file"], k["sha256"]) for k in run.manifest.get("knowledge", [])), *run.tables_hashed],
         "noted": sorted(run.manifest.get("warnings", []), key=lambda w: (w["file"], w["code"]))[:shown],
         "noted_words": NOTED,

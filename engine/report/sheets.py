@@ -50,8 +50,9 @@ def write_book(path: Path, notes: list[tuple[str, str]], sheets: Iterable[Sheet]
         book.set_properties({"created": _CREATED})
         formats = {kind: book.add_format({"num_format": code, "valign": "top"}) for kind, code in _FORMATS.items()}
         formats |= {f"entry {kind}": book.add_format({"num_format": code, **_ENTRY}) for kind, code in _FORMATS.items()}
-        formats["head"] = book.add_format({"bold": True, "text_wrap": True, "valign": "vcenter", "bg_color": "#E6EEF0",
-                                           "bottom": 1})
+        formats["head"] = book.add_format(
+            {"bold": True, "text_wrap": True, "valign": "vcenter", "bg_color": "#E6EEF0", "bottom": 1}
+        )
         formats["note"] = book.add_format({"num_format": "@", "text_wrap": True, "valign": "top"})
         _write_notes(book.add_worksheet("说明"), notes, formats, footer)
         for sheet in sheets:
@@ -88,8 +89,9 @@ def _rows(sheet: Sheet) -> Iterator[tuple]:
             yield row + blanks
 
 
-def _fill(page: Worksheet, columns: list[Column], row: tuple | None, rows: Iterator[tuple],
-          formats: dict[str, Format]) -> tuple | None:
+def _fill(
+    page: Worksheet, columns: list[Column], row: tuple | None, rows: Iterator[tuple], formats: dict[str, Format]
+) -> tuple | None:
     """Write one page and return the first row that found no room."""
     looks = [formats[column.kind if column.source else f"entry {column.kind}"] for column in columns]
     for at, (column, look) in enumerate(zip(columns, looks, strict=True)):

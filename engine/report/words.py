@@ -34,15 +34,38 @@ METHOD = {
     "capitation": "按人头",
 }
 SCOPE = {
-    "line": "明细行", "line_pair": "明细对", "visit": "单次就诊", "visit_day": "就诊日", "person_day": "人·日",
-    "person_week": "人·周", "person_month": "人·月", "person_year": "人·年", "person_window": "人·滑动窗口",
-    "person": "人", "department": "科室", "practitioner_day": "医护·日", "device_day": "设备·日",
-    "terminal_window": "终端窗口", "store_item": "库存项目", "provider": "机构", "provider_month": "机构·月",
-    "code": "追溯码", "code_site": "追溯码·地点", "fee_line_codes": "明细对应追溯码",
+    "line": "明细行",
+    "line_pair": "明细对",
+    "visit": "单次就诊",
+    "visit_day": "就诊日",
+    "person_day": "人·日",
+    "person_week": "人·周",
+    "person_month": "人·月",
+    "person_year": "人·年",
+    "person_window": "人·滑动窗口",
+    "person": "人",
+    "department": "科室",
+    "practitioner_day": "医护·日",
+    "device_day": "设备·日",
+    "terminal_window": "终端窗口",
+    "store_item": "库存项目",
+    "provider": "机构",
+    "provider_month": "机构·月",
+    "code": "追溯码",
+    "code_site": "追溯码·地点",
+    "fee_line_codes": "明细对应追溯码",
 }
 # Scopes whose cases lie inside one institution; a visit may lean on an earlier one elsewhere, a person on any.
-WITHIN_INSTITUTION = ("department", "practitioner_day", "device_day", "terminal_window", "store_item", "provider",
-                      "provider_month", "code_site")
+WITHIN_INSTITUTION = (
+    "department",
+    "practitioner_day",
+    "device_day",
+    "terminal_window",
+    "store_item",
+    "provider",
+    "provider_month",
+    "code_site",
+)
 AMOUNT = {
     "units": "超出数量按计费单价计",
     "lines": "涉及明细全额",
@@ -60,7 +83,13 @@ AMOUNT_BASIS = (
 )
 GROSS_NET = "毛额按疑点各自相加，多条规则命中同一明细时重复计入；净额对同一明细只计一次。"
 DECISION = {
-    "encoding": "编码", "delimiter": "分隔符", "line_end": "行尾", "compression": "压缩", "format": "格式",
-    "sheet": "工作表", "profile": "口径", "table": "表",
+    "encoding": "编码",
+    "delimiter": "分隔符",
+    "line_end": "行尾",
+    "compression": "压缩",
+    "format": "格式",
+    "sheet": "工作表",
+    "profile": "口径",
+    "table": "表",
 }
 DECIDED = {"\t": "制表符", ",": "逗号", ";": "分号"}

@@ -20,12 +20,16 @@ OPINIONS = ["认可", "部分认可", "不认可"]
 HANDLING = ["已退回", "拟退回", "申诉", "待核实"]
 
 _AMOUNTS = [
-    Column("涉及金额(元)", "gross_fen", "yuan"), Column("范围内金额(元)", "inscope_fen", "yuan"),
-    Column("基金份额(元)", "fund_fen", "yuan"), Column("应追回(元)", "due_fen", "yuan"),
+    Column("涉及金额(元)", "gross_fen", "yuan"),
+    Column("范围内金额(元)", "inscope_fen", "yuan"),
+    Column("基金份额(元)", "fund_fen", "yuan"),
+    Column("应追回(元)", "due_fen", "yuan"),
 ]
 _COUNTS = [
-    Column("疑点数", "cases", "count", 9), Column("其中明确违规", "violations", "count", 12),
-    Column("结算单数", "claims", "count", 10), *_AMOUNTS,
+    Column("疑点数", "cases", "count", 9),
+    Column("其中明确违规", "violations", "count", 12),
+    Column("结算单数", "claims", "count", 10),
+    *_AMOUNTS,
 ]
 _RULE = [Column("清单序号", "rule_number", "count", 9), Column("规则", "title", width=34)]
 _RESULT = Column("性质", "result", width=10, words=words.RESULT)
@@ -35,23 +39,43 @@ _WHAT = [Column("项目编码", "med_list_codg", width=22), Column("项目名称
 PROBLEMS = [Column("问题类型", "family", width=18), *_RULE, _RESULT, *_COUNTS]
 ITEMS = [*_RULE, _RESULT, *_WHAT, Column("超出数量", "excess_cnt", "quantity", 11), *_COUNTS]
 DETAILS = [
-    Column("疑点编号", "finding_id", width=20), *_PLACE, Column("问题类型", "family", width=16), *_RULE, _RESULT,
-    Column("规则状态", "rule_status", width=9, words=words.STATUS), Column("结算单据号", "setl_id", width=20),
-    Column("人员编号", "psn_no", width=16), Column("科室", "department"), Column("医师", "doctor"),
-    Column("日期", "service_date", "date", 11), *_WHAT, Column("超出数量", "excess_cnt", "quantity", 10), *_AMOUNTS,
-    Column("说明", "message", width=50), Column("待排除的合理解释", "innocent_open", width=28),
-    Column("金额归属规则", "superseded_by", width=18), Column("超出行", "excess_rows", width=40),
-    Column("依据行", "basis_rows", width=40), Column("金额口径", "amount", width=22, words=words.AMOUNT),
-    Column("法规依据", "basis", width=40), Column("需调取", "needs", width=28), Column("规则编号", "rule_id", width=26),
+    Column("疑点编号", "finding_id", width=20),
+    *_PLACE,
+    Column("问题类型", "family", width=16),
+    *_RULE,
+    _RESULT,
+    Column("规则状态", "rule_status", width=9, words=words.STATUS),
+    Column("结算单据号", "setl_id", width=20),
+    Column("人员编号", "psn_no", width=16),
+    Column("科室", "department"),
+    Column("医师", "doctor"),
+    Column("日期", "service_date", "date", 11),
+    *_WHAT,
+    Column("超出数量", "excess_cnt", "quantity", 10),
+    *_AMOUNTS,
+    Column("说明", "message", width=50),
+    Column("待排除的合理解释", "innocent_open", width=28),
+    Column("金额归属规则", "superseded_by", width=18),
+    Column("超出行", "excess_rows", width=40),
+    Column("依据行", "basis_rows", width=40),
+    Column("金额口径", "amount", width=22, words=words.AMOUNT),
+    Column("法规依据", "basis", width=40),
+    Column("需调取", "needs", width=28),
+    Column("规则编号", "rule_id", width=26),
     Column("规则版本", "rule_version", width=16),
 ]
 FEEDBACK = [
-    Column("疑点编号", "finding_id", width=20), *_RULE, Column("结算单据号", "setl_id", width=20),
-    Column("日期", "service_date", "date", 11), *_WHAT, Column("应追回(元)", "due_fen", "yuan"),
+    Column("疑点编号", "finding_id", width=20),
+    *_RULE,
+    Column("结算单据号", "setl_id", width=20),
+    Column("日期", "service_date", "date", 11),
+    *_WHAT,
+    Column("应追回(元)", "due_fen", "yuan"),
     Column("说明", "message", width=50),
     Column("机构意见", allowed={"validate": "list", "source": OPINIONS}),
     Column("认可金额(元)", kind="yuan", allowed={"validate": "decimal", "criteria": ">=", "value": 0}),
-    Column("理由", width=36), Column("佐证材料", width=28),
+    Column("理由", width=36),
+    Column("佐证材料", width=28),
     Column("处理情况", allowed={"validate": "list", "source": HANDLING}),
     Column("填报人"),
     Column("填报日期", kind="date", allowed={"validate": "date", "criteria": ">=", "value": date(2000, 1, 1)}),
@@ -60,9 +84,12 @@ INSTITUTIONS = [*_PLACE, Column("规则数", "rules", "count", 9), *_COUNTS]
 DEPARTMENTS = [*_PLACE, Column("科室", "department", width=18), Column("医师", "doctor", width=16), *_COUNTS]
 CHARTS = [*_PLACE, Column("结算单据号", "setl_id", width=20), Column("规则数", "rules", "count", 9), *_COUNTS]
 GAPS = [
-    Column("规则编号", "rule_id", width=28), Column("规则", "title", width=34),
-    Column("原因", "reason", width=18, words=words.REASON), Column("所缺", "detail", width=40),
-    Column("例数", "cases", "count", 10), Column("未判金额(元)", "amount_fen", "yuan"),
+    Column("规则编号", "rule_id", width=28),
+    Column("规则", "title", width=34),
+    Column("原因", "reason", width=18, words=words.REASON),
+    Column("所缺", "detail", width=40),
+    Column("例数", "cases", "count", 10),
+    Column("未判金额(元)", "amount_fen", "yuan"),
 ]
 
 
@@ -80,10 +107,14 @@ def _write_summary(run: Run) -> Path:
 
     found = run.counted
     gaps = figures.not_evaluated(run).with_columns(_about(run, title=lambda rule: rule.title))
-    by = {keys: _named(run, figures.summed(found, *keys))
-          for keys in (("fixmedins_code",), ("fixmedins_code", "department", "doctor"), ("fixmedins_code", "setl_id"))}
+    by = {
+        keys: _named(run, figures.summed(found, *keys))
+        for keys in (("fixmedins_code",), ("fixmedins_code", "department", "doctor"), ("fixmedins_code", "setl_id"))
+    }
     sheets = [
-        *_summaries(run, found), Sheet("问题项目明细", DETAILS, details()), Sheet("反馈表", FEEDBACK, details()),
+        *_summaries(run, found),
+        Sheet("问题项目明细", DETAILS, details()),
+        Sheet("反馈表", FEEDBACK, details()),
         Sheet("机构汇总", INSTITUTIONS, [by["fixmedins_code",]]),
         Sheet("科室医师汇总", DEPARTMENTS, [by["fixmedins_code", "department", "doctor"]]),
         Sheet("病案遴选", CHARTS, [by["fixmedins_code", "setl_id"].filter(pl.col("setl_id").is_not_null())]),
@@ -103,14 +134,21 @@ def _write_batch(run: Run, folder: Path, institutions: list[str]) -> Iterator[Pa
 
 def _summaries(run: Run, found: pl.LazyFrame) -> list[Sheet]:
     rule = ("rule_number", "title", "rule_id", "result")
-    return [Sheet("问题汇总", PROBLEMS, [figures.summed(found, "family", *rule)]),
-            Sheet("问题项目汇总", ITEMS, [_named(run, figures.summed(found, *rule, "med_list_codg"))])]
+    return [
+        Sheet("问题汇总", PROBLEMS, [figures.summed(found, "family", *rule)]),
+        Sheet("问题项目汇总", ITEMS, [_named(run, figures.summed(found, *rule, "med_list_codg"))]),
+    ]
 
 
 def _batches(run: Run) -> list[list[str]]:
     """The institutions in order, in groups of about _BATCH findings."""
-    sizes = (run.findings.filter(pl.col("fixmedins_code").is_not_null() & ~pl.col("waived"))
-             .group_by("fixmedins_code").agg(pl.len().cast(pl.Int64).alias("cases")).sort("fixmedins_code").collect())
+    sizes = (
+        run.findings.filter(pl.col("fixmedins_code").is_not_null() & ~pl.col("waived"))
+        .group_by("fixmedins_code")
+        .agg(pl.len().cast(pl.Int64).alias("cases"))
+        .sort("fixmedins_code")
+        .collect()
+    )
     batch = (pl.col("cases").cum_sum() - pl.col("cases")) // _BATCH
     groups = sizes.with_columns(batch=batch).partition_by("batch", maintain_order=True)
     return [group["fixmedins_code"].to_list() for group in groups]
@@ -123,8 +161,14 @@ def _details(run: Run, which: pl.Expr, everywhere: bool) -> pl.DataFrame:
     for role in ("excess", "basis"):
         texts = evidence_texts(run, rows, role, everywhere)
         told = told.join(texts, on="finding_id", how="left", maintain_order="left")
-    return _named(run, told).with_columns(_about(
-        run, amount=lambda rule: rule.amount, basis=lambda rule: rule.basis, needs=lambda rule: "、".join(rule.needs)))
+    return _named(run, told).with_columns(
+        _about(
+            run,
+            amount=lambda rule: rule.amount,
+            basis=lambda rule: rule.basis,
+            needs=lambda rule: "、".join(rule.needs),
+        )
+    )
 
 
 def _named(run: Run, rows: pl.DataFrame) -> pl.DataFrame:
@@ -135,8 +179,10 @@ def _named(run: Run, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _about(run: Run, **texts: Callable[[RuleInfo], str]) -> list[pl.Expr]:
     """What the rule says, by rule_id."""
-    return [_mapped("rule_id", {rule.rule_id: text(rule) for rule in run.rules.values()}).alias(name)
-            for name, text in texts.items()]
+    return [
+        _mapped("rule_id", {rule.rule_id: text(rule) for rule in run.rules.values()}).alias(name)
+        for name, text in texts.items()
+    ]
 
 
 def _mapped(column: str, values: dict[str, str]) -> pl.Expr:
@@ -147,17 +193,26 @@ def _notes(run: Run, whose: str, found: pl.LazyFrame) -> list[tuple[str, str]]:
     """The sheet 说明: what this is, its exact totals and where it comes from."""
     sums, manifest, period = figures.totals(found), run.manifest, run.manifest.get("period") or {}
     return [
-        ("声明", words.DISCLAIMER), ("范围", whose), ("运行编号", run.run_id),
+        ("声明", words.DISCLAIMER),
+        ("范围", whose),
+        ("运行编号", run.run_id),
         *([("数据期间", f"{period['from']} 至 {period['to']}")] if period else []),
-        ("疑点数（计入金额）", f"{sums['cases']:,}"), ("其中明确违规", f"{sums['violations']:,}"),
-        ("涉及金额（元，毛额）", yuan(sums["gross_fen"])), ("范围内金额（元，毛额）", yuan(sums["inscope_fen"])),
-        ("基金份额（元，毛额）", yuan(sums["fund_fen"])), ("应追回（元，净额）", yuan(sums["due_fen"])),
-        ("金额口径", words.AMOUNT_BASIS), ("毛额与净额", words.GROSS_NET),
+        ("疑点数（计入金额）", f"{sums['cases']:,}"),
+        ("其中明确违规", f"{sums['violations']:,}"),
+        ("涉及金额（元，毛额）", yuan(sums["gross_fen"])),
+        ("范围内金额（元，毛额）", yuan(sums["inscope_fen"])),
+        ("基金份额（元，毛额）", yuan(sums["fund_fen"])),
+        ("应追回（元，净额）", yuan(sums["due_fen"])),
+        ("金额口径", words.AMOUNT_BASIS),
+        ("毛额与净额", words.GROSS_NET),
         ("计数口径", "试运行规则的疑点列入明细，不计入汇总与金额；已豁免的不列。"),
         ("他人信息", "含全部机构，请勿转发。" if whose == _ALL else "只列本机构疑点；涉及其他机构的证据只给出行数。"),
         ("脱敏", "未脱敏，含个人信息，请勿外传。" if run.revealed else "人员、医师等信息已假名化或遮蔽。"),
-        ("反馈", "在“反馈表”浅黄各列填写，疑点编号请勿改动。"
-         f"机构意见：{'、'.join(OPINIONS)}；处理情况：{'、'.join(HANDLING)}。"),
+        (
+            "反馈",
+            "在“反馈表”浅黄各列填写，疑点编号请勿改动。"
+            f"机构意见：{'、'.join(OPINIONS)}；处理情况：{'、'.join(HANDLING)}。",
+        ),
         ("程序版本", str(manifest.get("version", "—"))),
         *[(f"散列值 {name}", sha) for name, sha in run.tables_hashed],
     ]

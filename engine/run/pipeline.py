@@ -15,8 +15,10 @@ import polars as pl
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
 from engine.audit.facts import Facts
 from engine.audit.recovery import recover
+from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, stages
+from engine.run.lock import LOCK, only_run
 from engine.run.masking import masked, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
@@ -24,7 +26,7 @@ from engine.run.tracing import trace_bucket
 from engine.settlement.provider import CLAIM as PAYMENT_CLAIM
 from engine.settlement.provider import provider_payment
 from engine.tables.checks import checks as run_checks
-from engine.tables.dictionary import with_fields
+from engine.tables.dictionary import table, with_fields
 from engine.tables.outputs import conform, outputs
 from engine.tables.problems import InputProblem, UsageProblem
 from engine.tables.read import Extract, read
@@ -68,16 +70,20 @@ def run(
     parts: tuple[str, ...] = STAGES,
 ) -> dict:
     """Run the named stages, all by default; returns the manifest. Raises Problem with the exit code to answer with."""
-    options = options or Options()
+    with only_run(Path(out)):
+        return _run(Path(source), Path(out), region, options or Options(), progress, parts)
+
+
+def _run(source: Path, out: Path, region: Region, options: Options, progress: Progress, parts: tuple[str, ...]) -> dict:
     work = prepare(out, options.resume)
     extract = read_once(source, work, region, options, progress)
-    identity = manifest.identity(extract.inputs, region, options)
+    identity = manifest.identity(extract.inputs, region, options, parts)
     if manifest.finished(out, identity):
         shutil.rmtree(work)
         return json.loads((out / "manifest.json").read_text("utf-8"))
     region = region.dated(_last_day(extract))
     results = work / "results"
-    _same_run(work, identity)
+    _same_run(work, f"{identity} {options.lines_a_bucket}")
     tables = {"checks": run_checks(extract), "rejects": extract.rejects}
     if "claims" in extract.tables and set(parts) != {"trace"}:
         _buckets(extract, region, options, work, results, parts, progress)
@@ -93,10 +99,7 @@ def run(
 
 def prepare(out: Path, resume: bool) -> Path:
     """The work folder inside OUT. Refuses a folder that holds something else."""
-    out = Path(out)
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UsageProblem(f"输出目录不是普通目录 not a plain folder: {out}")
-    strange = [p.name for p in out.iterdir() if p.name != ".work"] if out.exists() else []
+    strange = [p.name for p in out.iterdir() if p.name not in (".work", LOCK)]
     if strange and not (out / "manifest.json").exists():
         raise UsageProblem(f"输出目录不为空 OUT is not empty: {out}", hint="请换一个新目录 choose a new folder")
     work = out / ".work"
@@ -114,8 +117,22 @@ def read_once(source: Path, work: Path, region: Region, options: Options, progre
     if folder.exists():
         shutil.rmtree(folder)
     extract = read(Path(source), folder, options.profile, region.knowledge["wordings"])
+    if "claims" in extract.tables:
+        extract.tables["claims"] = _placed(extract.tables["claims"])
     progress("读取 read", 1, 1)
     return extract
+
+
+def _placed(claims: pl.LazyFrame) -> pl.LazyFrame:
+    """Claims that lack what every claim is placed by, which is noted when they are read, but settled all the same.
+
+    One that names no person is a person of its own and joins no other claim; its day is that of the visit.
+    """
+    days = [c for c in ("setl_time", "endtime", "begntime") if c in claims.collect_schema().names()]
+    return claims.with_columns(
+        psn_no=pl.coalesce("psn_no", pl.concat_str(pl.lit("?"), "setl_id")),
+        fixmedins_code=pl.col("fixmedins_code").fill_null("?"), setl_time=pl.coalesce(days),
+    )  # fmt: skip
 
 
 def _last_day(extract: Extract):
@@ -125,7 +142,7 @@ def _last_day(extract: Extract):
 
 
 def _same_run(work: Path, identity: str) -> None:
-    """Results of another run (other inputs, rules or parameters) are never gone on with."""
+    """Results of another run (other inputs, rules, parameters, stages or buckets) are never gone on with."""
     mark, parts = work / "identity", work / "results"
     if parts.exists() and (not mark.exists() or mark.read_text() != identity):
         shutil.rmtree(parts)
@@ -174,8 +191,8 @@ def _codes(extract: Extract, region: Region, results: Path, progress: Progress) 
 
 
 def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:
-    for table, frame in made.items():
-        frame.write_parquet(results / f"{table}.{name}.parquet")
+    for of, frame in made.items():
+        frame.write_parquet(results / f"{of}.{name}.parquet")
     (results / f"{name}.done").touch()
 
 
@@ -191,18 +208,16 @@ def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
 
 
 def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """provider_payment and recovery, from the settlement and the findings."""
-    if "claims" not in extract.tables or tables["settlement"].is_empty():
-        paid = pl.DataFrame(schema={"setl_id": pl.String, "fixmedins_code": pl.String, "fund_pay_sumamt_fen": pl.Int64})
-        payments = pl.DataFrame(schema=outputs()["provider_payment"])
-    else:
-        claims = with_fields(extract.tables["claims"], "claims", *PAYMENT_CLAIM).select(PAYMENT_CLAIM).collect()
+    """provider_payment and recovery, from the claims, their settlement and the findings."""
+    payments = pl.DataFrame(schema=outputs()["provider_payment"])
+    columns = [*PAYMENT_CLAIM, "fund_pay_sumamt"]
+    claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
+    claims = with_fields(claims, "claims", *columns).select(columns).collect()
+    if tables["settlement"].height:
         payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy)
-        fund = pl.coalesce(
-            tables["settlement"]["reported_fund_pay_sumamt_fen"], tables["settlement"]["fund_pay_sumamt_fen"]
-        )
-        paid = tables["settlement"].select("setl_id", fund_pay_sumamt_fen=fund)
-        paid = paid.join(claims.select("setl_id", "fixmedins_code"), on="setl_id")
+    ours = tables["settlement"].select("setl_id", "fund_pay_sumamt_fen")
+    fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
+    paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)
     return {"provider_payment": payments, "recovery": recover(tables["findings"], tables["evidence"], paid)}
 
 
@@ -236,6 +251,9 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
 
 
 def _publish(final: Path, out: Path) -> None:
+    """Move the outputs into place; those of an earlier run go, `_SUCCESS` first, so that no mixture stands as done."""
+    for stale in (out / "_SUCCESS", out / "report.html", out / "summary.xlsx", *(out / "workbooks").glob("*.xlsx")):
+        stale.unlink(missing_ok=True)
     for path in sorted(final.rglob("*")):
         target = out / path.relative_to(final)
         if path.is_dir():
@@ -245,9 +263,9 @@ def _publish(final: Path, out: Path) -> None:
     (out / "_SUCCESS").touch()
 
 
-def check(source: Path, work: Path, region: Region, profile: str = "auto") -> tuple[pl.DataFrame, Extract]:
+def check(source: Path, work: Path, knowledge: Knowledge, profile: str = "auto") -> tuple[pl.DataFrame, Extract]:
     """Read a bundle and answer its checks alone."""
-    extract = read(Path(source), work, profile, region.knowledge["wordings"])
+    extract = read(Path(source), work, profile, knowledge["wordings"])
     if not extract.inputs:
         raise InputProblem(f"没有可读的文件 nothing to read in {source}")
     return conform(run_checks(extract), "checks"), extract

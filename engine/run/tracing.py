@@ -10,6 +10,9 @@ from engine.audit.findings import no_findings, supersede
 from engine.run.region import Region
 from engine.tables.dictionary import with_fields
 
+LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
+        "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
+
 
 def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
     """(findings, evidence, not_evaluated) of every trace rule over all codes."""
@@ -17,9 +20,11 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
     if "trace_codes" not in tables:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
-    frames = {name: tables[name].collect() for name in TABLES if name in tables}
-    if "fee_lines" in frames and "claims" in tables:
-        frames["fee_lines"] = _with_fund(with_fields(frames["fee_lines"], "fee_lines"), tables["claims"])
+    frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
+    if "fee_lines" in tables:
+        frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
+        if "claims" in tables:
+            frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
     facts = CodeFacts(frames, rules, _cancelled(tables))
     findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
     for loaded in rules:
@@ -35,8 +40,20 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
 
 
+def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """The fee lines that codes can concern: of drugs that some identifier names, and those that were scanned for."""
+    lines = with_fields(lines, "fee_lines", *LINE).select(LINE)
+    scanned = frames["trace_codes"].lazy().select("feedetl_sn").drop_nulls().unique()
+    wanted = lines.join(scanned, on="feedetl_sn", how="semi")
+    if "drug_identifiers" in frames:
+        coded = frames["drug_identifiers"].lazy().select("med_list_codg").unique()
+        wanted = pl.concat([lines.join(coded, on="med_list_codg", how="semi"),
+                            wanted.join(coded, on="med_list_codg", how="anti")])  # fmt: skip
+    return wanted.sort("feedetl_sn").collect(engine="streaming")
+
+
 def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
-    """Fee lines whose fund payment is not told get the claim's: in-scope amount x fund paid / in-scope cost, half-up."""
+    """Fee lines whose fund payment is not told get the claim's: in-scope x fund paid / in-scope cost, half-up."""
     claims = with_fields(claims, "claims", "fund_pay_sumamt", "inscp_scp_amt")
     paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt").collect()
     wide = [pl.col(c).cast(pl.Int128) for c in ("inscp_scp_amt", "_fund", "_scope")]

@@ -24,10 +24,20 @@ def statement(c: SimpleNamespace, year: SimpleNamespace) -> dict[str, np.ndarray
     borne = own_share_in_scope(c, hifp + hifob)
     hifmi = catastrophic(c, year, borne)
     acct = account(c, year, hifp + hifob + hifmi)
-    return {"deductible_due": due, "act_pay_dedc": dedc, "pool_entitled": entitled, "pool_room": pool_room,
-            "year_room": year_room, "hifp_pay": hifp, "hifob_pay": hifob, "catastrophic_base": borne,
-            "hifmi_pay": hifmi, "account_room": c.account - year.acct, "acct_pay": acct,
-            "admissions": c.per_admission * c.pays}
+    return {
+        "deductible_due": due,
+        "act_pay_dedc": dedc,
+        "pool_entitled": entitled,
+        "pool_room": pool_room,
+        "year_room": year_room,
+        "hifp_pay": hifp,
+        "hifob_pay": hifob,
+        "catastrophic_base": borne,
+        "hifmi_pay": hifmi,
+        "account_room": c.account - year.acct,
+        "acct_pay": acct,
+        "admissions": c.per_admission * c.pays,
+    }
 
 
 def within(amount: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -59,8 +69,9 @@ def in_tiers(lower: np.ndarray, upper: np.ndarray, over: np.ndarray, ratio: np.n
     return total
 
 
-def large_amount(c: SimpleNamespace, year: SimpleNamespace, dedc: np.ndarray, entitled: np.ndarray,
-                 cut: np.ndarray) -> np.ndarray:
+def large_amount(
+    c: SimpleNamespace, year: SimpleNamespace, dedc: np.ndarray, entitled: np.ndarray, cut: np.ndarray
+) -> np.ndarray:
     """职工大额: the in-policy cost behind what the annual cap cut off the pool's share, times its ratio."""
     beyond_cap = share(cut * (c.large_ratio > 0), entitled, np.maximum(c.scope - dedc, 0))
     return within(half_up(beyond_cap * c.large_ratio, PERCENT), c.large_cap - year.hifob)

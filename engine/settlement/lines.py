@@ -25,8 +25,19 @@ def classify(lines: pl.DataFrame, catalogue: pl.DataFrame | None = None) -> pl.D
     share and price ceiling of its own line. An item of no class known is wholly self-paid.
     A negative line is computed on its absolute value and negated. Raises InputProblem when an amount is out of range.
     """
-    lines = with_fields(lines, "fee_lines", "med_list_codg", "chrgitm_lv", "selfpay_prop", "pric_uplmt_amt",
-                        "fee_ocur_time", "self_pay_flag", "cnt", "pric")
+    lines = with_fields(
+        lines,
+        "fee_lines",
+        "med_list_codg",
+        "chrgitm_lv",
+        "selfpay_prop",
+        "pric_uplmt_amt",
+        "fee_ocur_time",
+        "self_pay_flag",
+        "cnt",
+        "pric",
+        "det_item_fee_sumamt",
+    )
     priced = _terms(lines, catalogue).with_columns(_cost()).with_columns(_parts())
     result = lines.with_columns(priced.select(_signed(pl.col(name)) for name in AMOUNTS))
     check_range(result, AMOUNTS, "feedetl_sn")
@@ -37,12 +48,22 @@ def _terms(lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
     """Per line in the order given: price, count, level, share, limit; decimals as whole units of their last place."""
     own_limit = _units("pric_uplmt_amt", _PRICE)
     rows = lines.select(
-        "med_list_codg", "chrgitm_lv", _units("selfpay_prop", _SHARE), _units("pric", _PRICE), _units("cnt", _COUNT),
-        pl.when(own_limit > 0).then(own_limit).alias("limit"), pl.col("fee_ocur_time").dt.date().alias("day"),
-        (pl.col("self_pay_flag") == "1").fill_null(False).alias("outside"))
+        "med_list_codg",
+        "chrgitm_lv",
+        pl.col("det_item_fee_sumamt").cast(pl.Int128).alias("billed"),
+        _units("selfpay_prop", _SHARE),
+        _units("pric", _PRICE),
+        _units("cnt", _COUNT),
+        pl.when(own_limit > 0).then(own_limit).alias("limit"),
+        pl.col("fee_ocur_time").dt.date().alias("day"),
+        (pl.col("self_pay_flag") == "1").fill_null(False).alias("outside"),
+    )
     for version in [] if catalogue is None else _versions(catalogue):
-        rows = rows.join(version, on="med_list_codg", how="left", maintain_order="left").with_columns(
-            _listed_or_own()).select(rows.columns)
+        rows = (
+            rows.join(version, on="med_list_codg", how="left", maintain_order="left")
+            .with_columns(_listed_or_own())
+            .select(rows.columns)
+        )
     return rows
 
 
@@ -53,33 +74,47 @@ def _units(name: str, dtype: pl.Decimal) -> pl.Expr:
 def _versions(catalogue: pl.DataFrame) -> list[pl.DataFrame]:
     """The catalogue as tables of one row per item: all first versions, all second versions …, in order of begndate."""
     absent = {"begndate": pl.Date, "enddate": pl.Date, "pay_limit": pl.Int64, "selfpay_prop": _SHARE}
-    catalogue = catalogue.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items()
-                                       if name not in catalogue.columns)
+    catalogue = catalogue.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in catalogue.columns
+    )
     ordered = catalogue.sort("med_list_codg", "begndate", nulls_last=False, maintain_order=True)
     listed = ordered.select(
-        "med_list_codg", "begndate", "enddate", pl.col("chrgitm_lv").alias("listed_lv"),
+        "med_list_codg",
+        "begndate",
+        "enddate",
+        pl.col("chrgitm_lv").alias("listed_lv"),
         _units("selfpay_prop", _SHARE).alias("listed_prop"),
         (pl.col("pay_limit").cast(pl.Int128) * _PRICE_UNITS_PER_FEN).alias("listed_limit"),
-        pl.int_range(pl.len()).over("med_list_codg").alias("version"))
+        pl.int_range(pl.len()).over("med_list_codg").alias("version"),
+    )
     return listed.partition_by("version", maintain_order=True, include_key=False)
 
 
 def _listed_or_own() -> list[pl.Expr]:
     """Level, share and limit by the catalogue row that is in force on the day of service, else as they are."""
-    in_force = (pl.col("listed_lv").is_not_null() & (pl.col("begndate") <= pl.col("day")).fill_null(True)
-                & (pl.col("enddate") >= pl.col("day")).fill_null(True))
-    listed = {"chrgitm_lv": "listed_lv", "selfpay_prop": pl.coalesce("listed_prop", "selfpay_prop"),
-              "limit": "listed_limit"}
+    in_force = (
+        pl.col("listed_lv").is_not_null()
+        & (pl.col("begndate") <= pl.col("day")).fill_null(True)
+        & (pl.col("enddate") >= pl.col("day")).fill_null(True)
+    )
+    listed = {
+        "chrgitm_lv": "listed_lv",
+        "selfpay_prop": pl.coalesce("listed_prop", "selfpay_prop"),
+        "limit": "listed_limit",
+    }
     return [pl.when(in_force).then(value).otherwise(name).alias(name) for name, value in listed.items()]
 
 
 def _cost() -> list[pl.Expr]:
-    """COST = round(price x count), and what of the price lies above the limit, of the absolute values."""
+    """COST = the amount billed, else round(price x count); what of it lies above the limit; of the absolute values."""
     price, count = pl.col("pric").abs(), pl.col("cnt").abs()
-    over = pl.max_horizontal(price - pl.col("limit"), pl.lit(0, pl.Int128))
-    return [half_up_expr(price * count, _COST_UNITS_PER_FEN).fill_null(0).alias("det_item_fee_sumamt"),
-            half_up_expr(over * count, _COST_UNITS_PER_FEN).fill_null(0).alias("over"),
-            (pl.col("chrgitm_lv").is_in(["01", "02"]) & ~pl.col("outside")).fill_null(False).alias("covered")]
+    cost = pl.coalesce(pl.col("billed").abs(), half_up_expr(price * count, _COST_UNITS_PER_FEN)).fill_null(0)
+    over = half_up_expr(pl.max_horizontal(price - pl.col("limit"), pl.lit(0, pl.Int128)) * count, _COST_UNITS_PER_FEN)
+    return [
+        cost.alias("det_item_fee_sumamt"),
+        pl.min_horizontal(over.fill_null(0), cost).alias("over"),
+        (pl.col("chrgitm_lv").is_in(["01", "02"]) & ~pl.col("outside")).fill_null(False).alias("covered"),
+    ]
 
 
 def _parts() -> list[pl.Expr]:
@@ -94,4 +129,4 @@ def _parts() -> list[pl.Expr]:
 
 
 def _signed(amount: pl.Expr) -> pl.Expr:
-    return amount * (pl.col("pric").sign() * pl.col("cnt").sign()).fill_null(0)
+    return amount * pl.coalesce(pl.col("billed").sign(), pl.col("pric").sign() * pl.col("cnt").sign()).fill_null(0)

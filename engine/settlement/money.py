@@ -34,5 +34,8 @@ def check_range(frame: pl.DataFrame, columns: list[str], key: str) -> None:
     over = pl.any_horizontal(pl.col(c).abs() > MONEY_LIMIT for c in columns)
     worst = frame.filter(over)
     if worst.height:
-        raise InputProblem(f"金额超出可计算范围: {worst.select(key, *columns).row(0, named=True)}",
-                           where=key, allowed=f"绝对值不超过 {MONEY_LIMIT} 分")
+        raise InputProblem(
+            f"金额超出可计算范围: {worst.select(key, *columns).row(0, named=True)}",
+            where=key,
+            allowed=f"绝对值不超过 {MONEY_LIMIT} 分",
+        )

@@ -21,27 +21,66 @@ from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
 
 # the state: what is accumulated, from which step, and for what; every cell belongs to one person
-STATE = {"admissions": ("admissions", "year"), "dedc": ("act_pay_dedc", "year_benefit"),
-         "pool": ("hifp_pay", "year_benefit"), "hifp": ("hifp_pay", "year"), "hifob": ("hifob_pay", "year"),
-         "borne": ("catastrophic_base", "year"), "hifmi": ("hifmi_pay", "year"), "acct": ("acct_pay", "opening")}
+STATE = {
+    "admissions": ("admissions", "year"),
+    "dedc": ("act_pay_dedc", "year_benefit"),
+    "pool": ("hifp_pay", "year_benefit"),
+    "hifp": ("hifp_pay", "year"),
+    "hifob": ("hifob_pay", "year"),
+    "borne": ("catastrophic_base", "year"),
+    "hifmi": ("hifmi_pay", "year"),
+    "acct": ("acct_pay", "opening"),
+}
 
 PARTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt"]
 LAYERS = ["hifp_pay", "hifob_pay", "hifmi_pay", "hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay"]
 SHARES = ["acct_pay", "psn_cash_pay"]
 # the statement in the order in which it is computed; first_difference is the first of these that differs
-STEPS = ["medfee_sumamt", *PARTS, "act_pay_dedc", *LAYERS, "fund_pay_sumamt", "psn_part_amt", "acct_pay",
-         "acct_mulaid_pay", "psn_cash_pay", "hosp_part_amt"]
+STEPS = [
+    "medfee_sumamt",
+    *PARTS,
+    "act_pay_dedc",
+    *LAYERS,
+    "fund_pay_sumamt",
+    "psn_part_amt",
+    "acct_pay",
+    "acct_mulaid_pay",
+    "psn_cash_pay",
+    "hosp_part_amt",
+]
 # A1, A2, A4, A5 of the national settlement list: the left side is the sum of the right
-IDENTITIES = {"A5": ("medfee_sumamt", PARTS), "A2": ("fund_pay_sumamt", LAYERS), "A4": ("psn_part_amt", SHARES),
-              "A1": ("medfee_sumamt", ["fund_pay_sumamt", "psn_part_amt", "hosp_part_amt"])}
+IDENTITIES = {
+    "A5": ("medfee_sumamt", PARTS),
+    "A2": ("fund_pay_sumamt", LAYERS),
+    "A4": ("psn_part_amt", SHARES),
+    "A1": ("medfee_sumamt", ["fund_pay_sumamt", "psn_part_amt", "hosp_part_amt"]),
+}
 
 NOT_COVERED, ORIGINAL_MISSING = "policy", "init_setl_id"
-_NEEDED = ["setl_id", "psn_no", "psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag", "setl_time",
-           "endtime", "begntime", "refd_setl_flag", "init_setl_id", *STEPS]
+_NEEDED = [
+    "setl_id",
+    "psn_no",
+    "psn_type",
+    "visit_kind",
+    "hosp_lv",
+    "insured_flag",
+    "local_flag",
+    "setl_time",
+    "endtime",
+    "begntime",
+    "refd_setl_flag",
+    "init_setl_id",
+    *STEPS,
+]
 
 
-def settle(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None = None,
-           account_openings: pl.DataFrame | None = None) -> pl.DataFrame:
+def settle(
+    claims: pl.DataFrame,
+    lines: pl.DataFrame,
+    policy: Policy,
+    catalogue: pl.DataFrame | None = None,
+    account_openings: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """settlement.parquet of all claims of some persons, in order of setl_id.
 
     claims, lines: the canonical tables, with all claims of each person. A claim without any line is settled by its own
@@ -54,14 +93,23 @@ def settle(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue:
     Raises InvariantBroken when a statement does not add up, InputProblem when an amount is out of range.
     """
     steps = settle_steps(claims, lines, policy, catalogue, account_openings)
-    return steps.select("setl_id", "psn_no", pl.lit(policy.name).alias("policy"),
-                        *(pl.col(name).alias(f"{name}_fen") for name in STEPS),
-                        *(pl.col(f"reported_{name}").alias(f"reported_{name}_fen") for name in STEPS),
-                        "first_difference")
+    return steps.select(
+        "setl_id",
+        "psn_no",
+        pl.lit(policy.name).alias("policy"),
+        *(pl.col(name).alias(f"{name}_fen") for name in STEPS),
+        *(pl.col(f"reported_{name}").alias(f"reported_{name}_fen") for name in STEPS),
+        "first_difference",
+    )
 
 
-def settle_steps(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None = None,
-                 account_openings: pl.DataFrame | None = None) -> pl.DataFrame:
+def settle_steps(
+    claims: pl.DataFrame,
+    lines: pl.DataFrame,
+    policy: Policy,
+    catalogue: pl.DataFrame | None = None,
+    account_openings: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
     Beside STEPS: year, k (its place in the person's sequence), covered, deductible_due, pool_entitled, pool_room,
@@ -71,10 +119,20 @@ def settle_steps(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, cata
     ordered = _with_line_sums(ordered, lines, catalogue)
     rule = terms(ordered, policy)
     steps = _inrounds(ordered, rule)
-    frame = ordered.select("setl_id", "psn_no", "year", "k", "refund", "orphan",
-                           (pl.col("insured_flag") != "0").fill_null(True).alias("insured"),
-                           *(pl.col(name).alias(f"reported_{name}") for name in STEPS)).with_columns(
-        [pl.Series(name, values) for name, values in steps.items()]).with_columns(pl.Series("covered", rule.covered))
+    frame = (
+        ordered.select(
+            "setl_id",
+            "psn_no",
+            "year",
+            "k",
+            "refund",
+            "orphan",
+            (pl.col("insured_flag") != "0").fill_null(True).alias("insured"),
+            *(pl.col(name).alias(f"reported_{name}") for name in STEPS),
+        )
+        .with_columns([pl.Series(name, values) for name, values in steps.items()])
+        .with_columns(pl.Series("covered", rule.covered))
+    )
     frame = _orphans_as_reported(frame).with_columns(_totals()).with_columns(_remainder())
     check_identities(frame)
     return frame.with_columns(_first_difference()).sort("setl_id")
@@ -84,8 +142,9 @@ def _with_line_sums(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.Dat
     """The claims with `total, own, over_limit, first, scope`, the sums of their lines with their sign."""
     sums = classify(lines, catalogue).group_by("setl_id").agg(pl.col(AMOUNTS).sum())
     check_range(sums, AMOUNTS, "setl_id")
-    joined = claims.join(sums.rename(dict(zip(AMOUNTS, _OF_LINES, strict=True))), on="setl_id", how="left",
-                         maintain_order="left")
+    joined = claims.join(
+        sums.rename(dict(zip(AMOUNTS, _OF_LINES, strict=True))), on="setl_id", how="left", maintain_order="left"
+    )
     return joined.with_columns(_as_reported()).with_columns(_nothing_in_scope_when_uninsured())
 
 
@@ -97,14 +156,17 @@ def _as_reported() -> list[pl.Expr]:
     total, over, first = (pl.col(c).fill_null(0) for c in ("medfee_sumamt", "overlmt_selfpay", "preselfpay_amt"))
     scope = pl.coalesce("inscp_scp_amt", total - over - first - pl.col("fulamt_ownpay_amt"), pl.lit(0))
     reported = [total, total - over - first - scope, over, first, scope]
-    return [pl.when(pl.col("total").is_null()).then(value).otherwise(name).alias(name)
-            for name, value in zip(_OF_LINES, reported, strict=True)]
+    return [
+        pl.when(pl.col("total").is_null()).then(value).otherwise(name).alias(name)
+        for name, value in zip(_OF_LINES, reported, strict=True)
+    ]
 
 
 def _nothing_in_scope_when_uninsured() -> list[pl.Expr]:
     outside = (pl.col("insured_flag") == "0").fill_null(False)
-    return [pl.when(outside).then("total" if name == "own" else 0).otherwise(name).alias(name)
-            for name in _OF_LINES[1:]]
+    return [
+        pl.when(outside).then("total" if name == "own" else 0).otherwise(name).alias(name) for name in _OF_LINES[1:]
+    ]
 
 
 def _inrounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndarray]:
@@ -130,8 +192,10 @@ def _inrounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndar
 def _orphans_as_reported(frame: pl.DataFrame) -> pl.DataFrame:
     """A refund of a claim that is not here cannot be computed: what it says fund and account took back stands."""
     said = {"hifp_pay": ["reported_fund_pay_sumamt", "reported_hifp_pay"], "acct_pay": ["reported_acct_pay"]}
-    return frame.with_columns(pl.when("orphan").then(pl.coalesce(*columns, pl.lit(0))).otherwise(name).alias(name)
-                              for name, columns in said.items())
+    return frame.with_columns(
+        pl.when("orphan").then(pl.coalesce(*columns, pl.lit(0))).otherwise(name).alias(name)
+        for name, columns in said.items()
+    )
 
 
 def _totals() -> list[pl.Expr]:
@@ -164,6 +228,8 @@ def check_identities(frame: pl.DataFrame) -> None:
 def _first_difference() -> pl.Expr:
     """Why, or at which step first, a statement is not the reported one."""
     differs = [pl.when(pl.col(f"reported_{name}") != pl.col(name)).then(pl.lit(name)) for name in STEPS]
-    return pl.coalesce(pl.when("orphan").then(pl.lit(ORIGINAL_MISSING)),
-                       pl.when(pl.col("insured") & ~pl.col("covered") & ~pl.col("refund")).then(pl.lit(NOT_COVERED)),
-                       *differs).alias("first_difference")
+    return pl.coalesce(
+        pl.when("orphan").then(pl.lit(ORIGINAL_MISSING)),
+        pl.when(pl.col("insured") & ~pl.col("covered") & ~pl.col("refund")).then(pl.lit(NOT_COVERED)),
+        *differs,
+    ).alias("first_difference")

@@ -22,12 +22,21 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engine.reference.places import seeds_folder
 from engine.settlement.money import NO_LIMIT, PERCENT
-from engine.tables.problems import InputProblem, RuleProblem
+from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping
 
 ALL = "all"
-VisitKind = Literal["general_outpatient", "emergency_outpatient", "chronic_outpatient", "special_outpatient",
-                    "inpatient", "emergency_inpatient", "day_surgery", "home_bed", "pharmacy"]
+VisitKind = Literal[
+    "general_outpatient",
+    "emergency_outpatient",
+    "chronic_outpatient",
+    "special_outpatient",
+    "inpatient",
+    "emergency_inpatient",
+    "day_surgery",
+    "home_bed",
+    "pharmacy",
+]
 Grade = Literal["S", "A", "B", "C", "R", "D", "demo"]
 Day = Literal["setl_time", "endtime", "begntime"]
 
@@ -92,8 +101,10 @@ def _by_group_and_level(leaf: Callable, dated: dict[date, Dated]) -> dict[date, 
     """Every value as {group: {level: leaf}}, in order of date."""
     result = {}
     for day in sorted(dated):
-        tree = {group: {level: _read(leaf, part, (day, group, level)) for level, part in _mapping(by).items()}
-                for group, by in _mapping(dated[day].value).items()}
+        tree = {
+            group: {level: _read(leaf, part, (day, group, level)) for level, part in _mapping(by).items()}
+            for group, by in _mapping(dated[day].value).items()
+        }
         result[day] = dated[day].model_copy(update={"value": tree})
     return result
 
@@ -229,7 +240,7 @@ def parameters(model: BaseModel, where: str = "") -> Iterator[tuple[str, dict[da
 def load_policy(name_or_file: str | Path) -> Policy:
     """The policy in a YAML file, or the one of that name in seeds/policies.
 
-    Raises InputProblem when there is none, RuleProblem with file, key path, allowed values and the likely intent of
+    Raises UsageProblem when there is none, RuleProblem with file, key path, allowed values and the likely intent of
     every fault of it.
     """
     path = _find(name_or_file)
@@ -238,9 +249,12 @@ def load_policy(name_or_file: str | Path) -> Policy:
         return Policy.model_validate(value)
     except ValidationError as error:
         faults = [_fault(fault, lines) for fault in error.errors(include_url=False)]
-        raise RuleProblem("; ".join(f"{where}: {what}" for where, what, _, _ in faults), str(path),
-                          "; ".join(dict.fromkeys(allowed for _, _, allowed, _ in faults if allowed)),
-                          "; ".join(dict.fromkeys(hint for *_, hint in faults if hint))) from None
+        raise RuleProblem(
+            "; ".join(f"{where}: {what}" for where, what, _, _ in faults),
+            str(path),
+            "; ".join(dict.fromkeys(allowed for _, _, allowed, _ in faults if allowed)),
+            "; ".join(dict.fromkeys(hint for *_, hint in faults if hint)),
+        ) from None
 
 
 def policy_names() -> list[str]:
@@ -252,8 +266,11 @@ def _find(name_or_file: str | Path) -> Path:
     for path in (Path(name_or_file), seeds_folder() / "policies" / f"{name_or_file}.yaml"):
         if path.is_file():
             return path
-    raise InputProblem(f"没有待遇政策 {name_or_file}", allowed=f"文件, 或 {', '.join(policy_names())}",
-                       hint=_meant(str(name_or_file), policy_names()))
+    raise UsageProblem(
+        f"没有待遇政策 {name_or_file}",
+        allowed=f"文件, 或 {', '.join(policy_names())}",
+        hint=_meant(str(name_or_file), policy_names()),
+    )
 
 
 def _fault(fault: dict, lines: dict[tuple, int]) -> tuple[str, str, str, str]:
@@ -270,8 +287,13 @@ def _fault(fault: dict, lines: dict[tuple, int]) -> tuple[str, str, str, str]:
     return where, _SAID.get(fault["type"], said), "", ""
 
 
-_SAID = {"missing": "缺少这个键", "dict_type": "应为键值结构", "model_type": "应为键值结构", "list_type": "应为列表",
-         "string_type": "应为文字"}
+_SAID = {
+    "missing": "缺少这个键",
+    "dict_type": "应为键值结构",
+    "model_type": "应为键值结构",
+    "list_type": "应为列表",
+    "string_type": "应为文字",
+}
 
 
 def _upward(path: tuple[str, ...]):
@@ -286,8 +308,14 @@ def _model_at(path: tuple[str, ...]) -> type[BaseModel]:
             model = model.model_fields[part].annotation
         else:
             model = get_args(model)[-1]
-        model = next((option for option in get_args(model) if isinstance(option, type)
-                      and issubclass(option, BaseModel)), model) if type(None) in get_args(model) else model
+        model = (
+            next(
+                (option for option in get_args(model) if isinstance(option, type) and issubclass(option, BaseModel)),
+                model,
+            )
+            if type(None) in get_args(model)
+            else model
+        )
     return model
 
 

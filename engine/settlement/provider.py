@@ -22,14 +22,35 @@ from engine.tables.dictionary import with_fields
 
 _WEIGHT = pl.Decimal(12, 8)
 _WEIGHT_UNITS = 10**8
-_AMOUNTS = [f"{name}_fen" for name in ("fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt",
-                                       "act_pay_dedc", "fund_pay_sumamt", "psn_part_amt")]
-CLAIM = ["setl_id", "fixmedins_code", "psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag", "setl_time",
-          "refd_setl_flag", "init_setl_id"]
+_AMOUNTS = [
+    f"{name}_fen"
+    for name in (
+        "fulamt_ownpay_amt",
+        "overlmt_selfpay",
+        "preselfpay_amt",
+        "inscp_scp_amt",
+        "act_pay_dedc",
+        "fund_pay_sumamt",
+        "psn_part_amt",
+    )
+]
+CLAIM = [
+    "setl_id",
+    "fixmedins_code",
+    "psn_type",
+    "visit_kind",
+    "hosp_lv",
+    "insured_flag",
+    "local_flag",
+    "setl_time",
+    "refd_setl_flag",
+    "init_setl_id",
+]
 
 
-def provider_payment(settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None,
-                     policy: Policy) -> pl.DataFrame:
+def provider_payment(
+    settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy
+) -> pl.DataFrame:
     """provider_payment.parquet: one row per institution, month of settlement and method, in that order.
 
     settlement: as settle returns it. grouping: setl_id and weight of the stays; without it everything is paid by item.
@@ -37,32 +58,57 @@ def provider_payment(settlement: pl.DataFrame, claims: pl.DataFrame, grouping: p
     what is cleared is what is payable. Wholly self-paid claims are left out.
     """
     cases = _cases(settlement, claims, grouping, policy)
-    return cases.group_by("fixmedins_code", "month", "method").agg(
-        pl.col("sign").sum().alias("cases"),
-        pl.when(pl.col("method").first() == "drg_rate").then((pl.col("units") * pl.col("sign")).sum()).alias("volume"),
-        pl.col("payable_fen").sum()).sort("fixmedins_code", "month", "method").select(
-        "fixmedins_code", "month", "method", "cases", _as_decimal("volume"), "payable_fen",
-        pl.lit(0, pl.Int64).alias("prepaid_fen"), pl.col("payable_fen").alias("cleared_fen"))
+    return (
+        cases.group_by("fixmedins_code", "month", "method")
+        .agg(
+            pl.col("sign").sum().alias("cases"),
+            pl.when(pl.col("method").first() == "drg_rate")
+            .then((pl.col("units") * pl.col("sign")).sum())
+            .alias("volume"),
+            pl.col("payable_fen").sum(),
+        )
+        .sort("fixmedins_code", "month", "method")
+        .select(
+            "fixmedins_code",
+            "month",
+            "method",
+            "cases",
+            _as_decimal("volume"),
+            "payable_fen",
+            pl.lit(0, pl.Int64).alias("prepaid_fen"),
+            pl.col("payable_fen").alias("cleared_fen"),
+        )
+    )
 
 
-def _cases(settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None,
-           policy: Policy) -> pl.DataFrame:
+def _cases(
+    settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy
+) -> pl.DataFrame:
     """One row per insured claim: its month, method, sign, weight in units of 1e-8, and what the funds owe."""
-    claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter(
-        (pl.col("insured_flag") != "0").fill_null(True))
-    claims = claims.with_columns(pl.col("setl_time").dt.date().alias("day"),
-                                 pl.col("setl_time").dt.strftime("%Y-%m").alias("month"))
-    claims = claims.with_columns(pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
-                                 benefit_of(claims, policy).alias("benefit"),
-                                 (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"))
+    claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter((pl.col("insured_flag") != "0").fill_null(True))
+    claims = claims.with_columns(
+        pl.col("setl_time").dt.date().alias("day"), pl.col("setl_time").dt.strftime("%Y-%m").alias("month")
+    )
+    claims = claims.with_columns(
+        pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
+        benefit_of(claims, policy).alias("benefit"),
+        (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
+    )
     statements = settlement.select("setl_id", "first_difference", *_AMOUNTS)
     cases = claims.join(statements, on="setl_id").join(_weights(grouping), on="setl_id", how="left")
-    by_drg = (pl.col("benefit").is_in(policy.provider.drg_benefits) & pl.col("units").is_not_null()
-              & (pl.col("rate") >= 0) & ~pl.col("refund"))
+    by_drg = (
+        pl.col("benefit").is_in(policy.provider.drg_benefits)
+        & pl.col("units").is_not_null()
+        & (pl.col("rate") >= 0)
+        & ~pl.col("refund")
+    )
     standard = half_up_expr(pl.col("units").cast(pl.Int128) * pl.col("rate"), _WEIGHT_UNITS)
     owed = pl.when(by_drg).then(FUND_FORMS[policy.provider.fund_form](standard)).otherwise("fund_pay_sumamt_fen")
-    cases = cases.with_columns(pl.when(by_drg).then(pl.lit("drg_rate")).otherwise(pl.lit("item")).alias("method"),
-                               owed.cast(pl.Int64).alias("payable_fen"), pl.lit(1, pl.Int64).alias("sign"))
+    cases = cases.with_columns(
+        pl.when(by_drg).then(pl.lit("drg_rate")).otherwise(pl.lit("item")).alias("method"),
+        owed.cast(pl.Int64).alias("payable_fen"),
+        pl.lit(1, pl.Int64).alias("sign"),
+    )
     return _refunds_reversed(cases)
 
 
@@ -81,8 +127,9 @@ def _difference(standard: pl.Expr) -> pl.Expr:
 
 def _by_ratio(standard: pl.Expr) -> pl.Expr:
     """(支付标准 − 全自费 − 超限价 − 先自付 − 起付) x fund / (in policy − deductible), at least zero, half-up."""
-    base = standard - pl.sum_horizontal("fulamt_ownpay_amt_fen", "overlmt_selfpay_fen", "preselfpay_amt_fen",
-                                        "act_pay_dedc_fen")
+    base = standard - pl.sum_horizontal(
+        "fulamt_ownpay_amt_fen", "overlmt_selfpay_fen", "preselfpay_amt_fen", "act_pay_dedc_fen"
+    )
     whole = pl.col("inscp_scp_amt_fen").cast(pl.Int128) - pl.col("act_pay_dedc_fen")
     paid = pl.max_horizontal(base, pl.lit(0, pl.Int128)) * pl.col("fund_pay_sumamt_fen")
     return pl.when(whole > 0).then((2 * paid + whole) // (2 * whole)).otherwise(0)
@@ -94,13 +141,20 @@ FUND_FORMS = {"difference": _difference, "ratio": _by_ratio}
 def _refunds_reversed(cases: pl.DataFrame) -> pl.DataFrame:
     """Refunds take back method, weight and payment of the claim they name; one settle could not pair is by item."""
     original = cases.filter(~pl.col("refund")).select(
-        pl.col("setl_id").alias("init_setl_id"), pl.col("method").alias("was"), pl.col("units").alias("back"),
-        (-pl.col("payable_fen")).alias("returned"))
+        pl.col("setl_id").alias("init_setl_id"),
+        pl.col("method").alias("was"),
+        pl.col("units").alias("back"),
+        (-pl.col("payable_fen")).alias("returned"),
+    )
     refunds = cases.filter("refund").with_columns(
-        pl.when(pl.col("first_difference").ne_missing(ORIGINAL_MISSING)).then("init_setl_id").alias("init_setl_id"))
+        pl.when(pl.col("first_difference").ne_missing(ORIGINAL_MISSING)).then("init_setl_id").alias("init_setl_id")
+    )
     refunds = refunds.join(original, on="init_setl_id", how="left").with_columns(
-        pl.coalesce("was", "method").alias("method"), pl.coalesce("returned", "payable_fen").alias("payable_fen"),
-        pl.col("back").alias("units"), -pl.col("sign"))
+        pl.coalesce("was", "method").alias("method"),
+        pl.coalesce("returned", "payable_fen").alias("payable_fen"),
+        pl.col("back").alias("units"),
+        -pl.col("sign"),
+    )
     return pl.concat([cases.filter(~pl.col("refund")), refunds.select(cases.columns)])
 
 

@@ -27,8 +27,12 @@ def terms(claims: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     where = _Where(claims, policy)
     benefit = _number(benefit_of(claims, policy), list(policy.benefits))
     found = SimpleNamespace(
-        benefit=benefit, year_cap=where.pick(policy.annual_cap, NO_LIMIT), **_by_benefit(policy, where, benefit),
-        **_large_amount(policy, where), **_catastrophic(policy, where, benefit))
+        benefit=benefit,
+        year_cap=where.pick(policy.annual_cap, NO_LIMIT),
+        **_by_benefit(policy, where, benefit),
+        **_large_amount(policy, where),
+        **_catastrophic(policy, where, benefit),
+    )
     minus = np.where(_is(claims["local_flag"], "0"), where.pick(policy.remote_minus_points, 0), 0)
     found.ratio = np.maximum(found.ratio - minus[:, None], 0)
     found.covered = where.covered & (benefit >= 0)
@@ -54,8 +58,10 @@ def group_of(claims: pl.DataFrame, policy: Policy) -> pl.Series:
         for word in (name, *group.psn_types):
             (beginnings if word.endswith("*") else exact)[word.removesuffix("*")] = name
     longest_first = sorted(beginnings, key=len, reverse=True)
-    known = {word: exact.get(word) or next((beginnings[b] for b in longest_first if word.startswith(b)), None)
-             for word in claims["psn_type"].drop_nulls().unique()}
+    known = {
+        word: exact.get(word) or next((beginnings[b] for b in longest_first if word.startswith(b)), None)
+        for word in claims["psn_type"].drop_nulls().unique()
+    }
     return claims["psn_type"].replace_strict(known, default=None, return_dtype=pl.String)
 
 
@@ -87,8 +93,9 @@ class _Where:
 
     def tiers(self, dated: dict[date, Dated], default: int, width: int, rows=slice(None)) -> tuple:
         """Where each tier begins and its ratio, filled up to `width` tiers that nothing reaches."""
-        begins = self.pick(dated, [0] + [NO_LIMIT] * (width - 1), lambda bands: _filled([b[0] for b in bands], width,
-                                                                                       NO_LIMIT), rows)
+        begins = self.pick(
+            dated, [0] + [NO_LIMIT] * (width - 1), lambda bands: _filled([b[0] for b in bands], width, NO_LIMIT), rows
+        )
         ratios = self.pick(dated, [default] * width, lambda bands: _filled([b[1] for b in bands], width, 0), rows)
         return begins, ratios
 
@@ -99,8 +106,16 @@ def _filled(values: list[int], width: int, filling: int) -> list[int]:
 
 def _width(*parameters: dict[date, Dated]) -> int:
     """The most tiers or steps that a value of these parameters has."""
-    return max((len(leaf) for dated in parameters for setting in dated.values() for by_level in setting.value.values()
-                for leaf in by_level.values()), default=1)
+    return max(
+        (
+            len(leaf)
+            for dated in parameters
+            for setting in dated.values()
+            for by_level in setting.value.values()
+            for leaf in by_level.values()
+        ),
+        default=1,
+    )
 
 
 def _by_benefit(policy: Policy, where: _Where, benefit: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,21 +133,31 @@ def _by_benefit(policy: Policy, where: _Where, benefit: np.ndarray) -> dict[str,
 
 def _benefit_terms(one: Benefit, where: _Where, rows: np.ndarray, tiers: int, steps: int) -> dict[str, np.ndarray]:
     over, ratio = where.tiers(one.ratio, _MISSING if one.ratio else 0, tiers, rows)
-    flags = {"per_year": one.deductible_per == "year", "per_admission": one.deductible_per == "admission",
-             "net_tiers": one.band_origin == "net", "account_in_scope": one.account_pays != "nothing",
-             "account_outside": one.account_pays == "all"}
-    return {"over": over, "ratio": ratio,
-            "deductible": where.pick(one.deductible, 0, rows=rows),
-            "nth": where.pick(one.nth_admission_percent, [PERCENT] * steps,
-                              lambda series: _filled(list(series), steps, series[-1]), rows),
-            "pool_cap": where.pick(one.pool_cap, NO_LIMIT, rows=rows),
-            **{name: np.full(len(rows), flag, np.int64) for name, flag in flags.items()}}
+    flags = {
+        "per_year": one.deductible_per == "year",
+        "per_admission": one.deductible_per == "admission",
+        "net_tiers": one.band_origin == "net",
+        "account_in_scope": one.account_pays != "nothing",
+        "account_outside": one.account_pays == "all",
+    }
+    return {
+        "over": over,
+        "ratio": ratio,
+        "deductible": where.pick(one.deductible, 0, rows=rows),
+        "nth": where.pick(
+            one.nth_admission_percent, [PERCENT] * steps, lambda series: _filled(list(series), steps, series[-1]), rows
+        ),
+        "pool_cap": where.pick(one.pool_cap, NO_LIMIT, rows=rows),
+        **{name: np.full(len(rows), flag, np.int64) for name, flag in flags.items()},
+    }
 
 
 def _large_amount(policy: Policy, where: _Where) -> dict[str, np.ndarray]:
     layer = policy.large_amount
-    return {"large_ratio": where.pick(layer.ratio if layer else {}, 0),
-            "large_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT)}
+    return {
+        "large_ratio": where.pick(layer.ratio if layer else {}, 0),
+        "large_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT),
+    }
 
 
 def _catastrophic(policy: Policy, where: _Where, benefit: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,9 +166,13 @@ def _catastrophic(policy: Policy, where: _Where, benefit: np.ndarray) -> dict[st
     over, ratios = where.tiers(ratio, 0, _width(ratio))
     counted = [number for number, name in enumerate(policy.benefits) if layer and name in layer.benefits]
     counts = np.isin(benefit, counted)
-    return {"catastrophic_over": over, "catastrophic_ratio": ratios, "catastrophic_counts": counts.astype(np.int64),
-            "catastrophic_first": (counts & bool(layer and layer.first_pay_counts)).astype(np.int64),
-            "catastrophic_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT)}
+    return {
+        "catastrophic_over": over,
+        "catastrophic_ratio": ratios,
+        "catastrophic_counts": counts.astype(np.int64),
+        "catastrophic_first": (counts & bool(layer and layer.first_pay_counts)).astype(np.int64),
+        "catastrophic_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT),
+    }
 
 
 def _number(values: pl.Series, names: list[str]) -> np.ndarray:

@@ -16,8 +16,9 @@ _OUTPUT_ONLY = {"int32": pl.Int32(), "bool": pl.Boolean()}
 def output_fields() -> dict[str, dict[str, Field]]:
     """The columns of every output table in order, with their Chinese labels, by table and column."""
     raw = yaml.safe_load((Path(__file__).parent / "outputs.yaml").read_text("utf-8"))
-    return {table: {name: _field(table, name, text) for name, text in body["fields"].items()}
-            for table, body in raw.items()}
+    return {
+        table: {name: _field(table, name, text) for name, text in body["fields"].items()} for table, body in raw.items()
+    }
 
 
 def _field(table: str, name: str, text: str) -> Field:
@@ -32,8 +33,7 @@ def _dtype(field: Field) -> pl.DataType:
 @cache
 def outputs() -> dict[str, pl.Schema]:
     """The Polars schema of every output table by name (findings for findings.parquet, and so on)."""
-    return {table: pl.Schema({f.name: _dtype(f) for f in fields.values()})
-            for table, fields in output_fields().items()}
+    return {table: pl.Schema({f.name: _dtype(f) for f in fields.values()}) for table, fields in output_fields().items()}
 
 
 def conform(frame: pl.DataFrame, name: str) -> pl.DataFrame:

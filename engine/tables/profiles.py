@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from engine.tables import dictionary
-from engine.tables.problems import InputProblem
+from engine.tables.problems import InputProblem, UsageProblem
 
 FOLDER = Path(__file__).parent / "profiles"
 
@@ -66,7 +66,7 @@ def load(name: str) -> Profile:
         path = Path(name)
     if not path.is_file():
         near = difflib.get_close_matches(name, names(), 1)
-        raise InputProblem("没有这个输入格式", name, "、".join(names()), f"是否为 {near[0]}？" if near else "")
+        raise UsageProblem("没有这个输入格式", name, "、".join(names()), f"是否为 {near[0]}？" if near else "")
     try:
         raw = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
         files = _same_names(raw) if raw.get("same_names") else {n: _file(n, body) for n, body in raw["files"].items()}

@@ -11,7 +11,7 @@ import yaml
 
 from engine.tables.problems import RuleProblem
 
-MAX_BYTES = 1_000_000
+MAX_BYTES, MAX_DEPTH = 1_000_000, 50
 
 
 @dataclass
@@ -48,20 +48,35 @@ def read_yaml(path: Path) -> Document:
         return _fault(document, "E_RULE_TOO_LARGE", f"文件大于 larger than {MAX_BYTES} bytes", 1, 1)
     try:
         text = raw.decode("utf-8")
-        for event in yaml.parse(text, Loader=yaml.BaseLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                return _fault(document, "E_RULE_ANCHOR", "不用锚点、别名和标签 anchors, aliases and tags are refused", *_place(event))
-            if getattr(event, "tag", None):
-                return _fault(document, "E_RULE_TAG", f"不用锚点、别名和标签 anchors, aliases and tags are refused: {event.tag}", *_place(event))
+        if refused := _refused(text):
+            return _fault(document, *refused)
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except UnicodeDecodeError as error:
         return _fault(document, "E_RULE_ENCODING", f"不是 UTF-8 文本 not UTF-8 (第 {error.start} 字节)", 1, 1)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        return _fault(document, "E_RULE_YAML", "含不可见的控制字符 a control character", line, 1)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        return _fault(document, "E_RULE_YAML", f"不是合法的 YAML: {error.problem}；文字中有 : ? {{ [ 时请加引号 quote text that holds such signs", mark.line + 1, mark.column + 1)
+        mark, hint = error.problem_mark, "文字中有 : ? { [ 时请加引号 quote text that holds such signs"
+        said = f"不是合法的 YAML: {error.problem}；{hint}"
+        return _fault(document, "E_RULE_YAML", said, mark.line + 1, mark.column + 1)
     if node is not None:
         document.value = _plain(node, (), document)
     return document
+
+
+def _refused(text: str) -> tuple | None:
+    """What of YAML is not for rules, found before anything is built: (code, message, line, column), or None."""
+    depth, expanding = 0, "不用锚点、别名和标签 anchors, aliases and tags are refused"
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            return "E_RULE_ANCHOR", expanding, *_place(event)
+        if getattr(event, "tag", None):
+            return "E_RULE_TAG", f"{expanding}: {event.tag}", *_place(event)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return "E_RULE_DEEP", f"层级超过 deeper than {MAX_DEPTH}", *_place(event)
+    return None
 
 
 def _plain(node: yaml.Node, path: tuple, document: Document):
