@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.tables import dictionary, files, profiles, records, values
-from engine.tables.problems import InputProblem
+from engine.tables.problems import InputProblem, UsageProblem
 from engine.tables.read import read
 
 CLAIM = {
@@ -599,5 +599,5 @@ def test_every_mapped_field_of_every_profile_is_in_the_dictionary():
 
 
 def test_an_unknown_profile_is_named_with_the_nearest(tmp_path):
-    with pytest.raises(InputProblem, match="是否为 canonical"):
+    with pytest.raises(UsageProblem, match="是否为 canonical"):
         read(bundle(tmp_path, [LINE]), tmp_path / "work", profile="cannonical")
