@@ -601,3 +601,23 @@ def test_every_mapped_field_of_every_profile_is_in_the_dictionary():
 def test_an_unknown_profile_is_named_with_the_nearest(tmp_path):
     with pytest.raises(UsageProblem, match="是否为 canonical"):
         read(bundle(tmp_path, [LINE]), tmp_path / "work", profile="cannonical")
+
+
+USUAL = ["2025-08-07{s}11:37:00", "2025-08-07{s}11:37:09.500000", "2025-8-7{s}1:37", "2025-08-07{s}24:00:00"]
+MOMENTS = [u.format(s=s) for u in USUAL for s in " T"] + [u.format(s=" ").replace("-", "/") for u in USUAL]
+MOMENTS += ["20250807113709", "20250807 11:37:09", "2025080711370", "20250807", "2025-08-07 11:37:5", "2025-08-07 11:7"]
+MOMENTS += [
+    "+2025-08-07 11:37",
+    "2025-08- 7 11:37",
+    "2025-08-07T11:37:00Z",
+    "2025-02-30T00:00:00",
+    "1700-01-01T00:00:00",
+]
+
+
+def test_a_moment_read_the_fast_way_is_the_moment_the_slow_way_reads():
+    fast = values.times(pl.Series([*MOMENTS, None]))
+    slow = values._odd_times(pl.DataFrame({"t": [*MOMENTS, None]}))
+    assert fast.values.to_list()[:-1] == slow["v"].to_list()[:-1]
+    assert fast.code.to_list()[:-1] == slow["c"].to_list()[:-1]
+    assert fast.values[-1] is None and fast.code[-1] is None

@@ -17,6 +17,14 @@ PLAIN = r"^-?\d{1,18}(?:\.\d{1,6}0*)?$"
 LONG = r"^-?\d{1,18}\.\d{7,}$"
 NOTHING = ["", "-", "—", "－", "–"]
 FIRST, LAST = datetime(1850, 1, 1), datetime(2200, 1, 1)
+FORMS = (  # usual wordings of a moment, read at once; every other one takes the slow way
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M",
+    "%Y-%m-%d %H:%M",
+    "%Y%m%d%H%M%S",
+)
 DAY_FIRST = r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?)?$"
 COMPACT = r"^(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2}):?(\d{2}):?(\d{2}))?$"
 ZONED = r":\d{2}(?:\.\d+)?\s*(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$"
@@ -157,11 +165,19 @@ def _from_float(column: pl.Series, field: Field, kind: str) -> Parsed:
 
 def times(text: pl.Series) -> Parsed:
     """Text as Datetime("us"): ISO dates and times, YYYYMMDD, YYYY/M/D; 24:00:00 is midnight of the next day."""
-    frame = _columns(t=text)
     second = pl.col("t").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
     day = pl.col("t").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    fast = _in_range(pl.when(pl.col("t").str.len_bytes() == 10).then(day).otherwise(second))
-    return _with_odd_forms(text, frame.select(fast).to_series(), _odd_times)
+    size = pl.col("t").str.len_bytes()
+    fast = _in_range(pl.when(size == 10).then(day).when(size == 19).then(second))
+    moments = _columns(t=text).select(fast).to_series()
+    if moments.null_count() > text.null_count():
+        usual = text.set(~text.str.contains(f"{DAY_FIRST}|{COMPACT}"), None)
+        for form in FORMS:
+            left = (usual.is_not_null() & moments.is_null()).arg_true()
+            if len(left):
+                read = usual.gather(left).str.to_datetime(form, time_unit="us", strict=False).dt.truncate("1s")
+                moments = moments.scatter(left, _columns(m=read).select(_in_range(pl.col("m"))).to_series())
+    return _with_odd_forms(text, moments, _odd_times)
 
 
 def _odd_times(frame: pl.DataFrame) -> pl.DataFrame:
