@@ -85,12 +85,11 @@ def test_every_scan_has_one_class():
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**19 - 1))
-def test_the_key_of_a_common_code_gives_the_code_back(number):
+def test_the_key_of_a_common_code_is_its_digits_behind_the_first(number):
     text = f"8{number:019d}"
     frame = codes.keyed(pl.DataFrame({"drug_trac_codg": [text]}))
     if frame["code_class"].item() == "genuine":
         assert frame["code_key"].item() == number
-        assert frame.select(codes.code_text(pl.col("code_key"))).item() == text
         assert frame["ident"].item() == int(text[:7])
     else:
         assert frame["code_key"].item() is None
@@ -101,7 +100,6 @@ def test_keys_of_other_codes_lie_above_those_of_common_codes():
     other, largest = frame["code_key"]
     assert largest < 10**19 <= other
     assert frame["ident"][0] == 6901234567892
-    assert frame.select(codes.code_text(pl.col("code_key"))).to_series().to_list() == [None, "8" + "9" * 18 + "8"]
 
 
 ODD = ["9" * 20, "6901234567892", "8.38E+19", "", None, "(01)06901234567892(21)AB12CD", "12345678901234567890", "无"]

@@ -276,7 +276,3 @@ def _spoken(row: dict, symbol: str, attributes) -> dict:
                 value = tuple(v for v in value.split("|") if v)
             said[name] = value
     return said
-
-
-def scope_words(scope: str) -> str:
-    return ", ".join(scopes()[scope].symbols)

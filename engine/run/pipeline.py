@@ -7,7 +7,7 @@ The outputs are made in a work folder inside OUT and moved into place when all o
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -51,7 +51,6 @@ class Options:
     resume: bool = False
     lines_a_bucket: int = buckets.LINES_A_BUCKET
     report: bool = True
-    shown: dict = field(default_factory=dict)
 
 
 def quiet(stage: str, done: int, total: int) -> None:

@@ -96,12 +96,6 @@ def code_key(normal: pl.Expr) -> pl.Expr:
     return pl.when(kind == "genuine").then(common).when(kind.is_in(USABLE)).then(other)
 
 
-def code_text(key: pl.Expr) -> pl.Expr:
-    """The code a key of the common family stands for; null for the keys of other codes."""
-    text = pl.lit("8") + key.cast(pl.String).str.zfill(19)
-    return pl.when(key < pl.lit(_OTHERS_FROM, pl.UInt64)).then(text)
-
-
 def identifier(normal: pl.Expr) -> pl.Expr:
     """What names product and pack level in a usable code, as a number: the first seven digits, or the GTIN of GS1."""
     digits = pl.when(normal.str.contains("|", literal=True)).then(14).otherwise(7)
