@@ -13,6 +13,7 @@ from engine.audit.derived import LINE_FACTS
 from engine.reference.knowledge import Knowledge
 from engine.reference.presumptions import Presumptions, load_presumptions
 from engine.tables.dictionary import with_fields
+from engine.tables.values import rounded
 
 NEEDED_TABLES = {"visit": ("claims",), "store_item": ("stock_balances", "stock_moves", "store_items")}
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
@@ -108,9 +109,14 @@ LINE_COLUMNS = sorted(
 
 def half_up(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     """numerator / denominator for whole numbers, rounded half away from zero; 0 where the denominator is 0."""
-    size = (2 * numerator.abs() + denominator.abs()) // (2 * denominator.abs())
-    sign = pl.when((numerator < 0) != (denominator < 0)).then(-1).otherwise(1)
-    return pl.when(denominator != 0).then(sign * size).otherwise(0)
+    quotient = rounded(numerator * denominator.sign(), denominator.abs())
+    return pl.when(denominator != 0).then(quotient).otherwise(0)
+
+
+def fund_share(inscope: pl.Expr, claim_fund: pl.Expr, claim_scope: pl.Expr) -> pl.Expr:
+    """The fund's part of an in-scope amount: the claim's ratio of fund paid to in-scope cost, half-up."""
+    wide = pl.Int128
+    return half_up(inscope.cast(wide) * claim_fund.cast(wide), claim_scope.cast(wide)).cast(pl.Int64)
 
 
 def part_of(amount: pl.Expr, units: pl.Expr, whole: pl.Expr) -> pl.Expr:
@@ -125,7 +131,7 @@ def part_of(amount: pl.Expr, units: pl.Expr, whole: pl.Expr) -> pl.Expr:
         .cast(pl.Decimal(38, 0))
         .cast(pl.Int128)
     )
-    return half_up(billionths, pl.lit(10**9, dtype=pl.Int128)).cast(pl.Int64)
+    return rounded(billionths, 10**9).cast(pl.Int64)
 
 
 class Facts:

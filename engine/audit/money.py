@@ -2,10 +2,11 @@
 
 import polars as pl
 
-from engine.audit.facts import Facts, half_up, natural, part_of
+from engine.audit.facts import Facts, fund_share, half_up, natural, part_of
 from engine.language.rule import LoadedRule
 
 UNITS = pl.Decimal(38, 18)
+_FUND_SHARE = fund_share(pl.col("inscope"), pl.col("_claim_fund"), pl.col("_claim_scope"))
 BY_LINE = ("units", "lines", "difference", "gap")  # amounts that are made of lines
 CUTS = {
     "latest": (["date", "time", "_order"], [True, True, True]),
@@ -80,7 +81,7 @@ def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.Data
     )
     # What was charged rightly beside the excess is what makes it excess.
     basis = _plain(lines.filter(pl.col("_cut") == 0).with_columns(_table=pl.lit("fee_lines")), "basis")
-    rows = _evidence(lines.filter(pl.col("_cut") > 0).with_columns(fund=_fund_share()))
+    rows = _evidence(lines.filter(pl.col("_cut") > 0).with_columns(fund=_FUND_SHARE))
     return pl.concat([rows, basis.select(rows.columns)], how="vertical_relaxed")
 
 
@@ -91,7 +92,7 @@ def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
         gross=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
         inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
     )  # fmt: skip
-    lines = lines.with_columns(fund=_fund_share()).sort("_case", "_order", "id")
+    lines = lines.with_columns(fund=_FUND_SHARE).sort("_case", "_order", "id")
     parts = {}
     for name in ("units", "gross", "inscope", "fund"):
         upto = pl.col(name).cum_sum().over("_case")
@@ -117,19 +118,12 @@ def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
     lines = _with_shares(facts, lines).with_columns(
         inscope=half_up(pl.col("_inscope") * pl.col("gross"), pl.col("_cost")), _cut=pl.lit(None, UNITS)
     )
-    return _evidence(lines.with_columns(fund=_fund_share()))
+    return _evidence(lines.with_columns(fund=_FUND_SHARE))
 
 
 def _with_shares(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
     visits = facts.visits({"fund", "scope"}).select(_visit="id", _claim_fund="fund", _claim_scope="scope")
     return lines.join(visits, on="_visit", how="left", maintain_order="left")
-
-
-def _fund_share() -> pl.Expr:
-    """The fund's part of an in-scope amount: the claim's ratio of fund paid to in-scope cost, half-up."""
-    wide = pl.Int128
-    share = half_up(pl.col("inscope").cast(wide) * pl.col("_claim_fund").cast(wide), pl.col("_claim_scope").cast(wide))
-    return share.cast(pl.Int64)
 
 
 def _evidence(lines: pl.DataFrame) -> pl.DataFrame:

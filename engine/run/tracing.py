@@ -5,7 +5,7 @@ import polars as pl
 from engine.audit import CODE_SCOPES, UNJUDGED
 from engine.audit.codefacts import TABLES, CodeFacts
 from engine.audit.codes import judge_codes
-from engine.audit.facts import half_up
+from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
 from engine.run.region import Region
 from engine.tables.dictionary import with_fields
@@ -56,8 +56,7 @@ def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
     """Fee lines whose fund payment is not told get the claim's: in-scope x fund paid / in-scope cost, half-up."""
     claims = with_fields(claims, "claims", "fund_pay_sumamt", "inscp_scp_amt")
     paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt").collect()
-    wide = [pl.col(c).cast(pl.Int128) for c in ("inscp_scp_amt", "_fund", "_scope")]
-    share = half_up(wide[0] * wide[1], wide[2]).cast(pl.Int64)
+    share = fund_share(pl.col("inscp_scp_amt"), pl.col("_fund"), pl.col("_scope"))
     lines = lines.join(paid, on="setl_id", how="left", maintain_order="left")
     return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
 

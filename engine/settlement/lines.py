@@ -6,8 +6,9 @@ class, first-pay share and payment limit of the region's catalogue on the day of
 
 import polars as pl
 
-from engine.settlement.money import check_range, half_up_expr
+from engine.settlement.money import check_range
 from engine.tables.dictionary import with_fields
+from engine.tables.values import rounded
 
 PARTS = ["fulamt_ownpay_amt", "overlmt_amt", "preselfpay_amt", "inscp_scp_amt"]
 AMOUNTS = ["det_item_fee_sumamt", *PARTS]
@@ -108,8 +109,8 @@ def _listed_or_own() -> list[pl.Expr]:
 def _cost() -> list[pl.Expr]:
     """COST = the amount billed, else round(price x count); what of it lies above the limit; of the absolute values."""
     price, count = pl.col("pric").abs(), pl.col("cnt").abs()
-    cost = pl.coalesce(pl.col("billed").abs(), half_up_expr(price * count, _COST_UNITS_PER_FEN)).fill_null(0)
-    over = half_up_expr(pl.max_horizontal(price - pl.col("limit"), pl.lit(0, pl.Int128)) * count, _COST_UNITS_PER_FEN)
+    cost = pl.coalesce(pl.col("billed").abs(), rounded(price * count, _COST_UNITS_PER_FEN)).fill_null(0)
+    over = rounded(pl.max_horizontal(price - pl.col("limit"), pl.lit(0, pl.Int128)) * count, _COST_UNITS_PER_FEN)
     return [
         cost.alias("det_item_fee_sumamt"),
         pl.min_horizontal(over.fill_null(0), cost).alias("over"),
@@ -122,7 +123,7 @@ def _parts() -> list[pl.Expr]:
     cost, covered = pl.col("det_item_fee_sumamt"), pl.col("covered")
     over = pl.when(covered).then("over").otherwise(0)
     prop = pl.when(pl.col("chrgitm_lv") == "02").then(pl.col("selfpay_prop").fill_null(0)).otherwise(0)
-    first = pl.when(covered).then(half_up_expr((cost - over) * prop, _SHARE_UNITS)).otherwise(0)
+    first = pl.when(covered).then(rounded((cost - over) * prop, _SHARE_UNITS)).otherwise(0)
     own = pl.when(covered).then(0).otherwise(cost)
     parts = [own, over, first, cost - own - over - first]
     return [part.alias(name) for part, name in zip(parts, PARTS, strict=True)]

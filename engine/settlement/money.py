@@ -24,11 +24,6 @@ def share(part: np.ndarray, whole: np.ndarray, of: np.ndarray) -> np.ndarray:
     return result
 
 
-def half_up_expr(amount: pl.Expr, divisor: int) -> pl.Expr:
-    """half_up as a Polars expression over whole numbers (Int64 or Int128)."""
-    return amount.sign() * ((amount.abs() + divisor // 2) // divisor)
-
-
 def check_range(frame: pl.DataFrame, columns: list[str], key: str) -> None:
     """Refuse amounts so large that 64-bit sums of them could wrap, which Polars does without a word."""
     over = pl.any_horizontal(pl.col(c).abs() > MONEY_LIMIT for c in columns)

@@ -118,7 +118,7 @@ def settle_steps(
     ordered = with_account(in_order(with_fields(claims, "claims", *_NEEDED), policy), account_openings)
     ordered = _with_line_sums(ordered, lines, catalogue)
     rule = terms(ordered, policy)
-    steps = _inrounds(ordered, rule)
+    steps = _in_rounds(ordered, rule)
     frame = (
         ordered.select(
             "setl_id",
@@ -169,7 +169,7 @@ def _nothing_in_scope_when_uninsured() -> list[pl.Expr]:
     ]
 
 
-def _inrounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndarray]:
+def _in_rounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndarray]:
     """Every step of every claim, in the order of the frame: round by round, each person's state moved in between."""
     c = SimpleNamespace(**vars(rule), **{name: ordered[name].to_numpy() for name in [*_OF_LINES, "account"]})
     c.pays = rule.pays & ~ordered["orphan"].to_numpy()

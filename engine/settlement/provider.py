@@ -14,11 +14,11 @@ takes back what its original was paid, in its own month.
 
 import polars as pl
 
-from engine.settlement.money import half_up_expr
 from engine.settlement.person import ORIGINAL_MISSING
 from engine.settlement.policy import Policy
 from engine.settlement.terms import amount_of, benefit_of
 from engine.tables.dictionary import with_fields
+from engine.tables.values import rounded
 
 _WEIGHT = pl.Decimal(12, 8)
 _WEIGHT_UNITS = 10**8
@@ -102,7 +102,7 @@ def _cases(
         & (pl.col("rate") >= 0)
         & ~pl.col("refund")
     )
-    standard = half_up_expr(pl.col("units").cast(pl.Int128) * pl.col("rate"), _WEIGHT_UNITS)
+    standard = rounded(pl.col("units").cast(pl.Int128) * pl.col("rate"), _WEIGHT_UNITS)
     owed = pl.when(by_drg).then(FUND_FORMS[policy.provider.fund_form](standard)).otherwise("fund_pay_sumamt_fen")
     cases = cases.with_columns(
         pl.when(by_drg).then(pl.lit("drg_rate")).otherwise(pl.lit("item")).alias("method"),

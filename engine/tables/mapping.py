@@ -140,12 +140,11 @@ def _calculated(raw: pl.DataFrame, spec: dict, name: str, out: Shaped) -> pl.Ser
 
 
 _A, _B, _ONE = pl.col("a"), pl.col("b"), 10**values.MICRO
-_QUOTIENT = _A.sign() * _B.sign() * ((_A.abs() * 2 * _ONE + _B.abs()) // (2 * _B.abs()))
 STEPS = {
     "+": _A + _B,
     "-": _A - _B,
     "*": values.rounded(_A * _B, _ONE),
-    "/": pl.when(_B != 0).then(_QUOTIENT),
+    "/": values.rounded(_A * _ONE * _B.sign(), _B.abs()),
 }
 
 

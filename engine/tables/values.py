@@ -129,8 +129,8 @@ def _scaled(micro: pl.Series, code: pl.Series | None, field: Field, exact: bool 
     return Parsed(done["v"], done["c"] if done["c"].null_count() < len(done) else None)
 
 
-def rounded(value: pl.Expr, step: int) -> pl.Expr:
-    """Integer division by `step`, half away from zero."""
+def rounded(value: pl.Expr, step: int | pl.Expr) -> pl.Expr:
+    """Whole numbers divided by a positive `step`, half away from zero; null where the step is zero."""
     return value.sign() * ((value.abs() * 2 + step) // (2 * step))
 
 
