@@ -108,7 +108,7 @@ def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
         (pl.col("_excess") * pl.lit(100).cast(UNITS))
         .round(0, mode="half_away_from_zero")
         .cast(pl.Decimal(38, 0))
-        .cast(pl.Int64)
+        .cast(pl.Int128)  # fen x fen outgrows 64 bits
     )
     all_cost = pl.col("_cost").sum().over("_case")
     lines = lines.with_columns(_diff=fen).with_columns(gross=half_up(pl.col("_diff") * pl.col("_cost"), all_cost))
