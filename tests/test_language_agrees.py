@@ -18,7 +18,8 @@ from engine.audit.frames import Cases
 from engine.audit.trial import disagreement
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, Setting, parse
-from engine.language.rule import LoadedRule, Rule
+from engine.language.form import Rule
+from engine.language.rule import LoadedRule
 
 CASES = 250
 PAIRS = int(os.environ.get("YIBAO_PAIRS", "50000"))
@@ -195,7 +196,7 @@ def test_division_by_zero_is_not_evaluated_instead_of_wrong():
         ("visit.dayz > 1", "dayz"),
         ("$summ([1]) > 1", "$summ"),
         ("visit.sex == '1'", "may be missing"),
-        ("visit.age > 3", "nullable"),
+        ("visit.age > 3", "missing"),
         ("visit.days > 'x'", "mismatch"),
         ("stay.days > 1", "stay"),
         ("$any([$any([k.cnt > 1 for k in day.lines]) for l in day.lines])", "list inside a list"),

@@ -93,9 +93,13 @@ class Compiler:
 
     def _node(self, node) -> Value:
         handler = HANDLERS.get(type(node).__name__)
-        if handler is None:
-            raise ExpressionProblem(f"cannot be compiled: {type(node).__name__}", str(node))
-        return handler(self, node)
+        try:
+            if handler is None:
+                raise ExpressionProblem(f"cannot be compiled: {type(node).__name__}", str(node))
+            return handler(self, node)
+        except ExpressionProblem as problem:
+            problem.span = problem.span or getattr(node, "span", None)
+            raise
 
     def literal(self, node) -> Value:
         value = node.value

@@ -6,6 +6,7 @@ Polars expressions. What a case has is given by a Setting.
 
 import datetime
 import decimal
+import difflib
 import re
 from dataclasses import dataclass, field
 
@@ -13,18 +14,34 @@ import rule_engine
 from rule_engine import DataType, ast, errors
 from rule_engine.builtins import Builtins, BuiltinValueGenerator
 
+from engine.language.parser import PlacedRule, Span
 from engine.language.vocabulary import Attribute, object_type, object_types, objects, scopes
 
 FUNCTIONS = ("sum", "any", "all", "min", "max", "abs", "begins", "now", "today")
+LONGEST, DEEPEST = 4_000, 60  # characters of an expression, levels of its tree
+QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+BARE_WORDS = re.compile(rf"{QUOTED.pattern}|(?<![\w.$&])([A-Za-z_]\w*)")
 DECIMALS = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
 
 
 class ExpressionProblem(Exception):
-    """Why an expression is refused: the message, the part of the text it concerns, a suggestion."""
+    """Why an expression is refused: the message, a suggestion, and the part of the text it concerns.
 
-    def __init__(self, message: str, part: str = "", hint: str = ""):
-        self.message, self.part, self.hint = message, part, hint
+    `span` is where the part begins and ends in the text that was parsed; once placed, in the expression `where`, as
+    its author wrote it (`when`, `let.billed` …).
+    """
+
+    def __init__(self, message: str, part: str = "", hint: str = "", span: Span | None = None):
+        self.message, self.part, self.hint, self.span = message, part, hint, span
+        self.where: str | None = None
         super().__init__(message)
+
+    def placed(self, written: "Written") -> "ExpressionProblem":
+        """The same problem, told in the author's own text."""
+        if self.where is None:
+            self.where, *span = written.origin(self.span or (0, len(written.text)))
+            self.span = tuple(span)
+        return self
 
 
 @dataclass
@@ -88,37 +105,114 @@ def _begins(codes, prefixes) -> bool:
     return any(code.startswith(prefix) for code in codes for prefix in prefixes if prefix)
 
 
-def with_lets(text: str, lets: dict[str, str], depth: int = 0) -> str:
+@dataclass(frozen=True)
+class Written:
+    """An expression with its named parts put in, and for every character the name and offset it was written at."""
+
+    text: str
+    origins: tuple[tuple[str | None, int], ...]
+
+    def origin(self, span: Span) -> tuple[str, int, int]:
+        """Where a part stands as its author wrote it: the name of the expression, its begin and end there."""
+        places = [place for place in self.origins[span[0] : max(span[1], span[0] + 1)] if place[0] is not None]
+        if not places:
+            return next(((name, at + 1, at + 1) for name, at in self.origins[::-1] if name is not None), ("", 0, 0))
+        name, start = places[0]
+        return name, start, max(at for owner, at in places if owner == name) + 1
+
+
+def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str, ...] = ()) -> Written:
     """Substitute named sub-expressions, so that they may stand for lists and use the names around them."""
-    if depth > 20:
-        raise ExpressionProblem("let names refer to each other in a circle", text)
-    for name, body in lets.items():
-        pattern = rf"(?<![\w.$&'\"]){re.escape(name)}(?![\w'\"])"
-        if re.search(pattern, text):
-            inner = with_lets(body, {k: v for k, v in lets.items() if k != name}, depth + 1)
-            text = re.sub(pattern, lambda _, inner=inner: f"({inner})", text)
-    return text
+    if len(text) > LONGEST:
+        raise ExpressionProblem(f"an expression is longer than {LONGEST} characters", text)
+    pieces, origins, at = [], [], 0
+
+    def take(piece: str, places) -> None:
+        pieces.append(piece)
+        origins.extend(places)
+
+    for found in BARE_WORDS.finditer(text):
+        let = found[1]
+        if let not in lets:
+            continue
+        if let in inside:
+            circle = ExpressionProblem(f"let names go in a circle: {' → '.join((*inside, let))}", let)
+            circle.where, circle.span = name, found.span(1)
+            raise circle
+        body = with_lets(lets[let], lets, f"let.{let}", (*inside, let))
+        start, end = found.span(1)
+        take(text[at:start], ((name, n) for n in range(at, start)))
+        take(f"({body.text})", ((None, 0), *body.origins, (None, 0)))
+        at = end
+    take(text[at:], ((name, n) for n in range(at, len(text))))
+    if len(origins) > 10 * LONGEST:
+        raise ExpressionProblem(f"with its let parts an expression is longer than {10 * LONGEST} characters", text)
+    return Written("".join(pieces), tuple(origins))
 
 
-def parse(text: str, setting: Setting) -> rule_engine.Rule:
-    """Parse and type-check one expression. Raises ExpressionProblem with the likely intent."""
-    full = with_lets(text, setting.lets)
-    if unknown := [name for name in re.findall(r"\$(\w+)", full) if name not in FUNCTIONS]:
-        hint = f"known: {', '.join('$' + f for f in FUNCTIONS)}"
-        raise ExpressionProblem(f"unknown function ${unknown[0]}", f"${unknown[0]}", hint)
+def parse(text: str, setting: Setting, name: str = "") -> PlacedRule:
+    """Parse and type-check one expression, its `let` parts put in.
+
+    Raises ExpressionProblem with the likely intent, placed in the text its author wrote.
+    """
+    written = with_lets(text, setting.lets, name)
     try:
-        return rule_engine.Rule(full, context=setting.context())
-    except errors.ObjectAttributeError as error:
-        known = ", ".join(error.object_type.attributes) if hasattr(error, "object_type") else ""
-        hint = f"did you mean {error.suggestion!r}?" if error.suggestion else known
-        raise ExpressionProblem(f"unknown attribute {error.attribute_name!r}", error.attribute_name, hint) from None
-    except errors.SymbolResolutionError as error:
-        names = ", ".join([*setting.symbols, "params", *setting.sets])
-        raise ExpressionProblem(
-            f"unknown name {error.symbol_name!r}", error.symbol_name, f"known here: {names}"
-        ) from None
+        rule = _parsed(written.text, setting)
+    except ExpressionProblem as problem:
+        raise problem.placed(written) from None
+    rule.written = written
+    return rule
+
+
+def _parsed(text: str, setting: Setting) -> PlacedRule:
+    for found in re.finditer(r"\$(\w+)", _without_texts(text)):
+        if found[1] not in FUNCTIONS:
+            near = difflib.get_close_matches(found[1], FUNCTIONS, 1)
+            hint = f"did you mean ${near[0]}?" if near else f"known: {', '.join('$' + f for f in FUNCTIONS)}"
+            raise ExpressionProblem(f"unknown function {found[0]}", found[0], hint, found.span())
+    try:
+        rule = PlacedRule(text, context=setting.context())
     except errors.EngineError as error:
-        raise ExpressionProblem(error.message, text) from None
+        raise _problem(error, text, setting) from None
+    except RecursionError:
+        raise ExpressionProblem("nested too deep", text) from None
+    if depth(rule.statement.expression) > DEEPEST:
+        raise ExpressionProblem(f"nested deeper than {DEEPEST}", text)
+    return rule
+
+
+def _problem(error: errors.EngineError, text: str, setting: Setting) -> ExpressionProblem:
+    span = getattr(error, "span", (0, len(text)))
+    if isinstance(error, errors.AttributeResolutionError):
+        name = error.attribute_name
+        known = ", ".join(getattr(error.object, "attributes", ()))
+        hint = f"did you mean {error.suggestion!r}?" if error.suggestion else f"known: {known}"
+        return ExpressionProblem(f"unknown attribute {name!r}", name, hint, (span[1] - len(name), span[1]))
+    if isinstance(error, errors.SymbolResolutionError):
+        names = [*setting.symbols, "params", *setting.sets, *setting.lets]
+        near = difflib.get_close_matches(error.symbol_name, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
+        return ExpressionProblem(f"unknown name {error.symbol_name!r}", error.symbol_name, hint, span)
+    if "nullable" in error.message:
+        return ExpressionProblem("a value may be missing here", text[slice(*span)], "say with ?? what a missing value "
+                                 "means, as in (x ?? 0)", span)  # fmt: skip
+    if isinstance(error, errors.RuleSyntaxError):
+        return ExpressionProblem(_syntax(text, span), text[slice(*span)], "", span)
+    return ExpressionProblem(error.message, text[slice(*span)], "", span)
+
+
+def _syntax(text: str, span: Span) -> str:
+    """What cannot stand here, in words."""
+    if span[0] >= len(text.rstrip()):
+        return "the expression ends too early"
+    piece = text[slice(*span)]
+    meant = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!="}.get(piece)
+    return f"{piece!r} cannot stand here" + (f"; did you mean {meant!r}?" if meant else "")
+
+
+def _without_texts(text: str) -> str:
+    """The text with quoted parts blanked out, every other character in its place."""
+    return QUOTED.sub(lambda found: " " * len(found[0]), text)
 
 
 def interpret(rule: rule_engine.Rule, case: dict):
@@ -136,6 +230,14 @@ def children(node) -> list:
     if isinstance(node, ast.ArrayExpression | ast.SetExpression):
         below += node.value
     return [child for child in below if isinstance(child, ast.ASTNodeBase)]
+
+
+def depth(node) -> int:
+    """How many levels the tree has; asked before anything goes through it, so without recursion."""
+    deepest, level = 0, [node]
+    while level:
+        deepest, level = deepest + 1, [child for parent in level for child in children(parent)]
+    return deepest
 
 
 def walk(node):

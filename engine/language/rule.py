@@ -10,13 +10,13 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, parse, with_lets
+from engine.language.form import Param, Rule
 from engine.language.vocabulary import Attribute, objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.problems import InputProblem
@@ -25,91 +25,6 @@ from engine.tables.yamltext import Document, read_yaml
 ROW_NAMES = {"med_list_codg": "item", "hosp_lv": "level", "gend": "sex", "pric_uplmt_amt": "price_cap"}
 ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}
 ROLES = ("excess", "basis", "context")
-
-Expression = str
-Int = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.lstrip("-").isdigit() else v)]
-Day = Annotated[datetime.date, BeforeValidator(lambda v: datetime.date.fromisoformat(v) if isinstance(v, str) else v)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-
-class InForce(Strict):
-    begin: Day | None = Field(None, alias="from")
-    end: Day | None = Field(None, alias="to")
-
-
-class Param(Strict):
-    type: Literal["int", "decimal", "text", "list", "bool"]
-    default: str | list[str]
-    range: list[str] | None = None
-    label: str = ""
-    source: str = ""
-
-
-class Join(Strict):
-    table: str
-    alias: str = Field(alias="as")
-    keys: dict[str, str] = {}
-    where: Expression | None = None
-    by: list[str] | None = None
-
-
-class Innocent(Strict):
-    because: str
-    unless: Expression | None = None
-    unknown: Expression | None = None
-
-
-class Basis(Strict):
-    law: str
-    article: str = ""
-
-
-class Window(Strict):
-    days: Int | Expression
-
-
-class Rule(Strict):
-    """One rule as its author wrote it. Every field is explained in the README's chapter on rules."""
-
-    id: str
-    number: Int | None = None
-    title: str
-    description: str
-    family: str
-    status: Literal["active", "trial", "retired"] = "active"
-    result: Literal["suspicion", "violation"] = "suspicion"
-    violation_when: Expression | None = None
-    basis: list[Basis]
-    sources: list[str] = []
-    in_force: InForce = InForce()
-    scope: str = Field(alias="for")
-    same: Literal["hour", "6h", "day", "visit", "person"] | None = None
-    window: Window | None = None
-    by: list[str] = []
-    join: Join | None = None
-    params: dict[str, Param] = {}
-    sets: dict[str, str | list[str]] = {}
-    let: dict[str, Expression] = {}
-    when: Expression
-    flag: Expression | dict[str, Expression] = {}
-    excess: Expression | None = None
-    cut: Literal["latest", "earliest", "cheapest", "dearest"] = "latest"
-    amount: Literal["units", "lines", "claim", "difference", "gap", "later_visit", "none"] = "lines"
-    message: str = ""
-    innocent: list[Innocent] = []
-    supersedes: list[str] = []
-    needs: list[str] = []
-    tests: list[dict] = []
-    author: str = ""
-    reviewer: str = ""
-
-    @property
-    def flags(self) -> dict[str, Expression]:
-        """Which elements are evidence in which role; a bare `flag:` names the excess."""
-        return {"excess": self.flag} if isinstance(self.flag, str) else self.flag
 
 
 @dataclass(frozen=True)
@@ -346,7 +261,7 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
         setting = Setting(setting.scope, {**setting.joined, variable[0]: objects()[variable[2]]}, setting.params,
                           setting.sets, setting.lets, setting.today)  # fmt: skip
         loaded.elements[name.removeprefix("flag.")] = variable[1]
-    loaded.parsed[name] = parse(text, setting)
+    loaded.parsed[name] = parse(text, setting, name)
     compiler.setting = setting
     condition = name in ("when", "violation_when", "join.where") or name.startswith(("flag.", "innocent."))
     loaded.compiled[name] = compiler.compile(loaded.parsed[name], variable and variable[:2], condition)
@@ -354,7 +269,7 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
 
 def _element(text: str, setting: Setting) -> tuple[str, str, str]:
     """Which element a flag speaks of: (variable, collection path, object name)."""
-    for word in words_in(with_lets(text, setting.lets)):
+    for word in words_in(with_lets(text, setting.lets).text):
         if word in ELEMENTS:
             for symbol in setting.symbols:
                 attribute = setting.attributes_of(symbol).get(ELEMENTS[word])
