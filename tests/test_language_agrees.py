@@ -197,7 +197,7 @@ def test_division_by_zero_is_not_evaluated_instead_of_wrong():
         ("$summ([1]) > 1", "$summ"),
         ("visit.sex == '1'", "may be missing"),
         ("visit.age > 3", "missing"),
-        ("visit.days > 'x'", "mismatch"),
+        ("visit.days > 'x'", "types do not fit"),
         ("stay.days > 1", "stay"),
         ("$any([$any([k.cnt > 1 for k in day.lines]) for l in day.lines])", "list inside a list"),
         ("visit.main_diag =~ '(?=x)'", "beyond"),

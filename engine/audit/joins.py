@@ -4,7 +4,8 @@ import polars as pl
 
 from engine.audit.derived import in_force
 from engine.audit.facts import DAY, Facts
-from engine.language.rule import ROW_NAMES, LoadedRule
+from engine.language.joined import ROW_NAMES
+from engine.language.rule import LoadedRule
 
 
 def joined_rows(loaded: LoadedRule, facts: Facts) -> pl.DataFrame:

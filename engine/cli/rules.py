@@ -9,11 +9,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from engine.audit.lint import lint
 from engine.audit.trial import run_tests
 from engine.cli.app import Json, Knowledge, Rules, app, plain, region_of, state
+from engine.language.faults import as_json, as_sarif
 from engine.language.rule import load_rules
 from engine.reference.knowledge import load_knowledge
 from engine.reference.places import rules_folder
+from engine.run.manifest import version_text
 from engine.tables.problems import RuleProblem, UsageProblem
 
 rules_app = typer.Typer(help="规则 · rules", no_args_is_help=True)
@@ -60,15 +63,29 @@ def show_command(rule: str, rules: Rules = None):
 
 
 @rules_app.command("lint")
-def lint_command(rules: Rules = None, knowledge: Knowledge = None):
+def lint_command(
+    rules: Rules = None,
+    knowledge: Knowledge = None,
+    form: Annotated[str, typer.Option("--format", help="text, json 或 sarif")] = "text",
+):
     """检查规则文件，一次列出全部问题 · every fault of every file in one pass."""
+    if form not in ("text", "json", "sarif"):
+        raise UsageProblem(f"--format {form!r}", allowed="text, json, sarif")
     folder = rules_at(rules)
-    loaded, faults = load_rules(folder, load_knowledge(knowledge or []))
-    untested = [r.rule.id for r in loaded if not r.rule.tests]
-    if faults or untested:
-        said = [str(f) for f in faults] + [f"{i}: E_RULE_TESTS 没有测试 no tests" for i in untested]
-        raise RuleProblem("\n".join(said), str(folder))
-    print(f"{len(loaded)}: {state['words']['no_faults']}")
+    count, faults = lint(folder, load_knowledge(knowledge or []))
+    wrong = [fault for fault in faults if fault.severity == "error"]
+    if form == "json":
+        print(json.dumps(as_json(faults), ensure_ascii=False, indent=1))
+    elif form == "sarif":
+        print(json.dumps(as_sarif(faults, version_text()), ensure_ascii=False, indent=1))
+    else:
+        for fault in faults:
+            print(fault)
+        words = state["words"]
+        others = f", {len(faults) - len(wrong)} {words['advice']}" if len(faults) > len(wrong) else ""
+        print(f"{count} {words['rules']}: {len(wrong)} {words['faults']}{others}")
+    if wrong:
+        raise typer.Exit(4)
 
 
 @rules_app.command("test")
@@ -79,8 +96,8 @@ def test_command(
     """运行规则自带的测试 · run the tests inside the rules."""
     knowledge, folder = load_knowledge([]), rules_at(rules)
     loaded, faults = load_rules(folder, knowledge)
-    if faults:
-        raise RuleProblem("\n".join(map(str, faults)), str(folder))
+    if wrong := [str(fault) for fault in faults if fault.severity == "error"]:
+        raise RuleProblem("\n".join(wrong), str(folder))
     chosen = [r for r in loaded if only in (None, r.rule.id)]
     if not chosen:
         raise no_rule(only, [r.rule.id for r in loaded])

@@ -33,7 +33,9 @@ WORDS = {
     "tests_passed": ("条规则测试通过", "rule tests passed"),
     "tests_failed": ("条规则测试失败", "rule tests failed"),
     "whole": ("输出完整，与清单一致", "outputs are whole and match the manifest"),
-    "no_faults": ("没有发现问题", "no faults found"),
+    "rules": ("条规则", "rules"),
+    "faults": ("处错误", "faults"),
+    "advice": ("处提醒", "warnings and notes"),
     "fault": ("程序自身的错误，请报告", "a fault of the program, please report it"),
     "interrupted": ("已中断，可用 --resume 继续", "interrupted; go on with --resume"),
 }

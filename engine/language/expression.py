@@ -31,8 +31,10 @@ class ExpressionProblem(Exception):
     its author wrote it (`when`, `let.billed` …).
     """
 
-    def __init__(self, message: str, part: str = "", hint: str = "", span: Span | None = None):
+    def __init__(self, message: str, part: str = "", hint: str = "", span: Span | None = None,
+                 code: str = "E_EXPRESSION", allowed: str = ""):  # fmt: skip
         self.message, self.part, self.hint, self.span = message, part, hint, span
+        self.code, self.allowed = code, allowed
         self.where: str | None = None
         super().__init__(message)
 
@@ -54,6 +56,7 @@ class Setting:
     sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lets: dict[str, str] = field(default_factory=dict)
     today: datetime.date = datetime.date(2000, 1, 1)
+    periods: dict[str, tuple] = field(default_factory=dict)  # set -> (set of one period, first day, last day)
 
     def attributes_of(self, symbol: str) -> dict[str, Attribute]:
         """The attributes of what a bare name stands for."""
@@ -84,6 +87,7 @@ class Setting:
             mapping_attribute_lookup=False,
         )
         context.builtins = self._builtins(context)
+        context.periods = self.periods
         return context
 
     def _builtins(self, context) -> Builtins:
@@ -124,7 +128,7 @@ class Written:
 def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str, ...] = ()) -> Written:
     """Substitute named sub-expressions, so that they may stand for lists and use the names around them."""
     if len(text) > LONGEST:
-        raise ExpressionProblem(f"an expression is longer than {LONGEST} characters", text)
+        raise _long(LONGEST, name)
     pieces, origins, at = [], [], 0
 
     def take(piece: str, places) -> None:
@@ -136,8 +140,9 @@ def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str
         if let not in lets:
             continue
         if let in inside:
-            circle = ExpressionProblem(f"let names go in a circle: {' → '.join((*inside, let))}", let)
-            circle.where, circle.span = name, found.span(1)
+            said = f"let 的名称成环 let names go in a circle: {' → '.join((*inside, let))}"
+            circle = ExpressionProblem(said, let, span=found.span(1), code="E_CIRCLE")
+            circle.where = name
             raise circle
         body = with_lets(lets[let], lets, f"let.{let}", (*inside, let))
         start, end = found.span(1)
@@ -146,8 +151,14 @@ def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str
         at = end
     take(text[at:], ((name, n) for n in range(at, len(text))))
     if len(origins) > 10 * LONGEST:
-        raise ExpressionProblem(f"with its let parts an expression is longer than {10 * LONGEST} characters", text)
+        raise _long(10 * LONGEST, name)
     return Written("".join(pieces), tuple(origins))
+
+
+def _long(most: int, name: str) -> ExpressionProblem:
+    problem = ExpressionProblem(f"表达式长于 longer than {most:,} characters", span=(0, 1), code="E_LONG")
+    problem.where = name
+    return problem
 
 
 def parse(text: str, setting: Setting, name: str = "") -> PlacedRule:
@@ -165,49 +176,86 @@ def parse(text: str, setting: Setting, name: str = "") -> PlacedRule:
 
 
 def _parsed(text: str, setting: Setting) -> PlacedRule:
+    if not text.strip():
+        raise ExpressionProblem("表达式是空的 the expression is empty", code="E_SYNTAX")
     for found in re.finditer(r"\$(\w+)", _without_texts(text)):
         if found[1] not in FUNCTIONS:
-            near = difflib.get_close_matches(found[1], FUNCTIONS, 1)
-            hint = f"did you mean ${near[0]}?" if near else f"known: {', '.join('$' + f for f in FUNCTIONS)}"
-            raise ExpressionProblem(f"unknown function {found[0]}", found[0], hint, found.span())
+            hint, allowed = likely(found[1], FUNCTIONS), ", ".join(f"${f}" for f in FUNCTIONS)
+            said = f"没有函数 unknown function {found[0]}"
+            raise ExpressionProblem(said, found[0], hint, found.span(), "E_FUNCTION", allowed)
     try:
         rule = PlacedRule(text, context=setting.context())
     except errors.EngineError as error:
         raise _problem(error, text, setting) from None
     except RecursionError:
-        raise ExpressionProblem("nested too deep", text) from None
+        raise ExpressionProblem("嵌套过深 nested too deep", text, code="E_LONG") from None
     if depth(rule.statement.expression) > DEEPEST:
-        raise ExpressionProblem(f"nested deeper than {DEEPEST}", text)
+        raise ExpressionProblem(f"嵌套深于 nested deeper than {DEEPEST}", text, code="E_LONG")
     return rule
 
 
+def likely(word: str, known) -> str:
+    """The likely intent behind a misspelt word, as a hint; empty where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"是否想写 did you mean {near[0]}" if near else ""
+
+
 def _problem(error: errors.EngineError, text: str, setting: Setting) -> ExpressionProblem:
+    """What rule-engine refuses, in an author's words."""
     span = getattr(error, "span", (0, len(text)))
+    part = text[slice(*span)]
     if isinstance(error, errors.AttributeResolutionError):
         name = error.attribute_name
-        known = ", ".join(getattr(error.object, "attributes", ()))
-        hint = f"did you mean {error.suggestion!r}?" if error.suggestion else f"known: {known}"
-        return ExpressionProblem(f"unknown attribute {name!r}", name, hint, (span[1] - len(name), span[1]))
+        known = [str(a) for a in getattr(error.object, "attributes", ())]
+        span = (span[1] - len(name), span[1])
+        return ExpressionProblem(f"没有这个词 unknown attribute {name!r}", name, likely(name, known), span,
+                                 "E_ATTRIBUTE", ", ".join(known))  # fmt: skip
     if isinstance(error, errors.SymbolResolutionError):
-        names = [*setting.symbols, "params", *setting.sets, *setting.lets]
-        near = difflib.get_close_matches(error.symbol_name, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
-        return ExpressionProblem(f"unknown name {error.symbol_name!r}", error.symbol_name, hint, span)
-    if "nullable" in error.message:
-        return ExpressionProblem("a value may be missing here", text[slice(*span)], "say with ?? what a missing value "
-                                 "means, as in (x ?? 0)", span)  # fmt: skip
-    if isinstance(error, errors.RuleSyntaxError):
-        return ExpressionProblem(_syntax(text, span), text[slice(*span)], "", span)
-    return ExpressionProblem(error.message, text[slice(*span)], "", span)
+        name, known = error.symbol_name, [*setting.symbols, "params", *setting.sets, *setting.lets]
+        said = f"没有这个名称 unknown name {name!r}"
+        return ExpressionProblem(said, name, likely(name, known), span, "E_NAME", ", ".join(known))
+    if isinstance(error, errors.RegexSyntaxError):
+        return ExpressionProblem(f"不是正则表达式 not a pattern: {error.error}", part, "", span, "E_REGEX")
+    if isinstance(error, errors.SyntaxError):
+        return _syntax(error, text, span)
+    operands = getattr(error, "operands", [])
+    missing = [place for place, kind in operands if DataType.is_type(kind, DataType.NULLABLE)]
+    if "nullable" in error.message and missing:
+        part = text[slice(*missing[0])]
+        said = f"值可能缺失 {part} may be missing"
+        return ExpressionProblem(
+            said, part, f"写明缺失时怎么算 say what that means: ({part} ?? 0)", missing[0], "E_MISSING"
+        )
+    kinds = "，".join(f"{text[slice(*place)]} 是 is {_kind(kind)}" for place, kind in operands)
+    if "mismatch" in error.message and kinds:
+        return ExpressionProblem(f"类型不符 types do not fit: {kinds}", part, "", span, "E_TYPE")
+    return ExpressionProblem(error.message, part, "", span)
 
 
-def _syntax(text: str, span: Span) -> str:
+KINDS = {"STRING": "文字 text", "FLOAT": "数 number", "DATETIME": "时间 time", "TIMEDELTA": "时长 span",
+         "BOOLEAN": "是否 yes/no", "ARRAY": "列表 list", "SET": "集合 set", "NULL": "空 null"}  # fmt: skip
+
+
+def _kind(kind) -> str:
+    """A type of rule-engine in words."""
+    inner = DataType.NULLABLE.unwrap(kind)
+    return KINDS.get(inner.name, inner.name.lstrip("#"))
+
+
+MEANT = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!=", ">": ">=", "<": "<=",
+         "，": ",", "（": "(", "）": ")", "“": "'", "”": "'", "‘": "'", "’": "'", "＝": "==", "＞": ">",
+         "＜": "<"}  # fmt: skip
+
+
+def _syntax(error: errors.SyntaxError, text: str, span: Span) -> ExpressionProblem:
     """What cannot stand here, in words."""
+    if not isinstance(error, errors.RuleSyntaxError):
+        return ExpressionProblem(error.message, text[slice(*span)], "", span, "E_SYNTAX")
     if span[0] >= len(text.rstrip()):
-        return "the expression ends too early"
+        return ExpressionProblem("表达式没有写完 the expression ends too early", "", "", span, "E_SYNTAX")
     piece = text[slice(*span)]
-    meant = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!="}.get(piece)
-    return f"{piece!r} cannot stand here" + (f"; did you mean {meant!r}?" if meant else "")
+    hint = f"是否想写 did you mean {MEANT[piece]}" if piece in MEANT else ""
+    return ExpressionProblem(f"这里不能写 cannot stand here: {piece}", piece, hint, span, "E_SYNTAX")
 
 
 def _without_texts(text: str) -> str:

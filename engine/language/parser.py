@@ -5,14 +5,16 @@ between. Here each promise keeps its first and last character, hands them to the
 where it cannot be built, so that a caret can stand under the very part that is wrong.
 """
 
+import datetime
 import functools
 from collections.abc import Callable
 
 import rule_engine
-from rule_engine import errors
+from rule_engine import ast, errors
 from rule_engine.parser import Parser, _DeferredAstNode
 
 Span = tuple[int, int]
+ITEM = ("item", "med_list_codg")
 
 
 class Promise(_DeferredAstNode):
@@ -26,12 +28,46 @@ class Promise(_DeferredAstNode):
 
     def build(self):
         try:
-            node = super().build()
+            node = (_of_its_day(self) or super()).build()
         except errors.EngineError as error:
-            error.span = getattr(error, "span", self.span)
+            if not hasattr(error, "span"):
+                error.span = self.span
+                error.operands = [(part.span, part.build().result_type) for part in self.args if type(part) is Promise]
             raise
         node.span = self.span
         return node
+
+
+def _of_its_day(promise: Promise) -> _DeferredAstNode | None:
+    """`l.item in some` where the codes of `some` have dates: each code counts on the days on which it is in force.
+
+    None where the set has no dates, or the item belongs to nothing that has a day.
+    """
+    if promise.cls is not ast.ContainsExpression:
+        return None
+    context, container, member = promise.args
+    periods = container.cls is ast.SymbolExpression and context.periods.get(container.args[1])
+    if not periods or member.cls is not ast.GetAttributeExpression or member.args[2] not in ITEM:
+        return None
+
+    def made(cls, *args) -> Promise:
+        return Promise(_DeferredAstNode(cls, args=(context, *args)), promise.span)
+
+    day = made(ast.GetAttributeExpression, member.args[1], "date")
+    try:
+        day.build()
+    except errors.AttributeResolutionError:
+        return None
+    listed = []
+    for name, begin, end in periods:
+        test = made(ast.ContainsExpression, made(ast.SymbolExpression, name), member)
+        for how, bound in (("GE", begin), ("LE", end)):
+            if bound:
+                moment = datetime.datetime.combine(bound, datetime.time(), context.default_timezone)
+                limit = made(ast.ArithmeticComparisonExpression, how, day, made(ast.DatetimeExpression, moment))
+                test = made(ast.LogicExpression, "AND", test, limit)
+        listed.append(test)
+    return functools.reduce(lambda one, other: made(ast.LogicExpression, "OR", one, other), listed)
 
 
 def _placed(rule: Callable) -> Callable:
@@ -41,8 +77,11 @@ def _placed(rule: Callable) -> Callable:
     def noted(self, p):
         rule(self, p)
         if isinstance(p[0], _DeferredAstNode) and not isinstance(p[0], Promise):
-            first, last = p.lexspan(1)[0], p.lexspan(len(p) - 1)[1]
-            p[0] = Promise(p[0], (first, self.ends[last]))
+            span = p.lexspan(1)[0], self.ends[p.lexspan(len(p) - 1)[1]]
+            inner = p[0].args[-1]  # of `not in`, which makes two promises at once
+            if type(inner) is _DeferredAstNode:
+                p[0].args = (*p[0].args[:-1], Promise(inner, span))
+            p[0] = Promise(p[0], span)
 
     noted.co_firstlineno = rule.__code__.co_firstlineno  # by which the grammar is ordered
     return noted

@@ -61,6 +61,12 @@ class Knowledge:
             rows = rows.filter(_begin() <= on, _end() >= on)
         return rows["code"].unique().sort().to_list()
 
+    def periods(self, concept: str) -> list[tuple[tuple[str, ...], dt.date | None, dt.date | None]]:
+        """The codes of a concept by the days on which they are in force: (codes, first, last day), None = open."""
+        rows = self["concepts"].filter(pl.col("concept") == concept)
+        spans = rows.group_by("begndate", "enddate").agg(pl.col("code").unique().sort())
+        return [(tuple(codes), begin, end) for begin, end, codes in spans.sort("begndate", "enddate").iter_rows()]
+
 
 @cache
 def shapes() -> dict[str, Table]:

@@ -22,7 +22,7 @@ def identity(inputs: list[dict], region: Region, options, parts: tuple[str, ...]
         "rules": {r.rule.id: r.version for r in region.rules},
         "params": region.params, "knowledge": sorted(digest for _, digest in region.knowledge.files),
         "policy": region.policy.name, "policy_sha256": _digest(repr(region.policy)),
-        "scheme": region.scheme.name, "version": _version(), "reveal": options.reveal, "profile": options.profile,
+        "scheme": region.scheme.name, "version": version_text(), "reveal": options.reveal, "profile": options.profile,
     }  # fmt: skip
     return _digest(json.dumps(facts, sort_keys=True, ensure_ascii=False))
 
@@ -32,7 +32,7 @@ def describe(folder: Path, extract, region: Region, options, run_id: str) -> dic
     rows = {name: pl.scan_parquet(folder / f"{name}.parquet").select(pl.len()).collect().item() for name in outputs()}
     return {
         "run_id": run_id[:16],
-        "version": _version(),
+        "version": version_text(),
         "profile": extract.profile,
         "period": _period(extract),
         "names": _names(folder, extract),
@@ -144,7 +144,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _version() -> str:
+def version_text() -> str:
+    """The version of the installed package."""
     try:
         return version("yibao")
     except PackageNotFoundError:

@@ -84,8 +84,8 @@ def read_params(path: Path) -> dict:
 
 def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date) -> list[LoadedRule]:
     loaded, faults = load_rules(folder, knowledge, overrides, today)
-    if faults:
-        raise RuleProblem(_listed(faults), str(folder))
+    if wrong := [fault for fault in faults if fault.severity == "error"]:
+        raise RuleProblem(_listed(wrong), str(folder))
     return loaded
 
 

@@ -14,20 +14,52 @@ from engine.tables.problems import RuleProblem
 MAX_BYTES, MAX_DEPTH = 1_000_000, 50
 
 
+Place = tuple[int, int]  # line and column, both from 1
+
+
 @dataclass
 class Document:
-    """Plain dicts, lists and strings, with the (line, column) at which each path of keys begins."""
+    """Plain dicts, lists and strings, and where each path of keys stands: its key, and its value."""
 
     value: object
-    marks: dict[tuple, tuple[int, int]]
-    lines: list[str]
+    lines: list[str] = field(default_factory=list)
     problems: list["TextProblem"] = field(default_factory=list)
+    keys: dict[tuple, Place] = field(default_factory=dict)
+    values: dict[tuple, Place] = field(default_factory=dict)
+    scalars: dict[tuple, yaml.ScalarNode] = field(default_factory=dict)
 
-    def where(self, path: tuple) -> tuple[int, int]:
-        """The place of a path, or of its nearest known parent."""
-        while path and path not in self.marks:
+    def where(self, path: tuple) -> Place:
+        """The place of a key (of a list's member: of its value), or of its nearest known parent."""
+        return self._nearest(path, self.keys)
+
+    def value_at(self, path: tuple) -> Place:
+        """The place where the value behind a key begins, or that of its nearest known parent's key."""
+        return self.values[path] if path in self.values else self.where(path)
+
+    def inside(self, path: tuple, offset: int) -> Place:
+        """The place of one character of a text, whichever way YAML wrote it: plain, quoted, folded or as a block."""
+        node = self.scalars.get(path)
+        if node is None:
+            return self.value_at(path)
+        raw, at = node.start_mark.buffer, node.start_mark.index
+        if raw[at] in "|>":
+            at = raw.index("\n", at)
+        at += raw[at] in "'\""
+        for wanted in "".join(node.value[: offset + 1].split()):
+            while raw[at] != wanted and at + 1 < node.end_mark.index:
+                at += 1
+            at += 1
+        at = max(at - 1, node.start_mark.index)
+        return raw.count("\n", 0, at) + 1, at - raw.rfind("\n", 0, at)
+
+    def line(self, number: int) -> str:
+        """The text of one line, empty where there is none."""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+    def _nearest(self, path: tuple, places: dict[tuple, Place]) -> Place:
+        while path and path not in places:
             path = path[:-1]
-        return self.marks.get(path, (1, 1))
+        return places.get(path, (1, 1))
 
 
 @dataclass(frozen=True)
@@ -42,24 +74,27 @@ class TextProblem:
 
 def read_yaml(path: Path) -> Document:
     """Read one YAML file. Faults of the text are collected in the document, never raised."""
+    if path.stat().st_size > MAX_BYTES:
+        return _fault(Document({}), "E_YAML_SIZE", f"文件大于 larger than {MAX_BYTES:,} bytes", 1, 1)
     raw = path.read_bytes()
-    document = Document({}, {}, raw.decode("utf-8", "replace").splitlines())
-    if len(raw) > MAX_BYTES:
-        return _fault(document, "E_RULE_TOO_LARGE", f"文件大于 larger than {MAX_BYTES} bytes", 1, 1)
+    document = Document({}, raw.decode("utf-8", "replace").splitlines())
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")
         if refused := _refused(text):
             return _fault(document, *refused)
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except UnicodeDecodeError as error:
-        return _fault(document, "E_RULE_ENCODING", f"不是 UTF-8 文本 not UTF-8 (第 {error.start} 字节)", 1, 1)
+        before = raw[: error.start].decode("utf-8")
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return _fault(document, "E_YAML_ENCODING", "不是 UTF-8 文本 not UTF-8，请另存为 UTF-8", *place)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        return _fault(document, "E_RULE_YAML", "含不可见的控制字符 a control character", line, 1)
+        column = error.position - text.rfind("\n", 0, error.position)
+        return _fault(document, "E_YAML_CONTROL", "含不可见的控制字符 a control character", line, column)
     except yaml.MarkedYAMLError as error:
-        mark, hint = error.problem_mark, "文字中有 : ? { [ 时请加引号 quote text that holds such signs"
-        said = f"不是合法的 YAML: {error.problem}；{hint}"
-        return _fault(document, "E_RULE_YAML", said, mark.line + 1, mark.column + 1)
+        mark = error.problem_mark or error.context_mark
+        said = f"不是合法的 YAML not YAML: {error.problem or error.context}"
+        return _fault(document, "E_YAML", said, mark.line + 1, mark.column + 1)
     if node is not None:
         document.value = _plain(node, (), document)
     return document
@@ -67,33 +102,39 @@ def read_yaml(path: Path) -> Document:
 
 def _refused(text: str) -> tuple | None:
     """What of YAML is not for rules, found before anything is built: (code, message, line, column), or None."""
-    depth, expanding = 0, "不用锚点、别名和标签 anchors, aliases and tags are refused"
+    depth, expanding = 0, "不用锚点、别名和标签 no anchors, aliases or tags"
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            return "E_RULE_ANCHOR", expanding, *_place(event)
+            return "E_YAML_ANCHOR", expanding, *_place(event)
         if getattr(event, "tag", None):
-            return "E_RULE_TAG", f"{expanding}: {event.tag}", *_place(event)
+            return "E_YAML_TAG", f"{expanding}: {event.tag}", *_place(event)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            return "E_RULE_DEEP", f"层级超过 deeper than {MAX_DEPTH}", *_place(event)
+            return "E_YAML_DEEP", f"层级超过 deeper than {MAX_DEPTH}", *_place(event)
     return None
 
 
 def _plain(node: yaml.Node, path: tuple, document: Document):
-    document.marks[path] = _place(node)
+    document.values[path] = _place(node)
+    document.keys.setdefault(path, _place(node))
     if isinstance(node, yaml.ScalarNode):
+        document.scalars[path] = node
         return node.value
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, (*path, index), document) for index, child in enumerate(node.value)]
     result = {}
     for key, child in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            _fault(document, "E_YAML_KEY", "键必须是文字 a key must be text", *_place(key))
+            continue
         name = key.value
         if name in result:
-            _fault(document, "E_RULE_DUPLICATE_KEY", f"键重复 key stands twice: {name}", *_place(key))
+            _fault(document, "E_YAML_TWICE", f"键重复 key stands twice: {name}", *_place(key))
+            continue
         if name == "<<":
-            _fault(document, "E_RULE_MERGE_KEY", "不用合并键 merge keys are refused", *_place(key))
+            _fault(document, "E_YAML_MERGE", "不用合并键 no merge keys", *_place(key))
+        document.keys[(*path, name)] = _place(key)
         result[name] = _plain(child, (*path, name), document)
-        document.marks[(*path, name)] = _place(key)
     return result
 
 
@@ -117,4 +158,4 @@ def read_mapping(path: Path) -> tuple[dict, dict[tuple, int]]:
         raise RuleProblem(first.message, f"{path}:{first.line}")
     if not isinstance(document.value, dict):
         raise RuleProblem("应为键值结构 a mapping is expected", str(path))
-    return document.value, {tuple(map(str, at)): line for at, (line, _) in document.marks.items()}
+    return document.value, {tuple(map(str, at)): line for at, (line, _) in document.keys.items()}

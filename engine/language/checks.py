@@ -1,0 +1,235 @@
+"""What the keys of a rule must be to each other, and the rules of a folder to each other."""
+
+import copy
+import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from types import UnionType
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+
+from engine.language.expression import likely
+from engine.language.faults import Notes
+from engine.language.form import Param, Rule
+from engine.language.joined import row_attributes
+from engine.language.vocabulary import scopes
+from engine.reference.knowledge import shapes
+
+ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}
+ROLES = ("excess", "basis", "context")
+WINDOWED = ("person_window", "terminal_window")
+STAND_IN = {"id": "", "title": "", "description": "", "family": "", "when": "false", "basis": []}
+ALWAYS = datetime.date.min, datetime.date.max
+
+
+def validated(value, notes: Notes) -> Rule | None:
+    """The rule a file holds, with every fault of its form noted.
+
+    What is at fault is left out and the rest looked at again, so that one pass tells everything; None where too
+    little is left to look at.
+    """
+    for _ in range(2):
+        try:
+            return Rule.model_validate(value)
+        except ValidationError as error:
+            if not isinstance(value, dict):
+                notes.value("E_VALUE", (), "应为键和值 keys and values are expected", "id: …")
+                return None
+            value = copy.deepcopy(value)
+            for fault in error.errors():
+                _form_fault(fault, notes)
+                _leave_out(value, fault)
+    return None
+
+
+def _leave_out(value: dict, fault: dict) -> None:
+    """Take the part at fault out of the value; a text that is missing or refused becomes one that says nothing."""
+    *above, last = fault["loc"]
+    for part in above:
+        inner = value.get(part) if isinstance(value, dict) else value[part] if isinstance(part, int) else None
+        if not isinstance(inner, dict | list):
+            last = part
+            break
+        value = inner
+    if isinstance(value, dict):
+        value.pop(last, None)
+        value |= {last: STAND_IN[last]} if last in STAND_IN else {}
+    elif isinstance(last, int):
+        value[last] = {} if isinstance(value[last], dict) else ""
+
+
+def _form_fault(fault: dict, notes: Notes) -> None:
+    """A key that is unknown, missing or has a value that does not fit."""
+    path = fault["loc"]
+    while path[:-1] and path not in notes.document.keys and fault["type"] != "missing":
+        path = path[:-1]  # the name of one of several forms the value may have, which is no key
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        said = f"不认识的键 unknown key {path[-1]!r}"
+        notes.key("E_KEY_UNKNOWN", path, said, likely(str(path[-1]), known), ", ".join(known))
+    elif fault["type"] == "missing":
+        notes.key("E_KEY_MISSING", path[:-1], f"缺少键 key is missing: {path[-1]}")
+    else:
+        _value_fault(path, fault, notes)
+
+
+def _value_fault(path: tuple, fault: dict, notes: Notes) -> None:
+    given = notes.document.scalars[path].value if path in notes.document.scalars else ""
+    if fault["type"] == "literal_error":
+        known = [word.strip("'") for word in fault["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        said = f"{path[-1]} 不能是 cannot be {given!r}"
+        notes.value("E_VALUE", path, said, likely(given, known), ", ".join(known))
+        return
+    wanted = {
+        "string_type": "一段文字 text", "list_type": "一个列表 a list", "dict_type": "键和值 keys and values",
+        "model_type": "键和值 keys and values", "int_parsing": "整数 a whole number", "int_type": "整数 a whole number",
+        "less_than_equal": "1–127", "greater_than_equal": "1–127",
+        "date_from_datetime_parsing": "日期 a date such as 2024-05-01", "value_error": "日期 a date such as 2024-05-01",
+    }.get(fault["type"], fault["msg"])  # fmt: skip
+    hint = "以括号或引号开头的文字要加引号，或写成 >- 块 quote it" if fault["type"] == "string_type" else ""
+    notes.value("E_VALUE", path, f"{path[-1]} 的值不合要求 does not fit{f': {given!r}' if given else ''}", hint, wanted)
+
+
+def _keys_at(path: tuple) -> list[str]:
+    """The keys a mapping of the form may have."""
+    model = Rule
+    for part in path:
+        named = {field.alias or name: field for name, field in model.model_fields.items()}
+        inner = _models(named[part].annotation) if part in named else [model]
+        model = inner[0] if inner else model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, UnionType) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
+
+
+def rule_faults(rule: Rule, path: Path, notes: Notes) -> None:
+    """The keys of one rule against each other; expressions are looked at later."""
+    if rule.id != path.stem:
+        notes.value("E_ID", ("id",), f"id 与文件名不同 differs from the file name: {rule.id!r} ≠ {path.stem!r}")
+    if rule.scope not in scopes():
+        said = f"没有这种审核单位 unknown scope {rule.scope!r}"
+        notes.value("E_SCOPE", ("for",), said, likely(rule.scope, scopes()), ", ".join(scopes()))
+    begin, end = rule.in_force.begin or ALWAYS[0], rule.in_force.end or ALWAYS[1]
+    if begin > end:
+        notes.value("E_DATES", ("in_force", "from"), f"起始晚于终止 from is later than to: {begin} > {end}")
+    for role in rule.flags if isinstance(rule.flag, dict) else ():
+        if role not in ROLES:
+            notes.key(
+                "E_ROLE", ("flag", role), f"没有这种角色 unknown role {role!r}", likely(role, ROLES), ", ".join(ROLES)
+            )
+    if rule.author and rule.author == rule.reviewer:
+        notes.value("E_REVIEWER", ("reviewer",), f"编写人与复核人相同 author and reviewer are the same: {rule.author}")
+    if len(path.parts) > 1 and rule.family != path.parts[-2]:
+        notes.value("W_FAMILY", ("family",), f"类别与目录不同 family {rule.family!r} ≠ folder {path.parts[-2]!r}")
+    _placement_faults(rule, notes)
+    _name_faults(rule, notes)
+    _join_faults(rule, notes)
+    depth = 0
+    for char in rule.message:
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        if depth not in (0, 1):
+            break
+    if depth:
+        notes.value("E_MESSAGE", ("message",), "花括号不成对 braces do not match", "{day.date}")
+
+
+def _placement_faults(rule: Rule, notes: Notes) -> None:
+    """Keys that have a meaning in some scopes only."""
+    if rule.same and rule.scope != "line_pair":
+        notes.key("E_PLACE", ("same",), "same 只用于 is for line_pair", allowed="for: line_pair")
+    if rule.window and rule.scope not in WINDOWED:
+        notes.key("E_PLACE", ("window",), f"window 只用于 is for {', '.join(WINDOWED)}", allowed=", ".join(WINDOWED))
+    if not rule.window and rule.scope in WINDOWED:
+        notes.value("E_KEY_MISSING", ("for",), f"{rule.scope} 要写 needs window", "window: {days: 30}")
+    if rule.by and rule.scope not in WINDOWED:
+        notes.key("E_PLACE", ("by",), f"by 只用于 is for {', '.join(WINDOWED)}", allowed=", ".join(WINDOWED))
+
+
+def _name_faults(rule: Rule, notes: Notes) -> None:
+    """One name, one meaning."""
+    symbols = set(scopes()[rule.scope].symbols) if rule.scope in scopes() else set()
+    taken = dict.fromkeys(symbols | set(ELEMENTS) | {"params"}, "内置 built in")
+    own = [(kind, name) for kind in ("sets", "let") for name in getattr(rule, kind)]
+    if rule.join:
+        own.insert(0, ("join", "as"))
+    for kind, key in own:
+        name = rule.join.alias if kind == "join" else key
+        add = notes.value if kind == "join" else notes.key
+        if name in taken:
+            add("E_NAME_TAKEN", (kind, key), f"名称已有别的含义 {name!r} already means something: {taken[name]}")
+        elif not name.isidentifier() or not name.isascii():
+            add("E_NAME_TAKEN", (kind, key), f"名称只用字母、数字、下划线 letters, digits, _ only: {name!r}")
+        taken[name] = kind
+
+
+def _join_faults(rule: Rule, notes: Notes) -> None:
+    if not rule.join:
+        return
+    known = shapes()
+    if rule.join.table not in known:
+        said = f"没有这张表 no table {rule.join.table!r}"
+        notes.value("E_TABLE", ("join", "table"), said, likely(rule.join.table, known), ", ".join(known))
+        return
+    columns = {*known[rule.join.table].fields, *row_attributes(rule.join.table)}
+    for column in rule.join.keys:
+        if column not in columns:
+            said = f"表 {rule.join.table} 没有这一列 has no column {column!r}"
+            notes.key("E_COLUMN", ("join", "keys", column), said, likely(column, columns), ", ".join(sorted(columns)))
+
+
+def parameter(param: Param, text):
+    """The value of a parameter from its text. Raises ValueError where it does not fit its type or range."""
+    if param.type == "list":
+        return tuple(text if isinstance(text, list) else [t for t in text.split("|") if t])
+    if not isinstance(text, str):
+        raise ValueError(text)
+    if param.type == "text":
+        return text
+    if param.type == "bool":
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    try:
+        value = Decimal(text)
+        low, high = map(Decimal, param.range or ("-Infinity", "Infinity"))
+    except InvalidOperation:
+        raise ValueError(text) from None
+    if (
+        not value.is_finite()
+        or not low <= value <= high
+        or (param.type == "int" and value != value.to_integral_value())
+    ):
+        raise ValueError(text)
+    return value
+
+
+def folder_faults(rules: list[tuple[Rule, Notes]], known: set[str]) -> None:
+    """Ids and numbers that two rules share, and `supersedes` that lead nowhere; `known` are ids of rules elsewhere."""
+    ids = known | {rule.id for rule, _ in rules}
+    seen: dict[str, str] = {}
+    for rule, notes in rules:
+        if rule.id in seen:
+            notes.value("E_ID_TWICE", ("id",), f"id 与 {seen[rule.id]} 相同 the same id")
+        seen.setdefault(rule.id, notes.file)
+        for index, other in enumerate(rule.supersedes):
+            if other not in ids:
+                near = likely(other, ids)
+                said = f"没有这条规则 no such rule: {other}"
+                notes.value("E_SUPERSEDES" if near else "W_SUPERSEDES", ("supersedes", index), said, near)
+    for place, (rule, notes) in enumerate(rules):
+        for other, _ in rules[:place]:
+            if rule.number is not None and rule.number == other.number and _overlap(rule, other):
+                said = f"编号 {rule.number} 与 {other.id} 相同，日期重叠 the same number in force on the same days"
+                notes.value("E_NUMBER_TWICE", ("number",), said)
+
+
+def _overlap(one: Rule, other: Rule) -> bool:
+    if "retired" in (one.status, other.status):
+        return False
+    spans = [(r.in_force.begin or ALWAYS[0], r.in_force.end or ALWAYS[1]) for r in (one, other)]
+    return spans[0][0] <= spans[1][1] and spans[1][0] <= spans[0][1]
