@@ -280,7 +280,7 @@ def test_every_fault_of_every_rule_is_told_at_once(run, one_rule, tmp_path):
         said = run(*command, "--rules", folder)
         assert said.code == RULES
         for name in (f"{RULE}.yaml", "second-rule.yaml", "third-rule.yaml"):
-            assert name in said.err, command
+            assert name in said.out + said.err, command
 
 
 def test_a_run_with_broken_rules_reads_nothing_and_writes_nothing(run, bundle, one_rule, tmp_path):

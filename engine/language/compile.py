@@ -265,7 +265,8 @@ class Compiler:
         try:
             pl.Series([""]).str.contains(pattern)
         except pl.exceptions.ComputeError as error:
-            raise ExpressionProblem("regular expression beyond what both engines share", pattern, str(error)) from None
+            said = "regular expression beyond what both engines share"
+            raise ExpressionProblem(said, pattern, str(error), code="E_REGEX") from None
         test = left.expr.str.contains(pattern)
         return Value(~test if node.type.startswith("ne") else test, "bool", raises=either(left.raises, right.raises))
 
