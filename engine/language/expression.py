@@ -114,15 +114,18 @@ class Written:
     """An expression with its named parts put in, and for every character the name and offset it was written at."""
 
     text: str
-    origins: tuple[tuple[str | None, int], ...]
+    origins: tuple[tuple[str, int], ...]
 
     def origin(self, span: Span) -> tuple[str, int, int]:
         """Where a part stands as its author wrote it: the name of the expression, its begin and end there."""
-        places = [place for place in self.origins[span[0] : max(span[1], span[0] + 1)] if place[0] is not None]
-        if not places:
-            return next(((name, at + 1, at + 1) for name, at in self.origins[::-1] if name is not None), ("", 0, 0))
-        name, start = places[0]
-        return name, start, max(at for owner, at in places if owner == name) + 1
+        if not self.origins:
+            return "", 0, 0
+        if span[0] >= len(self.text):
+            name, last = self.origins[-1]
+            return name, last + 1, last + 2
+        name, start = self.origins[span[0]]
+        owner, last = self.origins[min(max(span), len(self.text)) - 1]
+        return name, start, max(last, start) + 1 if owner == name else start + 1
 
 
 def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str, ...] = ()) -> Written:
@@ -147,7 +150,7 @@ def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str
         body = with_lets(lets[let], lets, f"let.{let}", (*inside, let))
         start, end = found.span(1)
         take(text[at:start], ((name, n) for n in range(at, start)))
-        take(f"({body.text})", ((None, 0), *body.origins, (None, 0)))
+        take(f"({body.text})", ((name, start), *body.origins, (name, end - 1)))
         at = end
     take(text[at:], ((name, n) for n in range(at, len(text))))
     if len(origins) > 10 * LONGEST:

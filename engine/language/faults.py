@@ -81,9 +81,11 @@ class Notes:
         where = self.place(problem.where or name, start)
         self._add(problem.code, where, end - start, problem.message, problem.hint, problem.allowed)
 
-    def part(self, code: str, name: str, span: tuple[int, int], message: str, hint: str = "") -> None:
-        """A fault of some characters of the expression `name`."""
-        self._add(code, self.place(name, span[0]), span[1] - span[0], message, hint, "")
+    def part(
+        self, code: str, name: str, span: tuple[int, int], message: str, hint: str = "", allowed: str = ""
+    ) -> None:
+        """A fault of some characters of the expression or text `name`."""
+        self._add(code, self.place(name, span[0]), span[1] - span[0], message, hint, allowed)
 
     def place(self, name: str, offset: int) -> tuple[int, int]:
         """Line and column of a character of an expression."""

@@ -54,7 +54,7 @@ class Rule(Strict):
     """One rule as its author wrote it. Every field is explained in the README's chapter on rules."""
 
     id: str
-    number: Int | None = None
+    number: Annotated[Int, Field(ge=1, le=127)] | None = None
     title: str
     description: str
     family: str

@@ -138,14 +138,15 @@ def _setting(rule: Rule, knowledge: Knowledge, overrides: dict, today, notes: No
         kind, _, concept = source.partition(":")
         if kind != "concept":
             said = f"集合不能是 a set cannot be {source!r}"
-            notes.value("E_SET", ("sets", name), said, allowed="concept:NAME, [code, …]")
+            span = (0, len(kind))
+            notes.part("E_SET", f"sets.{name}", span, said, likely(kind, ["concept"]), "concept:NAME, [code, …]")
             continue
         try:
             sets[name] = tuple(knowledge.codes(concept))
         except InputProblem:
-            said = f"没有这个概念 no concept {concept!r}"
+            said, span = f"没有这个概念 no concept {concept!r}", (len("concept:"), len(source))
             near, known = likely(concept, knowledge.concepts), ", ".join(knowledge.concepts)
-            notes.value("E_SET", ("sets", name), said, near, known)
+            notes.part("E_SET", f"sets.{name}", span, said, near, known)
             continue
         dated = knowledge.periods(concept)
         if any(begin or end for _, begin, end in dated):
