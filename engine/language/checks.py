@@ -10,7 +10,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 
 from engine.language.expression import likely
-from engine.language.faults import Notes
+from engine.language.faults import MOST, Notes
 from engine.language.form import Param, Rule
 from engine.language.joined import row_attributes
 from engine.language.vocabulary import scopes
@@ -37,7 +37,7 @@ def validated(value, notes: Notes) -> Rule | None:
                 notes.value("E_VALUE", (), "应为键和值 keys and values are expected", "id: …")
                 return None
             value = copy.deepcopy(value)
-            for fault in error.errors():
+            for fault in error.errors()[: MOST + 1]:
                 _form_fault(fault, notes)
                 _leave_out(value, fault)
     return None

@@ -192,6 +192,9 @@ def _parsed(text: str, setting: Setting) -> PlacedRule:
         raise _problem(error, text, setting) from None
     except RecursionError:
         raise ExpressionProblem("嵌套过深 nested too deep", text, code="E_LONG") from None
+    except (ArithmeticError, ValueError, TypeError) as error:  # a constant that rule-engine itself stumbles over
+        said = f"常数算不出来 a constant cannot be computed: {type(error).__name__}"
+        raise ExpressionProblem(said, text, code="E_SYNTAX") from None
     if depth(rule.statement.expression) > DEEPEST:
         raise ExpressionProblem(f"嵌套深于 nested deeper than {DEEPEST}", text, code="E_LONG")
     return rule
@@ -250,10 +253,18 @@ MEANT = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", 
          "＜": "<"}  # fmt: skip
 
 
+NOT_A = {
+    errors.FloatSyntaxError: "数 number", errors.DatetimeSyntaxError: "日期 date such as d'2025-03-31'",
+    errors.TimedeltaSyntaxError: "时长 span such as t'P1D'", errors.StringSyntaxError: "文字 text",
+    errors.BytesSyntaxError: "文字 text",
+}  # fmt: skip
+
+
 def _syntax(error: errors.SyntaxError, text: str, span: Span) -> ExpressionProblem:
     """What cannot stand here, in words."""
-    if not isinstance(error, errors.RuleSyntaxError):
-        return ExpressionProblem(error.message, text[slice(*span)], "", span, "E_SYNTAX")
+    if kind := NOT_A.get(type(error)):
+        hint = "代码要加引号 a code needs quotes" if text[slice(*span)][:1] == "0" else ""
+        return ExpressionProblem(f"不是 not a {kind}: {text[slice(*span)]}", "", hint, span, "E_SYNTAX")
     if span[0] >= len(text.rstrip()):
         return ExpressionProblem("表达式没有写完 the expression ends too early", "", "", span, "E_SYNTAX")
     piece = text[slice(*span)]

@@ -12,6 +12,8 @@ import yaml
 from engine.language.expression import ExpressionProblem
 from engine.tables.yamltext import Document
 
+SHOWN = 160  # characters of a line that are shown
+MOST = 100  # faults of one file that are told
 SEVERITIES = {"E": "error", "W": "warning", "N": "note"}
 
 
@@ -47,9 +49,12 @@ class RuleFault:
         return SEVERITIES[self.code[0]]
 
     def __str__(self) -> str:
-        text = self.text.expandtabs(1)
-        width = max(1, min(self.width, len(text) - self.column + 1))
-        caret = f"\n    {text}\n    {_blank(text[: self.column - 1])}{'^' * width}" if text else ""
+        text, column = self.text.expandtabs(1), self.column
+        if len(text) > SHOWN:  # the part around the place
+            first = max(0, min(column - SHOWN // 2, len(text) - SHOWN))
+            text, column = text[first : first + SHOWN], column - first
+        width = max(1, min(self.width, len(text) - column + 1))
+        caret = f"\n    {text}\n    {_blank(text[: column - 1])}{'^' * width}" if text else ""
         allowed = f"\n  允许 allowed: {self.allowed}" if self.allowed else ""
         hint = f"\n  提示 hint: {self.hint}" if self.hint else ""
         return f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}{caret}{allowed}{hint}"
@@ -97,7 +102,11 @@ class Notes:
     def _add(self, code: str, place: tuple[int, int], width: int, message: str, hint: str, allowed: str) -> None:
         text = self.document.line(place[0])
         fault = RuleFault(self.file, *place, code, message, hint, allowed, text, max(1, width))
-        if fault not in self.faults:
+        if len(self.faults) == MOST:
+            self.faults.append(
+                RuleFault(self.file, *place, "E_MORE", "还有更多问题，先改上面的 more faults after these")
+            )
+        elif len(self.faults) < MOST and fault not in self.faults:
             self.faults.append(fault)
 
 

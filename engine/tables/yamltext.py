@@ -4,6 +4,7 @@ PyYAML's usual loader turns 001103000010000 into a number and `no` into False, k
 equal keys without a word, and expands anchors without bound. None of that may happen to a rule.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import yaml
 from engine.tables.problems import RuleProblem
 
 MAX_BYTES, MAX_DEPTH = 1_000_000, 50
+UNSPOKEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # escapes of quoted text may bring them in
 
 
 Place = tuple[int, int]  # line and column, both from 1
@@ -119,6 +121,8 @@ def _plain(node: yaml.Node, path: tuple, document: Document):
     document.keys.setdefault(path, _place(node))
     if isinstance(node, yaml.ScalarNode):
         document.scalars[path] = node
+        if UNSPOKEN.search(node.value):
+            _fault(document, "E_YAML_CONTROL", "含不可见的控制字符 a control character", *_place(node))
         return node.value
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, (*path, index), document) for index, child in enumerate(node.value)]
