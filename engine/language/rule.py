@@ -86,8 +86,11 @@ def load_rule(
     document, name = read_yaml(path), path.relative_to(folder)
     notes = Notes(name.as_posix(), document)
     if document.problems:
-        notes.faults += [RuleFault(notes.file, p.line, p.column, p.code, p.message, text=document.line(p.line))
-                         for p in document.problems]  # fmt: skip
+        for p in document.problems:
+            hint = "文字含括号、冒号、引号或井号时，整段加引号 quote the text" if p.code == "E_YAML" else ""
+            notes.faults.append(
+                RuleFault(notes.file, p.line, p.column, p.code, p.message, hint, text=document.line(p.line))
+            )
         return None, notes
     rule = validated(document.value, notes)
     if rule is None:

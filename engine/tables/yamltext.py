@@ -4,8 +4,10 @@ PyYAML's usual loader turns 001103000010000 into a number and `no` into False, k
 equal keys without a word, and expands anchors without bound. None of that may happen to a rule.
 """
 
+import codecs
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -13,6 +15,7 @@ import yaml
 from engine.tables.problems import RuleProblem
 
 MAX_BYTES, MAX_DEPTH = 1_000_000, 50
+STAND_IN = "\ue000\ue001"  # for ??, which the YAML library takes for a sign of its own inside braces
 UNSPOKEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # escapes of quoted text may bring them in
 
 
@@ -24,7 +27,7 @@ class Document:
     """Plain dicts, lists and strings, and where each path of keys stands: its key, and its value."""
 
     value: object
-    lines: list[str] = field(default_factory=list)
+    text: str = ""
     problems: list["TextProblem"] = field(default_factory=list)
     keys: dict[tuple, Place] = field(default_factory=dict)
     values: dict[tuple, Place] = field(default_factory=dict)
@@ -43,7 +46,7 @@ class Document:
         node = self.scalars.get(path)
         if node is None:
             return self.value_at(path)
-        raw, at = node.start_mark.buffer, node.start_mark.index
+        raw, at = self.text, node.start_mark.index
         if raw[at] in "|>":
             at = raw.index("\n", at)
         at += raw[at] in "'\""
@@ -53,6 +56,10 @@ class Document:
             at += 1
         at = max(at - 1, node.start_mark.index)
         return raw.count("\n", 0, at) + 1, at - raw.rfind("\n", 0, at)
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
 
     def line(self, number: int) -> str:
         """The text of one line, empty where there is none."""
@@ -79,9 +86,9 @@ def read_yaml(path: Path) -> Document:
     if path.stat().st_size > MAX_BYTES:
         return _fault(Document({}), "E_YAML_SIZE", f"文件大于 larger than {MAX_BYTES:,} bytes", 1, 1)
     raw = path.read_bytes()
-    document = Document({}, raw.decode("utf-8", "replace").splitlines())
+    document = Document({}, raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"))
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig").replace("??", STAND_IN)
         if refused := _refused(text):
             return _fault(document, *refused)
         node = yaml.compose(text, Loader=yaml.BaseLoader)
@@ -120,6 +127,7 @@ def _plain(node: yaml.Node, path: tuple, document: Document):
     document.values[path] = _place(node)
     document.keys.setdefault(path, _place(node))
     if isinstance(node, yaml.ScalarNode):
+        node.value = node.value.replace(STAND_IN, "??")
         document.scalars[path] = node
         if UNSPOKEN.search(node.value):
             _fault(document, "E_YAML_CONTROL", "含不可见的控制字符 a control character", *_place(node))
