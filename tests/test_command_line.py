@@ -351,6 +351,11 @@ def test_an_unknown_parameter_of_a_region_is_told_with_its_place(run, bundle, on
     said = run("run", bundle, "--out", tmp_path / "out", "--rules", one_rule, "--params", params)
     assert said.code == RULES
     assert "no_such_parameter" in said.err
+    assert f"params.yaml:1:{len(RULE) + 4}: E_PARAM_NAME" in said.err
+    params.write_text("daily-fees-exceed-stay-day: {x: 3}\n", "utf-8")
+    said = run("run", bundle, "--out", tmp_path / "out", "--rules", one_rule, "--params", params)
+    assert said.code == RULES
+    assert "params.yaml:1:1: E_PARAM_RULE" in said.err
     params.write_text(f"{RULE}: 3\n", "utf-8")
     said = run("run", bundle, "--out", tmp_path / "out", "--rules", one_rule, "--params", params)
     assert said.code == RULES

@@ -208,6 +208,21 @@ def parameter(param: Param, text):
     return value
 
 
+def overriding_faults(rule: Rule, given: dict, notes: Notes) -> None:
+    """What a region sets for a rule that has no such parameter, or cannot have such a value."""
+    for name, text in given.items():
+        if name not in rule.params:
+            known = ", ".join(rule.params) or "—"
+            said = f"没有参数 no parameter {name!r}"
+            notes.key("E_PARAM_NAME", (rule.id, name), said, likely(name, rule.params), known)
+            continue
+        try:
+            parameter(rule.params[name], text)
+        except ValueError:
+            said = f"{name}: {text!r} 不合 does not fit"
+            notes.value("E_PARAM", (rule.id, name), said, "", rule.params[name].form)
+
+
 def folder_faults(rules: list[tuple[Rule, Notes]], known: set[str]) -> None:
     """Ids and numbers that two rules share, and `supersedes` that lead nowhere; `known` are ids of rules elsewhere."""
     ids = known | {rule.id for rule, _ in rules}

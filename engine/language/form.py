@@ -26,6 +26,11 @@ class Param(Strict):
     label: str = ""
     source: str = ""
 
+    @property
+    def form(self) -> str:
+        """What a value must be, in a few words."""
+        return f"{self.type} {'–'.join(self.range or ())}".strip()
+
 
 class Join(Strict):
     table: str

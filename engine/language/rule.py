@@ -6,13 +6,14 @@ with its place, what would be allowed and what was likely meant.
 
 import datetime
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 
-from engine.language.checks import ELEMENTS, folder_faults, parameter, rule_faults, validated
+from engine.language.checks import ELEMENTS, folder_faults, overriding_faults, parameter, rule_faults, validated
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, likely, parse, with_lets
 from engine.language.faults import Notes, RuleFault
@@ -53,24 +54,30 @@ def load_rules(
     knowledge: Knowledge,
     overrides: dict[str, dict] | None = None,
     today: datetime.date = datetime.date(2000, 1, 1),
+    overrides_in: Notes | None = None,
 ) -> tuple[list[LoadedRule], list[RuleFault]]:
     """Every rule of a folder, sorted by id, and every fault of every file, warnings included.
 
-    `overrides` are a region's parameters. A rule with a fault that is an error is not among the rules.
+    `overrides` are a region's parameters, `overrides_in` the file they stand in. A rule with a fault that is an error
+    is not among the rules.
     """
+    overrides, overrides_in = overrides or {}, overrides_in or Notes("--params", Document({}))
     loaded, read, faults = [], [], []
     for path in rule_files(folder):
-        rule, notes = load_rule(path, folder, knowledge, overrides or {}, today)
+        rule, notes = load_rule(path, folder, knowledge, overrides, today)
         read.append((rule, notes))
+        if rule:
+            overriding_faults(rule.rule, overrides.get(rule.rule.id, {}), overrides_in)
     folder_faults([(r.rule, notes) for r, notes in read if r], {path.stem for path in rule_files(rules_folder())})
     for rule, notes in read:
         faults += notes.faults
         if rule and not any(fault.severity == "error" for fault in notes.faults):
             loaded.append(rule)
     known = {path.stem for path in rule_files(folder)}
-    for rule_id in sorted(set(overrides or {}) - known - {"engine"}):
+    for rule_id in sorted(set(overrides) - known - {"engine"}):
         said = f"没有这条规则 no rule {rule_id!r}"
-        faults.append(RuleFault("--params", 1, 1, "E_PARAM_RULE", said, likely(rule_id, known)))
+        overrides_in.key("E_PARAM_RULE", (rule_id,), said, likely(rule_id, known))
+    faults += overrides_in.faults
     return sorted(loaded, key=lambda r: r.rule.id), faults
 
 
@@ -121,17 +128,14 @@ def rebuilt(loaded: LoadedRule, params: dict | None = None, sets: dict | None = 
 def _setting(rule: Rule, knowledge: Knowledge, overrides: dict, today, notes: Notes) -> Setting:
     params = {}
     for name, param in rule.params.items():
-        for text in (param.default, overrides.get(name, param.default)):
-            try:
-                params[name] = parameter(param, text)
-            except ValueError:
-                params[name] = STAND_IN[param.type]
-                allowed = f"{param.type} {'–'.join(param.range or ())}".strip()
-                notes.value("E_PARAM", ("params", name, "default"), f"{name}: {text!r} 不合 does not fit", "", allowed)
-                break
-    for name in sorted(set(overrides) - set(rule.params)):
-        known = ", ".join(rule.params) or "—"
-        notes.key("E_PARAM_NAME", ("params",), f"没有参数 no parameter {name!r}", likely(name, rule.params), known)
+        try:
+            params[name] = parameter(param, param.default)
+        except ValueError:
+            params[name] = STAND_IN[param.type]
+            said = f"{name}: {param.default!r} 不合 does not fit"
+            notes.value("E_PARAM", ("params", name, "default"), said, "", param.form)
+        with suppress(ValueError):
+            params[name] = parameter(param, overrides.get(name, param.default))
     sets, periods = {}, {}
     for name, source in rule.sets.items():
         sets[name] = ()

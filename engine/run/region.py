@@ -1,17 +1,18 @@
 """What holds in a region, loaded before a run begins: knowledge, rules with their parameters, policy, scheme."""
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.grouping.scheme import Scheme, load_scheme
-from engine.language.rule import LoadedRule, RuleFault, load_rules
+from engine.language.faults import Notes, RuleFault
+from engine.language.rule import LoadedRule, expressions_of, load_rules
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
 from engine.reference.presumptions import Presumptions, load_presumptions
 from engine.settlement.policy import Policy, load_policy
 from engine.tables.problems import RuleProblem, UsageProblem
-from engine.tables.yamltext import read_mapping
+from engine.tables.yamltext import read_mapping, read_yaml
 
 DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
 
@@ -30,8 +31,9 @@ class Region:
 
     def dated(self, today: datetime.date) -> "Region":
         """The region whose rules know the run's date for $today and $now: that of the data, not of the clock."""
-        if any("$today" in r.rule.when or "$now" in r.rule.when for r in self.rules):
-            self.rules = _rules(self.rules_at, self.knowledge, self.params, today)
+        texts = [text for r in self.rules for text in (*expressions_of(r.rule).values(), *r.rule.let.values())]
+        if any("$today" in text or "$now" in text for text in texts):
+            return replace(self, rules=_rules(self.rules_at, self.knowledge, self.params, today))
         return self
 
 
@@ -44,13 +46,13 @@ def load_region(
 ) -> Region:
     """Load and check everything. Raises Problem with every fault of the first kind that was found."""
     known = load_knowledge(list(knowledge))
-    overrides = read_params(params) if params else {}
+    overrides, said = read_params(params) if params else ({}, None)
     folder = rules or rules_folder()
     if not folder.is_dir():
         raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
     return Region(
         knowledge=known,
-        rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1)),
+        rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1), said),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
         presumptions=load_presumptions(overrides.get("engine")),
@@ -70,20 +72,22 @@ def scheme_folder(name: str) -> Path:
     raise UsageProblem(f"没有分组方案 no scheme {name!r}", allowed=f"{have}，或一个目录 or a folder")
 
 
-def read_params(path: Path) -> dict:
-    """A region's parameters: rule id -> name -> text, and `engine` for what concerns no single rule."""
+def read_params(path: Path) -> tuple[dict, Notes]:
+    """A region's parameters, rule id -> name -> text (`engine` for what concerns no single rule), and their file."""
     if not path.is_file():
         raise UsageProblem(f"没有参数文件 no such file: {path}")
-    values, lines = read_mapping(path)
+    values, _ = read_mapping(path)
+    notes = Notes(str(path), read_yaml(path))
     for rule, given in values.items():
         if not isinstance(given, dict):
+            line, column = notes.document.where((rule,))
             hint = "split-stay-short-readmission: {window_days: 15}"
-            raise RuleProblem(f"{rule}: 应为 规则: {{参数: 值}}", f"{path}:{lines[(rule,)]}", hint=hint)
-    return values
+            raise RuleProblem(f"{rule}: 应为 规则: {{参数: 值}}", f"{path}:{line}:{column}", hint=hint)
+    return values, notes
 
 
-def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date) -> list[LoadedRule]:
-    loaded, faults = load_rules(folder, knowledge, overrides, today)
+def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
+    loaded, faults = load_rules(folder, knowledge, overrides, today, said)
     if wrong := [fault for fault in faults if fault.severity == "error"]:
         raise RuleProblem(_listed(wrong), str(folder))
     return loaded
