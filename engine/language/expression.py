@@ -21,7 +21,9 @@ FUNCTIONS = ("sum", "any", "all", "min", "max", "abs", "begins", "now", "today")
 LONGEST, DEEPEST = 4_000, 60  # characters of an expression, levels of its tree
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 BARE_WORDS = re.compile(rf"{QUOTED.pattern}|(?<![\w.$&])([A-Za-z_]\w*)")
-DECIMALS = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
+DECIMALS = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN, Emax=999, Emin=-999)
+# what Python itself raises where a value is out of range, which rule-engine lets through
+BEYOND = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError)
 
 
 class ExpressionProblem(Exception):
@@ -171,11 +173,15 @@ def _parsed(text: str, setting: Setting) -> PlacedRule:
             hint = f"did you mean ${near[0]}?" if near else f"known: {', '.join('$' + f for f in FUNCTIONS)}"
             raise ExpressionProblem(f"unknown function {found[0]}", found[0], hint, found.span())
     try:
-        rule = PlacedRule(text, context=setting.context())
+        with decimal.localcontext(DECIMALS):  # parts without names are worked out while they are read
+            rule = PlacedRule(text, context=setting.context())
     except errors.EngineError as error:
         raise _problem(error, text, setting) from None
     except RecursionError:
         raise ExpressionProblem("nested too deep", text) from None
+    except BEYOND as error:
+        span = getattr(error, "span", (0, len(text)))
+        raise ExpressionProblem(f"this cannot be worked out: {error}", text[slice(*span)], "", span) from None
     if depth(rule.statement.expression) > DEEPEST:
         raise ExpressionProblem(f"nested deeper than {DEEPEST}", text)
     return rule
@@ -198,7 +204,7 @@ def _problem(error: errors.EngineError, text: str, setting: Setting) -> Expressi
                                  "means, as in (x ?? 0)", span)  # fmt: skip
     if isinstance(error, errors.RuleSyntaxError):
         return ExpressionProblem(_syntax(text, span), text[slice(*span)], "", span)
-    return ExpressionProblem(error.message, text[slice(*span)], "", span)
+    return ExpressionProblem(error.message, text[slice(*span)], getattr(error, "hint", ""), span)
 
 
 def _syntax(text: str, span: Span) -> str:
@@ -217,7 +223,10 @@ def _without_texts(text: str) -> str:
 
 def interpret(rule: rule_engine.Rule, case: dict):
     """The value of a parsed expression for one case. Raises rule-engine's EvaluationError where it has none."""
-    return rule.evaluate(case)
+    try:
+        return rule.evaluate(case)
+    except BEYOND as error:
+        raise errors.EvaluationError(str(error)) from None
 
 
 def children(node) -> list:

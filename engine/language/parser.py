@@ -12,6 +12,8 @@ import rule_engine
 from rule_engine import errors
 from rule_engine.parser import Parser, _DeferredAstNode
 
+from engine.language.nodes import OWN
+
 Span = tuple[int, int]
 
 
@@ -21,13 +23,13 @@ class Promise(_DeferredAstNode):
     __slots__ = ("span",)
 
     def __init__(self, node: _DeferredAstNode, span: Span):
-        super().__init__(node.cls, args=node.args, kwargs=node.kwargs, method=node.method)
+        super().__init__(OWN.get(node.cls, node.cls), args=node.args, kwargs=node.kwargs, method=node.method)
         self.span = span
 
     def build(self):
         try:
             node = super().build()
-        except errors.EngineError as error:
+        except Exception as error:
             error.span = getattr(error, "span", self.span)
             raise
         node.span = self.span

@@ -24,6 +24,7 @@ from engine.tables.yamltext import Document, read_yaml
 
 ROW_NAMES = {"med_list_codg": "item", "hosp_lv": "level", "gend": "sex", "pric_uplmt_amt": "price_cap"}
 ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}
+NUMBERS = ("excess", "window.days")  # expressions whose value is counted with
 ROLES = ("excess", "basis", "context")
 
 
@@ -264,7 +265,11 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
     loaded.parsed[name] = parse(text, setting, name)
     compiler.setting = setting
     condition = name in ("when", "violation_when", "join.where") or name.startswith(("flag.", "innocent."))
-    loaded.compiled[name] = compiler.compile(loaded.parsed[name], variable and variable[:2], condition)
+    compiled = compiler.compile(loaded.parsed[name], variable and variable[:2], condition)
+    if name in NUMBERS and (compiled.kind != "number" or compiled.nullable):
+        raise ExpressionProblem("a number that is never missing is needed here", text, "say with ?? what a missing "
+                                "value means")  # fmt: skip
+    loaded.compiled[name] = compiled
 
 
 def _element(text: str, setting: Setting) -> tuple[str, str, str]:
