@@ -1,4 +1,4 @@
-"""Rule files that mean harm, or that YAML would quietly change: a clear error with its place, or exactly what is written."""
+"""Rule files that mean harm, or that YAML would quietly change: a clear error with its place, or just what is written."""
 
 import resource
 import time
@@ -75,7 +75,9 @@ def test_it_is_refused_at_its_place_in_bounded_time_and_memory(case, tmp_path, k
     )
 
 
-@pytest.mark.parametrize("written", ["no", "08", "22:30", "001103000010000", "1_000", "0x1F", "~", "null", "2024-01-01"])
+@pytest.mark.parametrize(
+    "written", ["no", "08", "22:30", "001103000010000", "1_000", "0x1F", "~", "null", "2024-01-01"]
+)
 def test_yaml_changes_no_text_that_looks_like_something_else(written, tmp_path, knowledge):
     text = RULE.replace("title: 试", f"title: {written}").replace("WHEN", "visit.dept in words")
     text += f"sets: {{words: [{written}]}}\nparams: {{p: {{type: text, default: {written}}}}}\n"

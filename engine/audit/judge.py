@@ -14,6 +14,7 @@ from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, valued, with_money
 from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
+from engine.language.values import either, only_if
 from engine.reference.presumptions import Presumptions
 
 
@@ -81,11 +82,11 @@ def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataF
 def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     """The cases with every expression of the rule that is not about elements."""
     frame = with_aggregates(loaded, cases)
-    when = loaded.compiled["when"]
-    raises = pl.lit(False) if when.raises is None else when.raises.fill_null(False)
+    when, excess = loaded.compiled["when"], loaded.compiled.get("excess")
+    raises = either(when.raises, excess and only_if(when.value, excess.raises))
+    raises = pl.lit(False) if raises is None else raises.fill_null(False)
     columns = [when.value.alias("_when"), raises.alias("_raises")]
-    if "excess" in loaded.compiled:
-        excess = loaded.compiled["excess"]
+    if excess:
         columns.append(pl.when(when.value).then(excess.value).cast(UNITS).alias("_excess"))
     return frame.with_columns(columns)
 

@@ -70,7 +70,8 @@ def _items(node, loaded: LoadedRule) -> set[str] | None:
         if isinstance(node.container, ast.SymbolExpression) and node.container.name in loaded.setting.sets:
             return set(loaded.setting.sets[node.container.name])
         if isinstance(node.container, ast.ArrayExpression | ast.SetExpression):
-            return {member.value for member in node.container.value}
+            texts = [member.value for member in node.container.value if isinstance(member, ast.StringExpression)]
+            return set(texts) if len(texts) == len(node.container.value) else None
     if isinstance(node, ast.ComparisonExpression) and node.type == "eq":
         for one, other in ((node.left, node.right), (node.right, node.left)):
             if _is_item(one) and isinstance(other, ast.StringExpression):

@@ -6,58 +6,42 @@ raises, the compiled rule must answer *not evaluated* and nothing else.
 A list comprehension becomes an Aggregate: a column of its own, computed over the elements of the collection and
 joined to the case, named in the compiled expression.
 
-A path such as `visit.days`, `l.visit.sex` or `cap.max_per_day` is one column of that name.
+A path such as `visit.days`, `l.visit.sex` or `cap.max_per_day` is one column of that name. An object that may be
+missing, such as `visit.previous_insured`, is missing where the column of its `id` is.
 """
 
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass, replace
 
 import polars as pl
 from rule_engine import ast
 
-from engine.language.expression import ExpressionProblem, Setting
-from engine.language.values import (
-    NO,
-    NUMBER_SCALE,
-    OPERATORS,
-    PARTS,
-    Value,
-    chosen,
-    either,
-    moment,
-    number_literal,
-    product,
-    quotient,
-    truth,
-    widen,
-    yuan,
-)  # fmt: skip
+from engine.language import lists, numbers, texts
+from engine.language.constants import parameter, written
+from engine.language.expression import ExpressionProblem, Setting, may_be_missing
+from engine.language.lists import Aggregate
+from engine.language.regex import PatternProblem, shared
+from engine.language.values import YES, Member, Value, either, moved, only_if, truth
 from engine.language.vocabulary import Attribute, objects
+from engine.language.words import WORDS
 
-
-@dataclass
-class Aggregate:
-    """One comprehension: `how` over `value` of the elements of `collection` for which `where` holds."""
-
-    name: str
-    collection: str
-    variable: str
-    how: str
-    where: pl.Expr
-    value: pl.Expr | None
-    columns: set[str] = field(default_factory=set)
-    outer: set[str] = field(default_factory=set)
+MOST_MEMBERS = 100  # of a list written out that is gone through
+LISTS = ("rows", "distinct", "set", "array")
+SHOWN = ("number", "text", "bool", "time", "span", "texts", "null")
 
 
 @dataclass
 class Compiled:
-    """A compiled expression, the columns it reads from the case and from its element, and its aggregates."""
+    """A compiled expression, the columns it reads from the case and from its element, and its aggregates.
+
+    `value` is missing where the expression raises; numbers are decimals.
+    """
 
     value: pl.Expr
     raises: pl.Expr | None
     kind: str
-    scale: int | None
+    nullable: bool
     columns: set[str]
     element: set[str]
     aggregates: list[Aggregate]
@@ -69,309 +53,343 @@ class Compiler:
     def __init__(self, setting: Setting):
         self.setting = setting
         self.aggregates: dict[str, Aggregate] = {}
-        self.variable: tuple[str, str] | None = None  # name and collection while inside a comprehension
+        self.bound: dict[str, Value] = {}  # names that stand for an element
+        self.element: str | None = None  # the one whose columns are those of the element
+        self.inside: bool = False  # a comprehension
         self.columns: set[str] = set()
         self.element_columns: set[str] = set()
-        self.inside_list = False
 
     def compile(self, rule, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
         """Compile one parsed expression; `variable` (name, collection path) lets it speak of one element.
 
-        A condition is true or false whatever its value: Python's truthiness.
+        A condition is true or false whatever its value: Python's truthiness. Raises ExpressionProblem, placed, where
+        the expression has no meaning on frames.
         """
         return self.compile_node(rule.statement.expression, variable, condition)
 
     def compile_node(self, node, variable: tuple[str, str] | None = None, condition: bool = False) -> Compiled:
         """Compile a part of a parsed expression."""
-        self.columns, self.element_columns, self.variable, self.inside_list = set(), set(), variable, False
-        result = truth(self._node(node)) if condition else self._node(node)
-        used = [aggregate for name, aggregate in self.aggregates.items() if name in self.columns]
-        columns = (self.columns - set(self.aggregates)).union(*(aggregate.outer for aggregate in used))
-        return Compiled(result.expr, result.raises, result.kind, result.scale, columns, self.element_columns, used)
+        self.columns, self.element_columns, self.bound, self.inside = set(), set(), {}, False
+        self.element = variable and variable[0]
+        if variable:
+            self.bound[variable[0]] = self._element(*variable)
+        value = self._node(node)
+        if condition:
+            value = self._about(node, truth, value)
+        elif value.kind not in SHOWN:
+            raise ExpressionProblem(f"a {value.kind} is no value", str(node), span=getattr(node, "span", None))
+        value = numbers.outgoing(value) if value.kind == "number" else value
+        expr = value.expr if value.raises is None else pl.when(~value.raises).then(value.expr)
+        used = self._used(self.columns)
+        columns = self.columns.union(*(aggregate.outer for aggregate in used)) - set(self.aggregates)
+        return Compiled(expr, value.raises, value.kind, value.nullable, columns, self.element_columns, used)
+
+    def _used(self, columns: set[str]) -> list[Aggregate]:
+        """The aggregates among some columns, and those they read themselves."""
+        names, new = set(), columns & set(self.aggregates)
+        while new:
+            names |= new
+            new = set().union(*(self.aggregates[name].outer for name in new)) & set(self.aggregates) - names
+        return [aggregate for name, aggregate in self.aggregates.items() if name in names]
 
     # nodes
 
     def _node(self, node) -> Value:
-        handler = HANDLERS.get(type(node).__name__)
+        handler = next((HANDLERS[kind] for kind in type(node).__mro__ if kind in HANDLERS), None)
+        if handler is None:
+            message, hint = REFUSED.get(type(node), (f"{type(node).__name__} has no meaning in a rule", ""))
+            raise ExpressionProblem(message, str(node), hint, getattr(node, "span", None))
+        return self._about(node, handler, self, node)
+
+    def _about(self, node, function: Callable, *arguments):
+        """What a function makes, its problem placed at the node it concerns."""
         try:
-            if handler is None:
-                raise ExpressionProblem(f"cannot be compiled: {type(node).__name__}", str(node))
-            return handler(self, node)
+            return function(*arguments)
         except ExpressionProblem as problem:
             problem.span = problem.span or getattr(node, "span", None)
             raise
 
-    def literal(self, node) -> Value:
-        value = node.value
-        if isinstance(node, ast.NullExpression):
-            return Value(pl.lit(None), "null", nullable=True)
-        if isinstance(node, ast.FloatExpression):
-            return number_literal(Decimal(value))
-        if isinstance(node, ast.DatetimeExpression):
-            return Value(pl.lit(value.replace(tzinfo=None)), "time")
-        if isinstance(node, ast.TimedeltaExpression):
-            return Value(pl.lit(value), "span")
-        return Value(pl.lit(value), "bool" if isinstance(value, bool) else "text")
+    def array(self, node) -> Value:
+        members = [self._node(member) for member in node.value]
+        if any(member.expr is None for member in members):
+            raise ExpressionProblem("a list holds single values, no lists or objects")
+        return Value(None, "array", raises=either(*(m.raises for m in members)), detail=[Member(m) for m in members])
 
-    def collection(self, node) -> Value:
-        members = [member.value for member in node.value]
-        return Value(None, "set", detail=tuple(members))
+    def braces(self, node) -> Value:
+        """A set written out: what stands twice counts once, so its members must be known."""
+        if not all(isinstance(member, ast.LiteralExpressionBase) for member in node.value):
+            raise ExpressionProblem("the members of { } are written out", hint="use [ ] for parts to be worked out")
+        array = self.array(node)
+        seen = {member.value.literal: member for member in array.detail}
+        return replace(array, detail=list(seen.values()))
 
     def symbol(self, node) -> Value:
         name = node.name
-        if name in self.setting.sets:
-            return Value(None, "set", detail=self.setting.sets[name])
-        if name == "params":
-            return Value(None, "object", detail=("params", None))
         if node.scope is not None:
+            if name not in ("now", "today"):
+                raise ExpressionProblem(f"${name} is a function", f"${name}", f"call it: ${name}(…)")
             return Value(pl.lit(self.setting.today).cast(pl.Datetime("us")), "time")
-        if self.variable and name == self.variable[0]:
-            return Value(None, "object", detail=(name, objects()[_elements(self.variable[1], self.setting)]))
+        if name in self.bound:
+            return self.bound[name]
+        if name in self.setting.sets:
+            return Value(None, "set", literal=tuple(dict.fromkeys(self.setting.sets[name])))
+        if name == "params":
+            return Value(None, "params")
         return Value(None, "object", detail=(name, self.setting.attributes_of(name)))
 
     def attribute(self, node) -> Value:
         base = self._node(node.object)
+        if base.kind == "params":
+            return parameter(self.setting.params[node.name])
         if base.kind == "object":
-            return self._member(*base.detail, node.name)
-        if base.kind == "rows" and node.name == "length":
-            return self._aggregate(base, "count")
-        if base.kind == "rows" and node.name == "to_set":
-            return Value(base.expr, "distinct", detail=base.detail)
-        if base.kind == "distinct" and node.name == "length":
-            return self._aggregate(base, "distinct")
-        if handler := PARTS.get((base.kind, node.name)):
-            kind, part = handler
-            scale = 0 if kind == "number" else None
-            return Value(part(base.expr), kind, scale, base.nullable, base.raises)
-        raise ExpressionProblem(f"attribute {node.name!r} cannot be compiled here", node.name)
+            return self._member(base, node.name)
+        if base.kind == "outer":
+            raise ExpressionProblem("a list inside the question of an element cannot speak of that element", node.name,
+                                    "compare with a sum or a largest value of the list instead")  # fmt: skip
+        if base.kind in LISTS and (word := lists.WORDS.get(node.name)):
+            return word(self, base)
+        if word := WORDS.get((base.kind, node.name)):
+            return word(base)
+        if base.kind == "null":
+            return base
+        raise ExpressionProblem(f".{node.name} of a {base.kind} has no meaning in a rule", node.name)
 
-    def _member(self, path: str, attributes: dict[str, Attribute] | None, name: str) -> Value:
-        if path == "params":
-            value = self.setting.params[name]
-            if isinstance(value, bool | str):
-                return Value(pl.lit(value), "bool" if isinstance(value, bool) else "text")
-            if isinstance(value, Decimal | int):
-                return number_literal(Decimal(value))
-            return Value(None, "set", detail=tuple(value))
+    def _member(self, base: Value, name: str) -> Value:
+        path, attributes = base.detail
         attribute = attributes[name]
         full = f"{path}.{name}"
         if attribute.collection:
-            if "." in path:
+            if "." in path or base.nullable or path == self.element:
                 raise ExpressionProblem(f"{full}: only lists of the case itself can be gone through", name)
-            return Value(None, "rows", detail=(full, None, None))
+            return Value(None, "rows", detail=lists.Rows(full))
+        nullable = base.nullable or attribute.nullable
         if attribute.kind in objects():
-            return Value(None, "object", detail=(full, objects()[attribute.kind]))
-        return self._column(full, attribute)
+            known = objects()[attribute.kind]
+            missing = self._column(f"{full}.id", known["id"]).expr if nullable and "id" in known else None
+            return Value(missing, "object", nullable=nullable, detail=(full, known))
+        return replace(self._column(full, attribute), nullable=nullable)
 
     def _column(self, full: str, attribute: Attribute) -> Value:
-        inside = self.variable and full.split(".")[0] == self.variable[0]
+        inside = self.element is not None and full.split(".")[0] == self.element
         (self.element_columns if inside else self.columns).add(full)
         column = pl.col(full)
         if attribute.kind == "money":
-            return Value(yuan(column), "number", 2, attribute.nullable)
+            return numbers.money(column)
         if attribute.kind == "number":
-            return Value(column.cast(pl.Decimal(38, NUMBER_SCALE)), "number", NUMBER_SCALE, attribute.nullable)
-        return Value(column, attribute.kind, None, attribute.nullable)
+            return numbers.column(column)
+        return Value(column.cast(pl.Datetime("us")) if attribute.kind == "time" else column, attribute.kind)
 
     def logic(self, node) -> Value:
-        left, right = truth(self._node(node.left)), truth(self._node(node.right))
+        left, right = self._truth(node.left), self._truth(node.right)
         needed = left.expr if node.type == "and" else ~left.expr
-        raises = either(left.raises, None if right.raises is None else needed & right.raises)
         value = left.expr & right.expr if node.type == "and" else left.expr | right.expr
-        return Value(value, "bool", raises=raises)
+        return Value(value, "bool", raises=either(left.raises, only_if(needed, right.raises)))
+
+    def _truth(self, node) -> Value:
+        return self._about(node, truth, self._node(node))
 
     def unary(self, node) -> Value:
-        right = self._node(node.right)
         if node.type == "not":
-            right = truth(right)
+            right = self._truth(node.right)
             return Value(~right.expr, "bool", raises=right.raises)
-        return Value(-right.expr, right.kind, right.scale, False, right.raises)
+        right = self._node(node.right)
+        if right.kind not in ("number", "span"):
+            raise ExpressionProblem(f"a {right.kind} has no negative")
+        return numbers.negated(right) if right.kind == "number" else replace(right, expr=-right.expr, literal=None)
 
     def comparison(self, node) -> Value:
         left, right = self._node(node.left), self._node(node.right)
         raises = either(left.raises, right.raises)
-        if "null" in (left.kind, right.kind):
+        ordered = node.type not in ("eq", "ne")
+        if "null" in (left.kind, right.kind) and not ordered:
             other = right if left.kind == "null" else left
-            test = other.expr.is_null() if other.kind != "null" else pl.lit(True)
-            return Value(test if node.type == "eq" else ~test, "bool", raises=raises)
+            if other.expr is None:
+                raise ExpressionProblem(f"this {other.kind} is never missing")
+            return Value(other.expr.is_null() if node.type == "eq" else other.expr.is_not_null(), "bool", raises=raises)
         if left.nullable or right.nullable:
-            missing = "left" if left.nullable else "right"
-            raise ExpressionProblem(
-                f"the {missing} side may be missing", str(node), "say with ?? what a missing value means"
-            )
+            missing = node.left if left.nullable else node.right
+            raise may_be_missing(span=getattr(missing, "span", None))
+        if strange := next((v.kind for v in (left, right) if v.kind not in SHOWN[:-2]), None):
+            raise ExpressionProblem(f"a {strange} cannot be compared", hint="ask with `in`, or compare its .length")
         if left.kind != right.kind:
-            return Value(pl.lit(node.type == "ne"), "bool", raises=raises)
-        return Value(OPERATORS[node.type](left.expr, right.expr), "bool", raises=raises)
+            said = f"类型不符 types do not fit: {left.kind}, {right.kind}"
+            raise ExpressionProblem(said, hint="文字加引号，数不加 texts have quotes, numbers none", code="E_TYPE")
+        if left.kind == "number":
+            left, right = numbers.aligned(left, right)
+            raises = either(left.raises, right.raises)
+        return Value(getattr(operator, node.type)(left.expr, right.expr), "bool", raises=raises)
 
     def arithmetic(self, node) -> Value:
         left, right = self._node(node.left), self._node(node.right)
-        raises = either(left.raises, right.raises)
+        if left.nullable or right.nullable:
+            raise may_be_missing()
         if left.kind != "number" or right.kind != "number":
-            return moment(node.type, left, right, raises)
+            return moved(node.type, left, right)
         if node.type in ("add", "sub"):
-            scale = max(left.scale, right.scale)
-            value = left.expr + right.expr if node.type == "add" else left.expr - right.expr
-            return Value(value, "number", scale, raises=raises)
+            return numbers.total(node.type, left, right)
         if node.type == "mul":
-            return product(left, right, raises)
-        if node.type in ("tdiv", "fdiv", "mod"):
-            return quotient(node.type, left, right, raises)
-        raise ExpressionProblem("powers cannot be compiled", str(node))
+            return numbers.product(left, right)
+        return numbers.power(left, right) if node.type == "pow" else numbers.quotient(node.type, left, right)
 
     def coalesce(self, node) -> Value:
-        left, right = self._node(node.left), self._node(node.right)
-        if left.kind == "null":
-            return right
-        raises = either(left.raises, None if right.raises is None else left.expr.is_null() & right.raises)
-        scale = left.scale
-        if left.kind == "number" and right.kind == "number":
-            scale = max(left.scale, right.scale)
-            left, right = widen(left, scale), widen(right, scale)
-        return Value(pl.coalesce(left.expr, right.expr), left.kind, scale, right.nullable, raises)
+        left, right = self._alike(self._node(node.left), self._node(node.right))
+        raises = either(left.raises, only_if(left.expr.is_null(), right.raises))
+        kind = right.kind if left.kind == "null" else left.kind
+        return Value(pl.coalesce(left.expr, right.expr), kind, max(left.scale, right.scale),
+                     max(left.size, right.size), right.nullable and left.nullable, raises)  # fmt: skip
 
     def ternary(self, node) -> Value:
-        condition = truth(self._node(node.condition))
-        yes, no = self._node(node.case_true), self._node(node.case_false)
-        if yes.kind == "number" and no.kind == "number":
-            scale = max(yes.scale, no.scale)
-            yes, no = widen(yes, scale), widen(no, scale)
-        raises = either(condition.raises, chosen(condition.expr, yes.raises, no.raises))
-        value = pl.when(condition.expr).then(yes.expr).otherwise(no.expr)
+        condition = self._truth(node.condition)
+        yes, no = self._alike(self._node(node.case_true), self._node(node.case_false))
+        raises = either(condition.raises, only_if(condition.expr, yes.raises), only_if(~condition.expr, no.raises))
         kind = no.kind if yes.kind == "null" else yes.kind
-        return Value(value, kind, yes.scale, yes.nullable or no.nullable, raises)
+        value = pl.when(condition.expr).then(yes.expr).otherwise(no.expr)
+        nullable = yes.nullable or no.nullable
+        return Value(value, kind, max(yes.scale, no.scale), max(yes.size, no.size), nullable, raises)
+
+    def _alike(self, one: Value, other: Value) -> list[Value]:
+        """Two values that may stand for each other."""
+        if strange := next((v.kind for v in (one, other) if v.kind not in SHOWN), None):
+            raise ExpressionProblem(f"a {strange} cannot be chosen", hint="choose between single values")
+        if one.kind == other.kind == "number":
+            return numbers.aligned(one, other)
+        if one.kind != other.kind and "null" not in (one.kind, other.kind):
+            raise ExpressionProblem(f"a {one.kind} and a {other.kind} cannot stand for each other")
+        return [one, other]
 
     def contains(self, node) -> Value:
         container, member = self._node(node.container), self._node(node.member)
-        if container.kind == "set":
-            values = list(container.detail)
-            if member.kind == "number":
-                test = pl.any_horizontal([member.expr == pl.lit(Decimal(v)) for v in values] or [NO])
-            else:
-                test = member.expr.is_in(values).fill_null(False) if values else NO
-            return Value(test, "bool", raises=member.raises)
-        if container.kind == "text" and member.kind == "text":
-            return Value(container.expr.str.contains(member.expr, literal=True), "bool", raises=member.raises)
-        if container.kind == "texts":
-            wrapped = pl.concat_str(pl.lit("|"), member.expr, pl.lit("|"))
-            return Value(container.expr.str.contains(wrapped, literal=True), "bool", raises=member.raises)
-        raise ExpressionProblem("membership cannot be compiled here", str(node))
+        if member.expr is None or member.kind == "object":
+            raise ExpressionProblem(f"a {member.kind} is no member of a list")
+        if container.kind in ("set", "array"):
+            found = lists.among(container, member)
+        elif container.kind == "rows":
+            found = lists.holds(self, container, member)
+        elif container.kind in ("text", "texts"):
+            found = Value(texts.holds(container, member), "bool")
+        else:
+            raise ExpressionProblem(f"nothing is in a {container.kind}")
+        return replace(found, raises=either(container.raises, member.raises, found.raises))
 
     def regex(self, node) -> Value:
         left, right = self._node(node.left), self._node(node.right)
-        if not isinstance(node.right, ast.StringExpression):
-            raise ExpressionProblem("a regular expression must be written out", str(node))
-        pattern = node.right.value
-        pattern = rf"^(?:{pattern})" if node.type.endswith("fzm") else pattern
+        if right.kind != "text" or right.literal is None:
+            raise ExpressionProblem("a regular expression is written out, or a parameter")
+        if left.kind != "text" or left.nullable:
+            raise ExpressionProblem(f"a {left.kind} that is never missing is needed here" if left.kind == "text" else
+                                    f"a {left.kind} matches no regular expression")  # fmt: skip
         try:
-            pl.Series([""]).str.contains(pattern)
-        except pl.exceptions.ComputeError as error:
-            said = "regular expression beyond what both engines share"
-            raise ExpressionProblem(said, pattern, str(error), code="E_REGEX") from None
+            pattern = shared(right.literal)
+        except PatternProblem as problem:
+            raise ExpressionProblem(problem.message, right.literal, problem.hint, code="E_REGEX") from None
+        pattern = rf"\A(?:{pattern})" if node.type.endswith("fzm") else pattern
         test = left.expr.str.contains(pattern)
-        return Value(~test if node.type.startswith("ne") else test, "bool", raises=either(left.raises, right.raises))
+        return Value(~test if node.type.startswith("ne") else test, "bool", raises=left.raises)
+
+    def item(self, node) -> Value:
+        base = self._node(node.container)
+        if base.kind not in ("text", "texts"):
+            raise ExpressionProblem(f"a {base.kind} has no first and second", hint="ask with $any or $all")
+        return texts.item(base, texts.place(node.item), node.safe)
+
+    def slice(self, node) -> Value:
+        base = self._node(node.container)
+        if base.kind != "text":
+            raise ExpressionProblem(f"a {base.kind} cannot be cut")
+        stop = None if isinstance(node.stop, ast.NullExpression) else texts.place(node.stop)
+        start = 0 if isinstance(node.start, ast.NullExpression) else texts.place(node.start)
+        return replace(base, expr=texts.sliced(base, start, stop), literal=None)
 
     def comprehension(self, node) -> Value:
-        if self.inside_list:
-            raise ExpressionProblem("a list inside a list cannot be compiled", str(node))
         source = self._node(node.iterable)
+        if source.kind in lists.WRITTEN:
+            return self._each(node, source)
         if source.kind != "rows":
-            raise ExpressionProblem("only lists of the case can be gone through", str(node))
-        path = source.detail[0]
-        saved = self.columns, self.element_columns, self.variable
-        self.variable, self.columns, self.element_columns, self.inside_list = (node.variable, path), set(), set(), True
-        condition = truth(self._node(node.condition)) if node.condition is not None else Value(pl.lit(True), "bool")
-        result = self._node(node.result)
-        if condition.raises is not None or result.raises is not None:
-            raise ExpressionProblem("division inside a list cannot be compiled", str(node))
-        detail = (path, node.variable, (condition.expr, result, self.element_columns, self.columns))
-        self.columns, self.element_columns, self.variable = saved
-        self.inside_list = False
-        return Value(None, "rows", detail=detail)
+            raise ExpressionProblem("only lists of the case and lists written out can be gone through", str(node))
+        if self.inside:
+            raise ExpressionProblem("a list inside a list cannot be compiled", str(node), "give the inner one a name "
+                                    "in `let` and compare with its sum, or ask both of one element")  # fmt: skip
+        if source.detail.variable:
+            raise ExpressionProblem("a list made of a list", str(node), "put both conditions behind one `if`")
+        saved = self.columns, self.element_columns, self.bound, self.element
+        rows = lists.Rows(source.detail.path, node.variable, columns=set(), outer=set())
+        hidden = {name: Value(None, "outer") if value.kind == "object" else value for name, value in self.bound.items()}
+        self.bound = hidden | {node.variable: self._element(node.variable, rows.path)}
+        self.columns, self.element_columns, self.element, self.inside = rows.outer, rows.columns, node.variable, True
+        condition = Value(YES, "bool") if node.condition is None else self._truth(node.condition)
+        rows.where, rows.result = condition.expr, self._node(node.result)
+        self.columns, self.element_columns, self.bound, self.element = saved
+        self.inside = False
+        raises = either(condition.raises, only_if(condition.expr, rows.result.raises))
+        raises = None if raises is None else self.aggregate("any", rows, YES, raises)
+        return Value(None, "rows", detail=rows, raises=raises)
+
+    def _element(self, name: str, path: str) -> Value:
+        symbol, collection = path.split(".")
+        kind = self.setting.attributes_of(symbol)[collection].collection
+        return Value(None, "object", detail=(name, objects()[kind]))
+
+    def _each(self, node, source: Value) -> Value:
+        """A comprehension over members written out: one part for each of them."""
+        made, raises, saved = [], [source.raises], self.bound
+        known = lists.members(source)
+        if len(known) > MOST_MEMBERS or any(m.value.literal is None and m.value.kind != "null" for m in known):
+            raise ExpressionProblem(f"only up to {MOST_MEMBERS} members written out can be gone through")
+        for member in known:
+            self.bound = saved | {node.variable: member.value}
+            where = None if node.condition is None else self._truth(node.condition)
+            value = self._node(node.result)
+            if value.expr is None:
+                raise ExpressionProblem("a list holds single values, no lists or objects")
+            made.append(Member(value, where and where.expr))
+            raises += [value.raises] if where is None else [where.raises, only_if(where.expr, value.raises)]
+        self.bound = saved
+        return Value(None, "array", detail=made, raises=either(*raises))
 
     def call(self, node) -> Value:
-        name = node.function.name
-        if name == "begins":
-            return self._begins(*(self._node(argument) for argument in node.arguments))
-        argument = self._node(node.arguments[0])
-        if name == "abs":
-            return Value(argument.expr.abs(), "number", argument.scale, raises=argument.raises)
-        if argument.kind == "rows":
-            return self._aggregate(argument, name)
-        raise ExpressionProblem(f"${name} of this cannot be compiled", str(node))
+        function = node.function
+        if isinstance(function, ast.GetAttributeExpression) and function.name in texts.ENDS:
+            return texts.ends(function.name, self._node(function.object), self._node(node.arguments[0]))
+        if not isinstance(function, ast.SymbolExpression) or function.scope is None:
+            raise ExpressionProblem("this cannot be called", str(node))
+        arguments = [self._node(argument) for argument in node.arguments]
+        if function.name == "begins":
+            return texts.begins(*arguments)
+        if function.name == "abs":
+            return numbers.absolute(arguments[0])
+        return lists.reduced(self, function.name, arguments[0])
 
-    def _begins(self, codes: Value, prefixes: Value) -> Value:
-        text = codes.expr if codes.kind == "texts" else pl.concat_str(pl.lit("|"), codes.expr.fill_null(""))
-        if prefixes.kind == "set":
-            listed = [p for p in prefixes.detail if p]
-            test = text.str.contains_any([f"|{p}" for p in listed]) if listed else NO
-        else:
-            pattern = prefixes.expr.str.strip_chars("|").str.replace_all(".", r"\.", literal=True)
-            test = (pattern != "") & text.str.contains(pl.concat_str(pl.lit(r"\|(?:"), pattern, pl.lit(")")))
-        return Value(test, "bool")
-
-    def _aggregate(self, rows: Value, how: str) -> Value:
-        path, variable, body = rows.detail
-        if body is None:
-            body = (pl.lit(True), Value(None, "object"), set(), set())
-        where, result, columns, outer = body
-        scale = None
-        value = result.expr
-        if how in ("any", "all"):
-            value = truth(result).expr
-        elif how in ("sum", "min", "max"):
-            if result.nullable or result.kind != "number":
-                raise ExpressionProblem(f"${how} needs numbers that are never missing", path, "use ?? inside the list")
-            scale = result.scale
-        name = self._shared(how, path, where, value)
-        if name is None:
-            name = f"#{len(self.aggregates) + 1}"
-            self.aggregates[name] = Aggregate(name, path, variable or "", how, where, value, columns, outer)
+    def aggregate(self, how: str, rows: lists.Rows, where: pl.Expr, value: pl.Expr | None) -> pl.Expr:
+        """The column of one list's sum, count or answer; equal ones of several expressions are one."""
+        name = lists.shared(self.aggregates, how, rows, where, value)
         self.columns.add(name)
-        column = pl.col(name)
-        if how in ("any", "all"):
-            return Value(column, "bool")
-        if how in ("count", "distinct"):
-            return Value(column.cast(pl.Int64), "number", 0)
-        empty = column.is_null() if how in ("min", "max") else None
-        return Value(column, "number", scale, raises=empty)
-
-    def _shared(self, how: str, path: str, where: pl.Expr, value: pl.Expr | None) -> str | None:
-        """The name of an equal aggregate that another expression of the rule already needed."""
-        for name, known in self.aggregates.items():
-            same_value = known.value is value or (
-                known.value is not None and value is not None and known.value.meta.eq(value)
-            )
-            if (known.how, known.collection) == (how, path) and same_value and known.where.meta.eq(where):
-                return name
-        return None
+        return pl.col(name)
 
 
-HANDLERS: dict[str, Callable[[Compiler, object], Value]] = {
-    **dict.fromkeys(
-        ["NullExpression", "FloatExpression", "StringExpression", "BooleanExpression", "DatetimeExpression",
-         "TimedeltaExpression"], Compiler.literal),
-    **dict.fromkeys(["ArrayExpression", "SetExpression"], Compiler.collection),
-    **dict.fromkeys(["ComparisonExpression", "ArithmeticComparisonExpression"], Compiler.comparison),
-    **dict.fromkeys(["AddExpression", "SubtractExpression", "ArithmeticExpression"], Compiler.arithmetic),
-    "SymbolExpression": Compiler.symbol,
-    "GetAttributeExpression": Compiler.attribute,
-    "LogicExpression": Compiler.logic,
-    "UnaryExpression": Compiler.unary,
-    "CoalesceExpression": Compiler.coalesce,
-    "TernaryExpression": Compiler.ternary,
-    "ContainsExpression": Compiler.contains,
-    "FuzzyComparisonExpression": Compiler.regex,
-    "ComprehensionExpression": Compiler.comprehension,
-    "FunctionCallExpression": Compiler.call,
+HANDLERS: dict[type, Callable[[Compiler, object], Value]] = {
+    **dict.fromkeys([ast.NullExpression, ast.FloatExpression, ast.StringExpression, ast.BooleanExpression,
+                     ast.DatetimeExpression, ast.TimedeltaExpression], lambda _, node: written(node.value)),
+    **dict.fromkeys([ast.AddExpression, ast.SubtractExpression, ast.ArithmeticExpression], Compiler.arithmetic),
+    ast.FuzzyComparisonExpression: Compiler.regex,
+    ast.ComparisonExpression: Compiler.comparison,
+    ast.ArrayExpression: Compiler.array,
+    ast.SetExpression: Compiler.braces,
+    ast.SymbolExpression: Compiler.symbol,
+    ast.GetAttributeExpression: Compiler.attribute,
+    ast.GetItemExpression: Compiler.item,
+    ast.GetSliceExpression: Compiler.slice,
+    ast.LogicExpression: Compiler.logic,
+    ast.UnaryExpression: Compiler.unary,
+    ast.CoalesceExpression: Compiler.coalesce,
+    ast.TernaryExpression: Compiler.ternary,
+    ast.ContainsExpression: Compiler.contains,
+    ast.ComprehensionExpression: Compiler.comprehension,
+    ast.FunctionCallExpression: Compiler.call,
 }  # fmt: skip
 
-
-def _elements(path: str, setting: Setting) -> str:
-    """The object name of the elements of a collection path such as `visit.lines`."""
-    first, *rest = path.split(".")
-    attributes = setting.attributes_of(first)
-    for name in rest:
-        attribute = attributes[name]
-        kind = attribute.collection or attribute.kind
-        attributes = objects()[kind]
-    return kind
+REFUSED: dict[type, tuple[str, str]] = {
+    ast.BitwiseExpression: ("bits of numbers mean nothing in a rule", "write `and` and `or` between conditions"),
+    ast.BitwiseShiftExpression: ("bits of numbers mean nothing in a rule", "multiply or divide"),
+    ast.MappingExpression: ("a mapping has no place in a rule", "join a table"),
+    ast.BytesExpression: ("bytes have no place in a rule", "write a text in quotes"),
+}

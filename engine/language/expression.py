@@ -15,13 +15,16 @@ from rule_engine import DataType, ast, errors
 from rule_engine.builtins import Builtins, BuiltinValueGenerator
 
 from engine.language.parser import PlacedRule, Span
+from engine.language.regex import PatternProblem
 from engine.language.vocabulary import Attribute, object_type, object_types, objects, scopes
 
 FUNCTIONS = ("sum", "any", "all", "min", "max", "abs", "begins", "now", "today")
 LONGEST, DEEPEST = 4_000, 60  # characters of an expression, levels of its tree
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 BARE_WORDS = re.compile(rf"{QUOTED.pattern}|(?<![\w.$&])([A-Za-z_]\w*)")
-DECIMALS = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN)
+DECIMALS = decimal.Context(prec=60, rounding=decimal.ROUND_HALF_EVEN, Emax=999, Emin=-999)
+# what Python itself raises where a value is out of range, which rule-engine lets through
+BEYOND = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError)
 
 
 class ExpressionProblem(Exception):
@@ -187,14 +190,16 @@ def _parsed(text: str, setting: Setting) -> PlacedRule:
             said = f"没有函数 unknown function {found[0]}"
             raise ExpressionProblem(said, found[0], hint, found.span(), "E_FUNCTION", allowed)
     try:
-        rule = PlacedRule(text, context=setting.context())
+        with decimal.localcontext(DECIMALS):  # parts without names are worked out while they are read
+            rule = PlacedRule(text, context=setting.context())
     except errors.EngineError as error:
         raise _problem(error, text, setting) from None
     except RecursionError:
         raise ExpressionProblem("嵌套过深 nested too deep", text, code="E_LONG") from None
-    except (ArithmeticError, ValueError, TypeError) as error:  # a constant that rule-engine itself stumbles over
-        said = f"常数算不出来 a constant cannot be computed: {type(error).__name__}"
-        raise ExpressionProblem(said, text, code="E_SYNTAX") from None
+    except BEYOND as error:
+        span = getattr(error, "span", (0, len(text)))
+        said = f"算不出来 this cannot be worked out: {error}"
+        raise ExpressionProblem(said, text[slice(*span)], "", span) from None
     if depth(rule.statement.expression) > DEEPEST:
         raise ExpressionProblem(f"嵌套深于 nested deeper than {DEEPEST}", text, code="E_LONG")
     return rule
@@ -220,6 +225,8 @@ def _problem(error: errors.EngineError, text: str, setting: Setting) -> Expressi
         name, known = error.symbol_name, [*setting.symbols, "params", *setting.sets, *setting.lets]
         said = f"没有这个名称 unknown name {name!r}"
         return ExpressionProblem(said, name, likely(name, known), span, "E_NAME", ", ".join(known))
+    if isinstance(error, PatternProblem):
+        return ExpressionProblem(error.message, part, error.hint, span, "E_REGEX")
     if isinstance(error, errors.RegexSyntaxError):
         return ExpressionProblem(f"不是正则表达式 not a pattern: {error.error}", part, "", span, "E_REGEX")
     if isinstance(error, errors.SyntaxError):
@@ -227,15 +234,17 @@ def _problem(error: errors.EngineError, text: str, setting: Setting) -> Expressi
     operands = getattr(error, "operands", [])
     missing = [place for place, kind in operands if DataType.is_type(kind, DataType.NULLABLE)]
     if "nullable" in error.message and missing:
-        part = text[slice(*missing[0])]
-        said = f"值可能缺失 {part} may be missing"
-        return ExpressionProblem(
-            said, part, f"写明缺失时怎么算 say what that means: ({part} ?? 0)", missing[0], "E_MISSING"
-        )
+        return may_be_missing(text[slice(*missing[0])], missing[0])
     kinds = "，".join(f"{text[slice(*place)]} 是 is {_kind(kind)}" for place, kind in operands)
     if "mismatch" in error.message and kinds:
         return ExpressionProblem(f"类型不符 types do not fit: {kinds}", part, "", span, "E_TYPE")
-    return ExpressionProblem(error.message, part, "", span)
+    return ExpressionProblem(error.message, part, getattr(error, "hint", ""), span)
+
+
+def may_be_missing(part: str = "", span: Span | None = None) -> ExpressionProblem:
+    """A value that may be missing stands where the condition must say what that means."""
+    hint = f"写明缺失时怎么算 say what that means: ({part or 'x'} ?? 0)"
+    return ExpressionProblem(f"值可能缺失 {part} may be missing", part, hint, span, "E_MISSING")
 
 
 KINDS = {"STRING": "文字 text", "FLOAT": "数 number", "DATETIME": "时间 time", "TIMEDELTA": "时长 span",
@@ -279,7 +288,10 @@ def _without_texts(text: str) -> str:
 
 def interpret(rule: rule_engine.Rule, case: dict):
     """The value of a parsed expression for one case. Raises rule-engine's EvaluationError where it has none."""
-    return rule.evaluate(case)
+    try:
+        return rule.evaluate(case)
+    except BEYOND as error:
+        raise errors.EvaluationError(str(error)) from None
 
 
 def children(node) -> list:

@@ -13,6 +13,8 @@ import rule_engine
 from rule_engine import ast, errors
 from rule_engine.parser import Parser, _DeferredAstNode
 
+from engine.language.nodes import OWN
+
 Span = tuple[int, int]
 ITEM = ("item", "med_list_codg")
 
@@ -23,13 +25,13 @@ class Promise(_DeferredAstNode):
     __slots__ = ("span",)
 
     def __init__(self, node: _DeferredAstNode, span: Span):
-        super().__init__(node.cls, args=node.args, kwargs=node.kwargs, method=node.method)
+        super().__init__(OWN.get(node.cls, node.cls), args=node.args, kwargs=node.kwargs, method=node.method)
         self.span = span
 
     def build(self):
         try:
             node = (_of_its_day(self) or super()).build()
-        except errors.EngineError as error:
+        except Exception as error:
             if not hasattr(error, "span"):
                 error.span = self.span
                 error.operands = [(part.span, part.build().result_type) for part in self.args if type(part) is Promise]

@@ -26,6 +26,7 @@ from engine.tables.problems import InputProblem
 from engine.tables.yamltext import Document, read_yaml
 
 STAND_IN = {"int": Decimal(1), "decimal": Decimal(1), "text": "", "list": (), "bool": True}  # for a refused parameter
+NUMBERS = ("excess", "window.days")  # expressions whose value is counted with
 
 
 @dataclass
@@ -214,6 +215,9 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
     condition = name in ("when", "violation_when", "join.where") or name.startswith(("flag.", "innocent."))
     try:
         compiled = compiler.compile(parsed, variable and variable[:2], condition)
+        if name in NUMBERS and (compiled.kind != "number" or compiled.nullable):
+            raise ExpressionProblem("要一个不会缺失的数 a number that is never missing is needed here", text,
+                                    "写明缺失时怎么算 say what that means: (x ?? 0)")  # fmt: skip
     except ExpressionProblem as problem:
         raise problem.placed(parsed.written) from None
     loaded.parsed[name], loaded.compiled[name] = parsed, compiled

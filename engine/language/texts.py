@@ -1,0 +1,102 @@
+"""Texts within texts: membership, beginnings, single characters and slices.
+
+A list of texts, such as the codes of a visit's diagnoses, is one text with a bar between and around its members.
+"""
+
+import re
+from collections.abc import Callable
+
+import polars as pl
+from rule_engine import ast
+
+from engine.language.expression import ExpressionProblem, may_be_missing
+from engine.language.values import NO, Value, either
+
+BAR = "|"
+LONGEST_TEXT = 1_000_000  # characters
+SPECIAL = r"([\\.+*?()\[\]{}^$#&~\-])"
+
+
+def holds(container: Value, member: Value) -> pl.Expr:
+    """`member in container` for a text or a list of texts."""
+    if container.kind == "text" and (member.kind != "text" or member.nullable):
+        raise ExpressionProblem("only a text that is never missing can be in a text", hint="say with ?? what a missing "
+                                "value means")  # fmt: skip
+    if container.kind == "text":
+        return container.expr.str.contains(member.expr, literal=True)
+    if member.kind != "text" or (member.literal is not None and (member.literal == "" or BAR in member.literal)):
+        return NO
+    found = container.expr.str.contains(pl.concat_str(pl.lit(BAR), member.expr, pl.lit(BAR)), literal=True)
+    if member.literal is None:
+        found = found & (member.expr != "") & ~member.expr.str.contains(BAR, literal=True)
+    return found.fill_null(False)
+
+
+def begins(codes: Value, prefixes: Value) -> Value:
+    """Does any code begin with any of the prefixes? One code or several; a set, a list, or text separated by |."""
+    if codes.kind not in ("text", "texts") or prefixes.kind not in ("text", "texts", "set"):
+        raise ExpressionProblem("$begins(codes, prefixes) takes a text or several, and a text, several or a set")
+    if codes.nullable or prefixes.nullable:
+        raise may_be_missing()
+    several, listed = codes.kind == "texts", prefixes.literal
+    if listed is not None:
+        wanted = [p for p in (listed.split(BAR) if isinstance(listed, str) else listed) if p]
+        test = _with_any(codes.expr, several, [p for p in wanted if not (several and BAR in p)])
+    else:
+        pattern = prefixes.expr.str.replace_all(SPECIAL, r"\$1").str.replace_all(r"\|+", BAR).str.strip_chars(BAR)
+        start = r"\|(?:" if several else r"\A(?:"
+        test = (pattern != "") & codes.expr.str.contains(pl.concat_str(pl.lit(start), pattern, pl.lit(")")))
+    return Value(test, "bool", raises=either(codes.raises, prefixes.raises))
+
+
+def _with_any(codes: pl.Expr, several: bool, prefixes: list[str]) -> pl.Expr:
+    if not prefixes:
+        return NO
+    if several:
+        return codes.str.contains_any([BAR + prefix for prefix in prefixes])
+    return codes.str.contains(rf"\A(?:{'|'.join(map(re.escape, prefixes))})")
+
+
+def ends(how: str, text: Value, part: Value) -> Value:
+    """`text.starts_with(part)` and `text.ends_with(part)`."""
+    if text.kind != "text" or part.kind != "text" or part.nullable:
+        raise ExpressionProblem(f".{how}( ) takes a text of a text")
+    return Value(ENDS[how](text.expr, part.expr), "bool", raises=either(text.raises, part.raises))
+
+
+ENDS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
+    "starts_with": lambda text, part: text.str.starts_with(part),
+    "ends_with": lambda text, part: text.str.ends_with(part),
+}
+
+
+def sliced(text: Value, start: int, stop: int | None) -> pl.Expr:
+    """text[start:stop] as Python counts: from the end where negative, and never beyond it."""
+    length = text.expr.str.len_chars().cast(pl.Int64)
+
+    def place(at: int) -> pl.Expr:
+        return pl.min_horizontal(pl.lit(at), length) if at >= 0 else pl.max_horizontal(length + at, pl.lit(0))
+
+    begin, end = place(start), length if stop is None else place(stop)
+    return text.expr.str.slice(begin, pl.max_horizontal(end - begin, pl.lit(0)))
+
+
+def item(value: Value, at: int, safe: bool) -> Value:
+    """One character of a text, or one of several texts; where there is none it raises, or is missing if `safe`."""
+    if value.kind == "texts":
+        parts = value.expr.str.split("|").list.eval(pl.element().filter(pl.element() != ""))
+        found = parts.list.get(at, null_on_oob=True)
+    else:
+        length = value.expr.str.len_chars().cast(pl.Int64)
+        inside = length > at if at >= 0 else length >= -at
+        found = pl.when(inside).then(value.expr.str.slice(at, 1))
+    raises = value.raises if safe else either(value.raises, found.is_null())
+    return Value(found, "text", nullable=safe or value.nullable, raises=raises)
+
+
+def place(node) -> int:
+    """A place in a text: a whole number, written out."""
+    value = node.value if isinstance(node, ast.FloatExpression) else None
+    if value is None or value != int(value) or abs(value) > LONGEST_TEXT:
+        raise ExpressionProblem("a place in a text is a whole number, written out", str(node))
+    return int(value)
