@@ -1,4 +1,4 @@
-"""Rule files that mean harm, or that YAML would quietly change: a clear error with its place, or just what is written."""
+"""Rule files that mean harm, or that YAML would change: a clear error with its place, or exactly what is written."""
 
 import resource
 import time
