@@ -23,7 +23,9 @@ from engine.tables.problems import InputProblem
 from engine.tables.yamltext import Document, read_yaml
 
 ROW_NAMES = {"med_list_codg": "item", "hosp_lv": "level", "gend": "sex", "pric_uplmt_amt": "price_cap"}
-ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}
+ELEMENTS = {
+    "l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events", "g": "logs",
+}  # fmt: skip
 ROLES = ("excess", "basis", "context")
 
 
@@ -220,8 +222,8 @@ def _expressions(loaded: LoadedRule, note) -> None:
     wanted = [("when", ("when",), rule.when)]
     wanted += [(f"flag.{role}", ("flag", role), text) for role, text in rule.flags.items()]
     wanted += [(name, (name,), getattr(rule, name)) for name in ("excess", "violation_when") if getattr(rule, name)]
-    if rule.window and isinstance(rule.window.days, str):
-        wanted.append(("window.days", ("window", "days"), rule.window.days))
+    if rule.window and isinstance(rule.window.size, str):
+        wanted.append((f"window.{rule.window.unit}", ("window", rule.window.unit), rule.window.size))
     if rule.join and rule.join.where:
         wanted.append(("join.where", ("join", "where"), rule.join.where))
     for index, innocent in enumerate(rule.innocent):
