@@ -21,7 +21,7 @@ from engine.tables.persons import resolve
 
 # Words of a test beside those of the vocabulary and the fields of the table, and the field each gives.
 BESIDES = {
-    "visit": {"person": "psn_no", "birthday": "brdy", "wards": "ward_path", "refunds": "init_setl_id"},
+    "visit": {"birthday": "brdy", "wards": "ward_path", "refunds": "init_setl_id"},
     "line": {"amount": "det_item_fee_sumamt", "inscope": "inscp_scp_amt"},
     "diagnosis": {},
     "procedure": {"begin": "anst_begntime", "end": "anst_endtime"},

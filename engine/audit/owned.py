@@ -29,7 +29,7 @@ OWNERS = {
     "person": Owner(("_person",), {"id": "_person"}),
     "provider": Owner(("_hospital",), {"id": "_hospital"}),
     "practitioner": Owner(
-        ("_hospital", "_doctor"), {"code": "_doctor", "hospital": "_hospital"}, {"lines": "fee_lines.bilg_dr_codg"}
+        ("_hospital", "_doctor"), {"doctor": "_doctor", "hospital": "_hospital"}, {"lines": "fee_lines.bilg_dr_codg"}
     ),
     "device": Owner(
         ("_hospital", "_device"), {"id": "_device", "hospital": "_hospital"}, {"logs": "service_logs.device_id"}

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, parse, with_lets
 from engine.language.form import Param, Rule
-from engine.language.vocabulary import Attribute, objects, scopes, words_in
+from engine.language.vocabulary import Attribute, across_institutions, objects, private, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.problems import InputProblem
 from engine.tables.yamltext import Document, read_yaml
@@ -27,6 +27,7 @@ ELEMENTS = {
     "l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events", "g": "logs",
 }  # fmt: skip
 ROLES = ("excess", "basis", "context")
+WHOLE, OF_LINES = ("claim", "later_visit"), ("units", "lines", "difference", "gap")  # what amounts are made of
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,39 @@ def load_rule(path: Path, folder: Path, knowledge: Knowledge, overrides: dict, t
     version = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     loaded = LoadedRule(rule, path, version, setting)
     _expressions(loaded, note)
+    _fits_scope(loaded, note)
     return (None if faults else loaded), faults
+
+
+def _fits_scope(loaded: LoadedRule, note) -> None:
+    """What the scope of a rule must have, and what it cannot answer."""
+    rule, symbols = loaded.rule, scopes()[loaded.rule.scope].symbols
+    if ("window" in symbols) != bool(rule.window):
+        shape = "a window in days, hours or minutes" if "window" in symbols else "no window"
+        note("E_RULE_WINDOW", ("window",) if rule.window else ("for",), f"{rule.scope} has {shape}")
+    accused = loaded.elements.get("excess", "").rsplit(".", 1)[-1]
+    if not {"visit", "line"} & set(symbols.values()) and rule.amount in WHOLE and accused not in ("visits", "others"):
+        message = f"amount {rule.amount!r}: a case of {rule.scope} is about no one claim"
+        note("E_RULE_AMOUNT", ("amount",), message, "flag the visits in evidence, as in flag: v.inpatient")
+    if "line" not in symbols.values() and rule.amount in OF_LINES and accused not in ("lines", "events"):
+        message = f"amount {rule.amount!r} needs a flag that says which lines are in evidence"
+        note("E_RULE_AMOUNT", ("amount",), message, "as in flag: l.item in treatments; or amount: claim, amount: none")
+    for name, compiled in loaded.compiled.items():
+        lists = (a.columns | {a.collection} for a in compiled.aggregates)
+        paths = compiled.columns.union(compiled.element, *lists)
+        words = {word for path in paths for word in path.split(".")[1:]}
+        if scopes()[rule.scope].split == "institution" and (wrong := sorted(words & across_institutions())):
+            message = f"{wrong[0]!r} looks at other institutions, of which a case of {rule.scope} knows nothing"
+            note("E_RULE_SCOPE", _place(name), message, part=wrong[0])
+        told = {path.rsplit(".", 1)[-1] for path in compiled.columns} if compiled.kind == "text" else set()
+        if name.startswith("message.") and (wrong := sorted(told & private())):
+            note("E_RULE_PRIVATE", ("message",), f"a message must not tell {wrong[0]!r}", part=wrong[0])
+
+
+def _place(name: str) -> tuple:
+    """The keys of the file under which a compiled expression stands."""
+    first, *rest = name.split(".")
+    return (first,) if first == "message" else (first, *(int(r) if r.isdigit() else r for r in rest))
 
 
 def rebuilt(loaded: LoadedRule, params: dict | None = None, sets: dict | None = None) -> LoadedRule:

@@ -123,6 +123,12 @@ def across_institutions() -> frozenset[str]:
     return frozenset(_raw()["across_institutions"])
 
 
+@cache
+def private() -> frozenset[str]:
+    """Words for who a person or a doctor is."""
+    return frozenset(_raw()["private"])
+
+
 def read_attribute(value, name: str):
     """How rule-engine reads an attribute of one case: cases are mappings."""
     return value[name]
