@@ -6,10 +6,12 @@ from engine.audit.facts import Facts
 from engine.audit.findings import no_findings, supersede, write_up
 from engine.audit.judge import judge
 from engine.language.rule import LoadedRule
+from engine.language.vocabulary import scopes
 
-PERSON_SCOPES = ("line", "line_pair", "visit", "visit_day", "person_day", "person_window")
-INSTITUTION_SCOPES = ("department", "store_item")
-CODE_SCOPES = ("code_site", "code", "fee_line_codes", "lot", "burst", "buyer")
+PERSON_SCOPES, INSTITUTION_SCOPES, CODE_SCOPES = (
+    tuple(name for name, scope in scopes().items() if scope.split == split)
+    for split in ("person", "institution", "code")
+)
 UNJUDGED = {"rule_id": pl.String, "reason": pl.String, "detail": pl.String, "cases": pl.Int64, "amount_fen": pl.Int64}
 
 
@@ -28,6 +30,7 @@ def audit(
         found, rows = write_up(loaded, facts, verdict)
         findings.append(found)
         evidence.append(rows)
+        unjudged += [(loaded.rule.id, "value_missing", name, rows, 0) for name, rows in verdict.unplaced.items()]
         if verdict.unjudged:
             unjudged.append((loaded.rule.id, "value_missing", "when", verdict.unjudged, verdict.unjudged_fen))
     found, rows = pl.concat(findings), pl.concat(evidence)

@@ -8,51 +8,71 @@ hit are built: a case without a line in evidence can be no finding, so items tha
 import polars as pl
 
 from engine.audit.facts import Facts
-from engine.audit.frames import LINE_KEYS, Cases, add_person, add_visit, holds, prefixed
-from engine.audit.joins import by_columns, joined_rows, lines_with_rows
+from engine.audit.frames import LINE_KEYS, Cases, add_visit, holds, prefixed
+from engine.audit.joins import by_columns, joined_rows, lines_with_rows, row_columns
+from engine.audit.owned import OWNERS, add_owner, owned_lines, owned_logs, owned_visits, placed
 from engine.audit.pairs import line_pair
 from engine.audit.reads import collections_of, columns_of, element_only, elements_of, named_items
+from engine.audit.visitfacts import dialysis_records
+from engine.audit.windows import sliding, windows
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import scopes
+
+# What one case of these scopes is: what an owner has in a period. A month begins on the first, a week on Monday.
+PERIODS = {"day": "1d", "week": "1w", "month": "1mo", "year": "1y"}
+GROUPED = {
+    "visit_day": ("visit", "day"), "person_day": ("person", "day"), "person_week": ("person", "week"),
+    "person_month": ("person", "month"), "person_year": ("person", "year"), "person": ("person", ""),
+    "provider": ("provider", ""), "provider_month": ("provider", "month"),
+    "practitioner_day": ("practitioner", "day"), "device_day": ("device", "day"),
+}  # fmt: skip
 
 
 def cases_of(loaded: LoadedRule, facts: Facts) -> Cases:
     """Every case of the rule in the bucket that could be a finding."""
-    cases = BUILDERS[loaded.rule.scope](loaded, facts)
+    return with_lists(BUILDERS[loaded.rule.scope](loaded, facts), loaded, facts)
+
+
+def with_lists(cases: Cases, loaded: LoadedRule, facts: Facts) -> Cases:
+    """The cases, numbered, with every list that the rule reads."""
     if "_case" not in cases.frame.columns:
         cases.frame = cases.frame.sort(*cases.key).with_row_index("_case")
     for path in collections_of(loaded):
         if path not in cases.members:
-            cases.members[path] = _of_visit(path, cases.frame, loaded, facts)
+            cases.members[path] = _listed(path, cases.frame, loaded, facts)
     return cases
 
 
-def _of_visit(path: str, frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
-    """The elements of a list of the case's visit: lines, diagnoses, procedures, or other visits of the person."""
-    own, names = frame.select("_case", "_visit"), elements_of(loaded, path)
-    if path == "visit.lines":
-        return facts.lines(names, named_items(loaded)).join(own, on="_visit", how="inner")
-    if path == "visit.others":
+def _listed(path: str, frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
+    """The elements of a list of what the case is about: of its visit, its person, its institution …"""
+    owner, kind = path.split(".")
+    names, keys = elements_of(loaded, path), list(OWNERS[owner].keys)
+    own = frame.select("_case", *keys)
+    if kind == "others":
         owners = facts.visits(set()).rename({"id": "_own"})
         others = facts.visits(names | {"admission"}).with_columns(_visit=pl.col("id"))
         pairs = own.rename({"_visit": "_own"}).join(owners, on="_own").join(others, on="person", how="inner")
         return pairs.filter(pl.col("_visit") != pl.col("_own")).drop("_own")
-    kind = {"visit.diagnoses": "diagnosis", "visit.procedures": "procedure"}[path]
-    return facts.elements(kind, names).join(own, on="_visit", how="inner")
+    if kind in ("diagnoses", "procedures"):
+        elements = facts.elements({"diagnoses": "diagnosis", "procedures": "procedure"}[kind], names)
+    elif kind == "lines":
+        elements = owned_lines(owner, facts.lines(names, named_items(loaded)), facts)
+    else:
+        elements = (owned_visits if kind == "visits" else owned_logs)(owner, names, facts)
+    return elements.join(own, on=keys, how="inner")
 
 
 def _line(loaded: LoadedRule, facts: Facts) -> Cases:
     names = columns_of(loaded, "line")
     lines = lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
-    alias = f"{loaded.rule.join.alias}." if loaded.rule.join else "\0"
-    own = [c for c in lines.columns if c.startswith(alias) or c == "_row"]
+    own = [c for c in lines.columns if c in row_columns(loaded, lines) or c == "_row"]
     frame = _shrunk(lines.select(*LINE_KEYS, *prefixed(lines, "line", names), *own), loaded)
     frame = _shrunk(add_visit(frame, loaded, facts), loaded)
     return Cases(frame, {}, ("id", *(["_row"] if "_row" in own else [])))
 
 
 def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
-    names = {n for n in columns_of(loaded, "visit") if "." not in n} | {"hospital"}
+    names = columns_of(loaded, "visit") | {"hospital"}
     visits = facts.visits(names)
     own = prefixed(visits, "visit", names)
     base = visits.select(pl.col("id").alias("_visit"), "person", pl.col("hospital").alias("_hospital"), *own)
@@ -61,8 +81,7 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
     if loaded.rule.join and loaded.rule.join.keys:
         lines = lines_with_rows(loaded, facts, line_names)
         by = by_columns(loaded)
-        alias = f"{loaded.rule.join.alias}."
-        own = [c for c in lines.columns if c.startswith(alias) and c not in by]
+        own = [c for c in row_columns(loaded, lines) if c not in by]
         rows = lines.select("_visit", *by, *own).unique(["_visit", *by], keep="first", maintain_order=True)
         frame = rows.join(base, on="_visit", how="inner", maintain_order="left")
         frame = frame.sort("_visit", *by).with_row_index("_case")
@@ -92,66 +111,74 @@ def _shrunk(frame: pl.DataFrame, loaded: LoadedRule) -> pl.DataFrame:
     return frame
 
 
-def _day(loaded: LoadedRule, facts: Facts) -> Cases:
-    """visit_day and person_day: the lines of one visit, or of one person, on one day."""
-    owner = "_visit" if loaded.rule.scope == "visit_day" else "_person"
-    names = elements_of(loaded, "day.lines")
-    if loaded.rule.join:
-        lines, by = lines_with_rows(loaded, facts, names), by_columns(loaded)
-    else:
-        lines, by = facts.lines(names, named_items(loaded)), []
-    alias = f"{loaded.rule.join.alias}." if loaded.rule.join else "\0"
-    own = [c for c in lines.columns if c.startswith(alias) and c not in by]
-    key = [owner, "date", *by]
-    judged = lines
-    if "flag.excess" in loaded.compiled and element_only(loaded):
-        judged = lines.filter(holds(lines, loaded.compiled["flag.excess"]))
-    frame = judged.unique(key, keep="first", maintain_order=True).select(
-        *key, *own, "_hospital", *(["_visit"] if owner != "_visit" else []), pl.col("date").alias("day.date")
-    )
-    frame = frame.sort(*key).with_row_index("_case")
-    members = lines.join(frame.select("_case", *key), on=key, how="inner")
-    if owner == "_visit":
+def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:
+    """What one owner has in one period: its lines, its visits, its records."""
+    owner, period = GROUPED[loaded.rule.scope]
+    symbol, keys = period or owner, [*OWNERS[owner].keys, *(["_period"] if period else [])]
+    paths = [path for path in collections_of(loaded) if path.startswith(f"{symbol}.")] or [f"{symbol}.lines"]
+    members, unplaced, by = {}, {}, by_columns(loaded) if loaded.rule.join else []
+    for path in paths:
+        rows = _rows(owner, path, loaded, facts)
+        if period:
+            rows = rows.with_columns(_period=pl.col("_moment").dt.truncate(PERIODS[period]))
+        members[path], lost = placed(owner, path.split(".")[1], rows)
+        unplaced |= lost
+    excess = loaded.elements.get("excess")
+    judged = [excess] if excess in members else [path for path in paths if not by or path.endswith(".lines")]
+    frames = [_judged_rows(members[path], path == excess, [*keys, *by], loaded) for path in judged]
+    frame = pl.concat(frames, how="diagonal").unique([*keys, *by], keep="first", maintain_order=True)
+    frame = frame.sort(*keys, *by, nulls_last=True).with_row_index("_case")
+    for path, rows in members.items():
+        on = [c for c in (*keys, *by) if c in rows.columns]
+        members[path] = rows.join(frame.select("_case", *on), on=on, how="inner", nulls_equal=bool(by))
+    frame = _with_period(frame, symbol, period) if period else frame
+    if owner == "visit":
+        frame = add_visit(frame, loaded, facts)
         stays = facts.visits({"admit_date", "days"}).select(_visit="id", _admit="admit_date", _days="days")
-        frame = add_visit(frame, loaded, facts).join(stays, on="_visit", how="left", maintain_order="left")
-    else:
-        frame = add_person(frame, loaded, facts)
+        frame = frame.join(stays, on="_visit", how="left", maintain_order="left")
     if "dialysis_records" in columns_of(loaded, "day"):
-        frame = facts.dialysis_records(frame)
-    return Cases(frame, {"day.lines": members}, tuple(key))
+        frame = dialysis_records(frame, facts)
+    frame = add_owner(frame, loaded, facts)
+    key = ["date" if c == "_period" and period == "day" else c for c in keys]
+    return Cases(frame, members, (*key, *by), unplaced)
 
 
-def _person_window(loaded: LoadedRule, facts: Facts) -> Cases:
-    """Windows of some days ending on each day of service; judged in rounds by judge.py."""
-    names = elements_of(loaded, "window.lines") | set(loaded.rule.by)
+def _rows(owner: str, path: str, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
+    """The elements of one list with their owner, before they are put into cases."""
+    names, kind = elements_of(loaded, path), path.split(".")[1]
+    if kind == "visits":
+        return owned_visits(owner, names, facts)
+    if kind == "logs":
+        return owned_logs(owner, names, facts)
     lines = lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
-    if "flag.excess" in loaded.compiled and element_only(loaded):
-        lines = lines.filter(holds(lines, loaded.compiled["flag.excess"]))
-    by = [*loaded.rule.by, *(by_columns(loaded) if loaded.rule.join else [])]
-    return windows(loaded, facts, lines, ["_person", *by])
+    return owned_lines(owner, lines, facts)
 
 
-def windows(loaded: LoadedRule, facts: Facts, lines: pl.DataFrame, group: list[str]) -> Cases:
-    """The cases over a given set of lines: one window per group and last day."""
-    span = loaded.rule.window.days
-    days = pl.lit(span) if isinstance(span, int) else loaded.compiled["window.days"].value.cast(pl.Int64)
-    alias = f"{loaded.rule.join.alias}." if loaded.rule.join else "\0"
-    own = [c for c in lines.columns if c.startswith(alias) and c not in group]
-    ends = lines.unique([*group, "date"], keep="first", maintain_order=True).select(*group, "date", *own, "_hospital")
-    frame = ends.with_columns(
-        pl.col("date").alias("window.end"), (pl.col("date") - pl.duration(days=days - 1)).alias("window.start")
-    )
-    frame = frame.sort(*group, "date").with_row_index("_case")
-    members = frame.select("_case", *group, "window.start", "window.end").join(lines, on=group, how="inner")
-    members = members.filter(pl.col("date").is_between("window.start", "window.end"))
-    frame = add_person(frame, loaded, facts)
-    return Cases(frame, {"window.lines": members}, (*group, "date"))
+def _judged_rows(rows: pl.DataFrame, flagged: bool, key: list[str], loaded: LoadedRule) -> pl.DataFrame:
+    """The rows whose groups become cases: a case without an element in evidence can be no finding."""
+    if flagged and element_only(loaded):
+        rows = rows.filter(holds(rows, loaded.compiled["flag.excess"]))
+    own = [c for c in row_columns(loaded, rows) if c not in key]
+    rows = rows.unique(key, keep="first", maintain_order=True)
+    return rows.select(*key, *own, *({"_hospital"} - set(key)))
+
+
+def _with_period(frame: pl.DataFrame, symbol: str, period: str) -> pl.DataFrame:
+    if period == "day":
+        return frame.with_columns(pl.col("_period").alias("day.date"), date="_period")
+    last = pl.col("_period").dt.offset_by(PERIODS[period]) - pl.duration(days=1)
+    return frame.with_columns(pl.col("_period").alias(f"{symbol}.start"), last.alias(f"{symbol}.end"))
+
+
+def _windows(loaded: LoadedRule, facts: Facts) -> Cases:
+    return windows(loaded, facts, sliding(loaded, facts))
 
 
 def _department(loaded: LoadedRule, facts: Facts) -> Cases:
     """Wards by admission: their stays, and the lines of those stays for the items of the joined row."""
-    visit_names = {n for n in elements_of(loaded, "dept.visits") if "." not in n}
-    stays = facts.visits(visit_names | {"inpatient", "insured", "hospital", "dept"}).filter(pl.col("inpatient"))
+    stays = facts.visits(elements_of(loaded, "dept.visits") | {"inpatient", "insured", "hospital", "dept"}).filter(
+        pl.col("inpatient")
+    )
     wards = stays.group_by("hospital", "dept").agg(pl.len().cast(pl.Int64).alias("dept.stays"))
     wards = wards.with_columns(pl.col("hospital").alias("dept.hospital"), pl.col("dept").alias("dept.name"))
     wards = wards.rename({"hospital": "_hospital", "dept": "_dept"})
@@ -213,9 +240,9 @@ BUILDERS = {
     "line": _line,
     "line_pair": line_pair,
     "visit": _visit,
-    "visit_day": _day,
-    "person_day": _day,
-    "person_window": _person_window,
+    **dict.fromkeys(GROUPED, _grouped),
+    "person_window": _windows,
+    "terminal_window": _windows,
     "department": _department,
     "store_item": _store_item,
 }

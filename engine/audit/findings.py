@@ -35,7 +35,7 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
     """The findings and evidence of one rule in one bucket."""
     if verdict.hits.is_empty():
         return no_findings()
-    hits = verdict.hits.select(pl.all()).with_columns(_main_line(facts, verdict))
+    hits = verdict.hits.select(pl.all()).with_columns(_main_rows(facts, verdict))
     hits = _placed(loaded, facts, hits)
     hits = _in_force(loaded, hits)
     rule = loaded.rule
@@ -57,31 +57,42 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
     return findings.select(*FINDINGS), evidence.select(*EVIDENCE)
 
 
-def _main_line(facts: Facts, verdict: Verdict) -> list[pl.Series]:
-    """Item, ward, doctor, date and claim of the last excess line of each case (null where the case has none)."""
-    excess = verdict.evidence.filter(pl.col("role") == "excess", pl.col("table") == "fee_lines")
-    lines = facts.main_lines(excess["row_key"])
-    excess = excess.join(lines, left_on="row_key", right_on="id").sort("_case", "time", natural("row_key"))
-    last = excess.unique("_case", keep="last", maintain_order=True)
-    joined = verdict.hits.select("_case").join(last, on="_case", how="left", maintain_order="left")
-    return [joined[c].alias(f"_line_{c}") for c in ("item", "dept", "doctor", "date", "setl_id")]
+def _main_rows(facts: Facts, verdict: Verdict) -> list[pl.Series]:
+    """Item, ward, doctor, date and claim of the last excess line of each case, and its last excess claim; else null."""
+    excess = verdict.evidence.filter(pl.col("role") == "excess")
+    on_lines = excess.filter(pl.col("table") == "fee_lines")
+    lines = facts.main_lines(on_lines["row_key"])
+    on_lines = on_lines.join(lines, left_on="row_key", right_on="id").sort("_case", "time", natural("row_key"))
+    claims = facts.visits({"admission"}).select("admission", row_key="id")
+    on_claims = excess.filter(pl.col("table") == "claims").join(claims, on="row_key")
+    on_claims = on_claims.sort("_case", "admission", "row_key").select("_case", _claim="row_key")
+    joined = verdict.hits.select("_case")
+    for rows in (on_lines, on_claims):
+        last = rows.unique("_case", keep="last", maintain_order=True)
+        joined = joined.join(last, on="_case", how="left", maintain_order="left")
+    named = [joined[c].alias(f"_line_{c}") for c in ("item", "dept", "doctor", "date", "setl_id")]
+    return [*named, joined["_claim"]]
 
 
 def _placed(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame) -> pl.DataFrame:
-    """Where and whose each case is: institution, claim, person, ward, doctor, item, day."""
-    own = "_visit" if "_visit" in hits.columns else "_line_setl_id"
+    """Where and whose each case is: institution, claim, person, ward, doctor, item, day.
+
+    A case that is about no visit is placed by the last claim it accuses, or else by what it is about.
+    """
+
+    def there(*names: str) -> list[str]:
+        return [name for name in names if name in hits.columns]
+
     joined = f"{loaded.rule.join.alias}.item" if loaded.rule.join else ""
-    items = [name for name in ("_item", "item", joined, "_line_item") if name in hits.columns]
-    hits = hits.with_columns(
-        _setl=pl.col(own), _item=pl.coalesce(items),
-        _date=pl.coalesce(*(["date"] if "date" in hits.columns else []), "_line_date"),
-    )  # fmt: skip
-    visits = facts.visits({"psn_no", "dept", "doctor", "admit_date"}).rename({"id": "_setl", "person": "_of"})
-    hits = hits.join(visits, on="_setl", how="left", maintain_order="left")
-    ward = pl.col("_dept") if "_dept" in hits.columns else pl.coalesce("_line_dept", "dept")
+    own = there("_visit") or ["_line_setl_id", "_claim"]
+    hits = hits.with_columns(_setl=pl.coalesce(own), _item=pl.coalesce(there("_item", "item", joined, "_line_item")))
+    visits = facts.visits({"psn_no", "dept", "doctor", "admit_date", "hospital"}).drop("person")
+    hits = hits.join(visits.rename({"id": "_setl"}), on="_setl", how="left", maintain_order="left")
     return hits.with_columns(
-        _psn=pl.col("psn_no"), _dept=ward, _doctor=pl.coalesce("_line_doctor", "doctor"),
-        _date=pl.coalesce("_date", "admit_date"),
+        _psn=pl.coalesce("psn_no", *there("_person")), _hospital=pl.coalesce("hospital", "_hospital"),
+        _dept=pl.coalesce(there("_dept") or ["_line_dept", "dept"]),
+        _doctor=pl.coalesce(there("_doctor") or ["_line_doctor", "doctor"]),
+        _date=pl.coalesce(*there("date"), "_line_date", "admit_date", *there("_period")),
     )  # fmt: skip
 
 
@@ -92,16 +103,25 @@ def _in_force(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
     return hits.filter((day <= period.end).fill_null(True)) if period.end else hits
 
 
+SCOPE_KEYS = {
+    "line": ["_setl", "_item", "_date"], "line_pair": ["_setl", "_item", "_date"], "visit": ["_setl", "_item"],
+    "visit_day": ["_setl", "_date", "_item"], "person_day": ["_psn", "_date", "_item"],
+    "person_week": ["_psn", "_period", "_item"], "person_month": ["_psn", "_period", "_item"],
+    "person_year": ["_psn", "_period", "_item"], "person_window": ["_psn", "_moment", "_item"],
+    "person": ["_psn", "_item"], "department": ["_hospital", "_dept", "_item"], "provider": ["_hospital", "_item"],
+    "provider_month": ["_hospital", "_period", "_item"], "practitioner_day": ["_doctor", "_hospital", "_date", "_item"],
+    "device_day": ["_hospital", "_device", "_date", "_item"], "terminal_window": ["_hospital", "_terminal", "_moment"],
+    "store_item": ["_hospital", "_item", "_local_item"],
+}  # fmt: skip
+
+
 def _scope_key(loaded: LoadedRule, hits: pl.DataFrame) -> pl.Expr:
-    """The judged thing in the parts of its natural key."""
-    parts = {
-        "line": ["_setl", "_item", "_date"], "line_pair": ["_setl", "_item", "_date"], "visit": ["_setl", "_item"],
-        "visit_day": ["_setl", "_date", "_item"], "person_day": ["_psn", "_date", "_item"],
-        "person_window": ["_psn", "_date", "_item"], "department": ["_hospital", "_dept", "_item"],
-        "store_item": ["_hospital", "_item", "_local_item"],
-    }[loaded.rule.scope]  # fmt: skip
-    texts = [pl.col(p).cast(pl.Date).cast(pl.String) if p == "_date" else pl.col(p) for p in parts]
-    return pl.concat_str([t.fill_null("") for t in texts], separator="|").str.strip_chars_end("|")
+    """The judged thing in the parts of its natural key; days without a time of day."""
+    parts = SCOPE_KEYS[loaded.rule.scope]
+    moments = [p for p in parts if hits.schema[p].is_temporal()]
+    said = {p: pl.col(p).dt.strftime("%Y-%m-%d %H:%M:%S").str.strip_suffix(" 00:00:00") for p in moments}
+    texts = [said.get(p, pl.col(p)).fill_null("") for p in parts]
+    return pl.concat_str(texts, separator="|").str.strip_chars_end("|")
 
 
 def ids_of(findings: pl.DataFrame) -> pl.Series:

@@ -26,11 +26,13 @@ LINE_KEYS = (
 
 @dataclass
 class Cases:
-    """Cases and the elements of their collections; `line` names the column of the judged line, where there is one."""
+    """Cases, the elements of their lists by path, the natural key; and by field, how many rows had no owner for want of
+    it and so are in no case."""
 
     frame: pl.DataFrame
     members: dict[str, pl.DataFrame] = field(default_factory=dict)
     key: tuple[str, ...] = ()
+    unplaced: dict[str, int] = field(default_factory=dict)
 
 
 def holds(elements: pl.DataFrame, compiled, outer: pl.DataFrame | None = None) -> pl.Series:
@@ -53,15 +55,7 @@ def prefixed(frame: pl.DataFrame, symbol: str, names) -> list[pl.Expr]:
 
 def add_visit(frame: pl.DataFrame, loaded: LoadedRule, facts: Facts, key: str = "_visit") -> pl.DataFrame:
     """The frame with the `visit.` columns the rule reads."""
-    names = {n for n in columns_of(loaded, "visit") if "." not in n}
+    names = columns_of(loaded, "visit")
     visits = facts.visits(names)
     own = visits.select(pl.col("id").alias(key), *prefixed(visits, "visit", names))
     return frame.join(own, on=key, how="left", maintain_order="left")
-
-
-def add_person(frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
-    names = columns_of(loaded, "person")
-    if "sex" in names:
-        sexes = facts.visits({"sex"}).group_by("person").agg(pl.col("sex").drop_nulls().min())
-        frame = frame.join(sexes.rename({"person": "_person", "sex": "person.sex"}), on="_person", how="left")
-    return frame.with_columns(pl.col("_person").alias("person.id"))

@@ -3,7 +3,9 @@
 import polars as pl
 
 from engine.audit.derived import in_force
-from engine.audit.facts import DAY, Facts
+from engine.audit.facts import Facts
+from engine.audit.plain import DAY
+from engine.audit.reads import short
 from engine.language.joined import ROW_NAMES
 from engine.language.rule import LoadedRule
 
@@ -31,7 +33,7 @@ def join_keys(loaded: LoadedRule, side: str = "") -> tuple[list[str], list[str]]
     """(row columns, line attributes) of the keys that concern one side (`a`, `b`) or any."""
     alias = loaded.rule.join.alias
     pairs = [(f"{alias}.{ROW_NAMES.get(c, c)}", p) for c, p in loaded.rule.join.keys.items()]
-    chosen = [(c, p.split(".", 1)[1]) for c, p in pairs if not side or p.startswith(f"{side}.")]
+    chosen = [(c, short(p.split(".", 1)[1])) for c, p in pairs if not side or p.startswith(f"{side}.")]
     return [c for c, _ in chosen], [a for _, a in chosen]
 
 
@@ -48,3 +50,8 @@ def lines_with_rows(loaded: LoadedRule, facts: Facts, names: set[str]) -> pl.Dat
 def by_columns(loaded: LoadedRule) -> list[str]:
     join = loaded.rule.join
     return [f"{join.alias}.{n}" for n in join.by] if join.by else ["_row"]
+
+
+def row_columns(loaded: LoadedRule, frame: pl.DataFrame) -> list[str]:
+    """The columns of the joined row in a frame of lines; none where the rule joins no table."""
+    return [c for c in frame.columns if loaded.rule.join and c.startswith(f"{loaded.rule.join.alias}.")]

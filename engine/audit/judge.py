@@ -4,14 +4,15 @@ The steps are the same for every scope: build the cases, compute the lists' sums
 explanation proves, cut the excess from the lines in evidence, and value it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from engine.audit.cases import cases_of, windows
+from engine.audit.cases import cases_of, with_lists
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, valued, with_money
+from engine.audit.windows import WINDOWS, sliding, windows
 from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
 from engine.language.values import either, only_if
@@ -20,20 +21,23 @@ from engine.reference.presumptions import Presumptions
 
 @dataclass
 class Verdict:
-    """Hits (one row per case with `_result`, `_innocent`, `_message`, money), their evidence, and the unjudged."""
+    """Hits (one row per case with `_result`, `_innocent`, `_message`, money), their evidence, and the unjudged.
+
+    `unplaced` counts by field the rows that are in no case because they lack it.
+    """
 
     hits: pl.DataFrame
     evidence: pl.DataFrame
     unjudged: int = 0
     unjudged_fen: int = 0
+    unplaced: dict[str, int] = field(default_factory=dict)
 
 
 def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
     """Ask one rule of the bucket."""
-    cases = cases_of(loaded, facts)
-    if loaded.rule.scope == "person_window":
-        return _judge_windows(loaded, facts, cases)
-    return _judged(loaded, facts, cases)
+    if loaded.rule.scope in WINDOWS:
+        return _judge_windows(loaded, facts)
+    return _judged(loaded, facts, cases_of(loaded, facts))
 
 
 def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
@@ -55,7 +59,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     hits = with_money(hits, evidence)
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
         evidence = _of_store(hits)
-    return Verdict(hits, evidence, unjudged.height, 0)
+    return Verdict(hits, evidence, unjudged.height, 0, cases.unplaced)
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
@@ -110,7 +114,7 @@ def _shown(compiled) -> pl.Expr:
         )
         return trimmed.otherwise(plain).fill_null("—")
     if compiled.kind == "time":
-        return compiled.value.dt.strftime("%Y-%m-%d").fill_null("—")
+        return compiled.value.dt.strftime("%Y-%m-%d %H:%M").str.strip_suffix(" 00:00").fill_null("—")
     return compiled.value.cast(pl.String).fill_null("—")
 
 
@@ -161,6 +165,10 @@ def _one_per_later_line(cases: Cases, hits: pl.DataFrame) -> tuple[Cases, pl.Dat
     return cases, first
 
 
+TABLES = {"lines": "fee_lines", "others": "claims", "visits": "claims", "diagnoses": "diagnoses",
+          "procedures": "procedures", "logs": "service_logs"}  # fmt: skip
+
+
 def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The elements in evidence by role, with `_table` and natural order."""
     if loaded.rule.scope in ("line", "line_pair"):
@@ -172,10 +180,8 @@ def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, 
     roles = {}
     for role, path in loaded.elements.items():
         elements = cases.members[path].join(hits.select("_case"), on="_case", how="semi")
-        table = {"lines": "fee_lines", "others": "claims", "visits": "claims", "diagnoses": "diagnoses",
-                 "procedures": "procedures"}[path.split(".")[-1]]  # fmt: skip
         kept = elements.filter(holds(elements, loaded.compiled[f"flag.{role}"], hits))
-        roles[role] = kept.with_columns(_table=pl.lit(table))
+        roles[role] = kept.with_columns(_table=pl.lit(TABLES[path.split(".")[-1]]))
     return roles
 
 
@@ -237,55 +243,48 @@ def spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
     return _worded(loaded, hits.filter(~proven).with_columns(columns))
 
 
-def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
-    """Windows in rounds: the earliest hit of each group is taken, its excess lines leave, the rest is asked again.
+def _judge_windows(loaded: LoadedRule, facts: Facts) -> Verdict:
+    """Windows in rounds: the earliest hit of each group is taken, its excess leaves, the rest is asked again.
 
-    So a line found excess once no longer counts for a later window, which favours the institution.
+    So what was found excess once no longer counts for a later window, which favours the institution.
     """
-    group = [k for k in cases.key if k != "date"]
-    verdicts, offset = [], 0
-    lines = (
-        cases.members["window.lines"]
-        .drop("_case", "window.start", "window.end")
-        .unique(["id", *group], maintain_order=True)
-    )
-    unjudged = 0
-    while cases.frame.height:
-        round_ = _judged(loaded, facts, cases)
-        unjudged = max(unjudged, round_.unjudged)
-        first = round_.hits.sort(*group, "date").unique(group, keep="first", maintain_order=True)
-        if first.is_empty():
-            break
-        evidence = round_.evidence.join(first.select("_case"), on="_case", how="semi")
-        verdicts.append(_renumbered(first, evidence, offset))
+    over, rounds, offset, unjudged = sliding(loaded, facts), [], 0, 0
+    while True:
+        cases = with_lists(windows(loaded, facts, over), loaded, facts)
+        said = _judged(loaded, facts, cases)
+        unjudged = max(unjudged, said.unjudged)
+        first = said.hits.sort(cases.key).unique(over.group, keep="first", maintain_order=True)
+        evidence = said.evidence.join(first.select("_case"), on="_case", how="semi")
+        rounds.append(_renumbered(first, evidence, offset))
         offset += cases.frame.height
-        gone = evidence.filter(pl.col("role") == "excess", pl.col("table") == "fee_lines")
+        gone = evidence.filter(pl.col("role") == "excess")
         if gone.is_empty():
             break
-        lines = _without_excess(lines, gone)
-        left = lines.join(first.select(group), on=group, how="semi", maintain_order="left")
-        cases = windows(loaded, facts, left, group)
-    if not verdicts:
-        return (
-            Verdict(with_money(round_.hits, round_.evidence), round_.evidence, unjudged)
-            if cases.frame.height
-            else _none(cases)
-        )
-    return Verdict(
-        pl.concat([v[0] for v in verdicts], how="diagonal_relaxed"), pl.concat([v[1] for v in verdicts]), unjudged
-    )
+        left = {path: _without_excess(rows, gone) for path, rows in over.lists.items()}
+        over = replace(over, lists={path: _of_groups(rows, first, over.group) for path, rows in left.items()})
+    hits, evidence = zip(*rounds, strict=True)
+    return Verdict(pl.concat(hits, how="diagonal_relaxed"), pl.concat(evidence), unjudged, 0, cases.unplaced)
 
 
-def _without_excess(lines: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:
-    """The lines less the units found excess; what was rightly charged still counts for later windows."""
-    taken = gone.group_by(id="row_key").agg(_taken=pl.col("cnt").sum())
-    lines = lines.join(taken, on="id", how="left", maintain_order="left")
-    left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(lines.schema["cnt"])
-    return lines.with_columns(cnt=left).filter(pl.col("cnt") > 0).drop("_taken")
+def _of_groups(rows: pl.DataFrame, hits: pl.DataFrame, group: list[str]) -> pl.DataFrame:
+    keys = [c for c in group if c in rows.columns]
+    return rows.join(hits.select(keys).unique(), on=keys, how="semi", nulls_equal=True, maintain_order="left")
 
 
-def _none(cases: Cases) -> Verdict:
-    return Verdict(cases.frame, pl.DataFrame(schema=EVIDENCE))
+def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:
+    """The lines less the units found excess, the visits less those found excess; what was right counts on.
+
+    What is excess as a whole, and not by units, leaves as a whole.
+    """
+    if "cnt" not in rows.columns:
+        visits = gone.filter(pl.col("table") == "claims")
+        return rows.join(visits, left_on="id", right_on="row_key", how="anti", maintain_order="left")
+    lines = gone.filter(pl.col("table") == "fee_lines").group_by(id="row_key")
+    taken = lines.agg(_taken=pl.col("cnt").sum(), _whole=pl.col("cnt").is_null().any())
+    rows = rows.join(taken, on="id", how="left", maintain_order="left")
+    left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(rows.schema["cnt"])
+    kept = rows.filter(~pl.col("_whole").fill_null(False)).with_columns(cnt=left)
+    return kept.filter(pl.col("cnt") > 0).drop("_taken", "_whole")
 
 
 def _renumbered(hits: pl.DataFrame, evidence: pl.DataFrame, offset: int):

@@ -7,6 +7,7 @@ from rule_engine import ast
 
 from engine.language.expression import conjuncts, walk
 from engine.language.rule import LoadedRule
+from engine.language.vocabulary import tables_behind
 
 
 def columns_of(loaded: LoadedRule, symbol: str) -> set[str]:
@@ -32,6 +33,19 @@ def collections_of(loaded: LoadedRule) -> list[str]:
     """Every collection path the rule reads."""
     used = {a.collection for c in loaded.compiled.values() for a in c.aggregates}
     return sorted(used | set(loaded.elements.values()))
+
+
+def words_read(loaded: LoadedRule) -> set[str]:
+    """Every word that any expression of the rule reads, without what it is a word of."""
+    read = list(loaded.compiled.values())
+    paths = set().union(*(c.columns | c.element for c in read), *(a.columns for c in read for a in c.aggregates))
+    return {path.rsplit(".", 1)[-1] for path in paths}
+
+
+def short(name: str, kind: str = "line") -> str:
+    """The short word of a field of the canonical table behind an object, or the word itself."""
+    words = {field: word for word, field in tables_behind()[kind].means.items()}
+    return words.get(name, name)
 
 
 def named_items(loaded: LoadedRule) -> list[str] | None:
@@ -80,7 +94,10 @@ def _items(node, loaded: LoadedRule) -> set[str] | None:
 
 
 def _is_item(node) -> bool:
-    return isinstance(node, ast.GetAttributeExpression) and node.name == "item"
+    """An item by either of its names; the national one may be missing, which the short one calls blank."""
+    if isinstance(node, ast.CoalesceExpression) and isinstance(node.right, ast.StringExpression):
+        return node.right.value == "" and _is_item(node.left)
+    return isinstance(node, ast.GetAttributeExpression) and short(node.name) == "item"
 
 
 def side_items(loaded: LoadedRule, symbol: str) -> list[str] | None:

@@ -10,15 +10,17 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 
 from engine.language.expression import likely
-from engine.language.faults import MOST, Notes
+from engine.language.faults import MOST, Notes, path_of
 from engine.language.form import Param, Rule
 from engine.language.joined import row_attributes
-from engine.language.vocabulary import scopes
+from engine.language.vocabulary import across_institutions, private, scopes
 from engine.reference.knowledge import shapes
 
-ELEMENTS = {"l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events"}
+ELEMENTS = {
+    "l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events", "g": "logs",
+}  # fmt: skip
+WHOLE, OF_LINES = ("claim", "later_visit"), ("units", "lines", "difference", "gap")  # what amounts are made of
 ROLES = ("excess", "basis", "context")
-WINDOWED = ("person_window", "terminal_window")
 STAND_IN = {"id": "", "title": "", "description": "", "family": "", "when": "false", "basis": []}
 ALWAYS = datetime.date.min, datetime.date.max
 
@@ -142,12 +144,42 @@ def _placement_faults(rule: Rule, notes: Notes) -> None:
     """Keys that have a meaning in some scopes only."""
     if rule.same and rule.scope != "line_pair":
         notes.key("E_PLACE", ("same",), "same 只用于 is for line_pair", allowed="for: line_pair")
-    if rule.window and rule.scope not in WINDOWED:
-        notes.key("E_PLACE", ("window",), f"window 只用于 is for {', '.join(WINDOWED)}", allowed=", ".join(WINDOWED))
-    if not rule.window and rule.scope in WINDOWED:
+    windowed = [name for name, scope in scopes().items() if "window" in scope.symbols]
+    for key in ("window", "by"):
+        if getattr(rule, key) and rule.scope not in windowed:
+            notes.key("E_PLACE", (key,), f"{key} 只用于 is for {', '.join(windowed)}", allowed=", ".join(windowed))
+    if not rule.window and rule.scope in windowed:
         notes.value("E_KEY_MISSING", ("for",), f"{rule.scope} 要写 needs window", "window: {days: 30}")
-    if rule.by and rule.scope not in WINDOWED:
-        notes.key("E_PLACE", ("by",), f"by 只用于 is for {', '.join(WINDOWED)}", allowed=", ".join(WINDOWED))
+
+
+def fit_faults(rule: Rule, elements: dict[str, str], compiled: dict, notes: Notes) -> None:
+    """What a case of the scope is about, and what it cannot know: `elements` are the lists that flags speak of."""
+    symbols = scopes()[rule.scope].symbols
+    accused = elements.get("excess", "").rsplit(".", 1)[-1]
+    if not {"visit", "line"} & set(symbols.values()) and rule.amount in WHOLE and accused not in ("visits", "others"):
+        said = f"{rule.scope} 的案例不是一张结算单 a case of {rule.scope} is about no one claim: {rule.amount}"
+        notes.value("E_AMOUNT", ("amount",), said, "flag: v.inpatient")
+    if "line" not in symbols.values() and rule.amount in OF_LINES and accused not in ("lines", "events"):
+        said = f"要用 flag 指明明细 amount {rule.amount} needs a flag that says which lines are in evidence"
+        notes.value("E_AMOUNT", ("amount",), said, "flag: l.item in treatments; amount: claim, none")
+    for name, part in compiled.items():
+        lists = (a.columns | {a.collection} for a in part.aggregates)
+        words = {word for path in part.columns.union(part.element, *lists) for word in path.split(".")[1:]}
+        if scopes()[rule.scope].split == "institution" and (wrong := sorted(words & across_institutions())):
+            said = f"{rule.scope} 看不到其他机构 a case of {rule.scope} knows nothing of other institutions: {wrong[0]}"
+            _at_word("E_ELSEWHERE", name, wrong[0], said, notes)
+        told = {path.rsplit(".", 1)[-1] for path in part.columns} if part.kind == "text" else set()
+        if name.startswith("message.") and (wrong := sorted(told & private())):
+            said = f"消息里不能写个人信息 a message must not tell {wrong[0]}"
+            _at_word("E_PRIVATE", name, wrong[0], said, notes)
+
+
+def _at_word(code: str, name: str, word: str, said: str, notes: Notes) -> None:
+    """A fault of an expression, at a word of it."""
+    path = path_of(name, notes.document)
+    text = name.removeprefix("message.") if path == ("message",) else notes.document.scalars[path].value
+    start = max(text.find(word), 0)
+    notes.part(code, name, (start, start + len(word)), said)
 
 
 def _name_faults(rule: Rule, notes: Notes) -> None:

@@ -3,7 +3,7 @@
 import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Expression = str
 Int = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.lstrip("-").isdigit() else v)]
@@ -52,7 +52,25 @@ class Basis(Strict):
 
 
 class Window(Strict):
-    days: Int | Expression
+    """How long a window is, in one unit."""
+
+    days: Int | Expression | None = None
+    hours: Int | Expression | None = None
+    minutes: Int | Expression | None = None
+
+    @model_validator(mode="after")
+    def _one_unit(self):
+        if len(self.model_fields_set) != 1:
+            raise ValueError("a window has one of days, hours, minutes")
+        return self
+
+    @property
+    def unit(self) -> str:
+        return next(iter(self.model_fields_set))
+
+    @property
+    def size(self) -> int | Expression:
+        return getattr(self, self.unit)
 
 
 class Rule(Strict):

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.language.checks import ELEMENTS, folder_faults, overriding_faults, parameter, rule_faults, validated
+from engine.language.checks import (
+    ELEMENTS,
+    fit_faults,
+    folder_faults,
+    overriding_faults,
+    parameter,
+    rule_faults,
+    validated,
+)
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, likely, parse, with_lets
 from engine.language.faults import Notes, RuleFault
@@ -26,7 +34,7 @@ from engine.tables.problems import InputProblem
 from engine.tables.yamltext import Document, read_yaml
 
 STAND_IN = {"int": Decimal(1), "decimal": Decimal(1), "text": "", "list": (), "bool": True}  # for a refused parameter
-NUMBERS = ("excess", "window.days")  # expressions whose value is counted with
+NUMBERS = ("excess", "window.days", "window.hours", "window.minutes")  # expressions whose value is counted with
 
 
 @dataclass
@@ -110,6 +118,7 @@ def load_rule(
     version = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     loaded = LoadedRule(rule, path, version, setting, notes)
     _expressions(loaded)
+    fit_faults(rule, loaded.elements, loaded.compiled, notes)
     return loaded, notes
 
 
@@ -170,8 +179,8 @@ def expressions_of(rule: Rule) -> dict[str, str]:
     """Every expression of a rule by name, `let` parts apart: `when`, `flag.excess`, `innocent.0.unless` …"""
     named = {"when": rule.when} | {f"flag.{role}": text for role, text in rule.flags.items()}
     named |= {name: getattr(rule, name) for name in ("excess", "violation_when") if getattr(rule, name) is not None}
-    if rule.window and isinstance(rule.window.days, str):
-        named["window.days"] = rule.window.days
+    if rule.window and isinstance(rule.window.size, str):
+        named[f"window.{rule.window.unit}"] = rule.window.size
     if rule.join and rule.join.where is not None:
         named["join.where"] = rule.join.where
     for index, innocent in enumerate(rule.innocent):

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.audit.facts import LINE_COLUMNS
+from engine.audit.needs import LinesRead
 from engine.tables.dictionary import table
 from engine.tables.persons import bucket_of, resolve
 
 LINES_A_BUCKET = 1_000_000
 BY_CLAIM = ("fee_lines", "diagnoses", "procedures", "prescriptions", "service_logs", "orders", "reports")
+SMALL = ("store_items", "stock_balances", "stock_moves", "wards", "persons", "institutions", "practitioners", "devices",
+         "terminals")  # fmt: skip
 BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits")
 
 
@@ -83,17 +85,20 @@ def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a
     return groups
 
 
-def of_institutions(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, sites: list[str]) -> dict[str, pl.DataFrame]:
-    """Claims of some institutions, and of their lines only those wanted and the columns rules read."""
+def of_institutions(tables: dict[str, pl.LazyFrame], read: LinesRead, sites: list[str]) -> dict[str, pl.DataFrame]:
+    """Claims and records of some institutions, and of their lines only those and the columns that rules read."""
     claims = tables["claims"].filter(pl.col("fixmedins_code").is_in(sites))
     own = claims.select("setl_id")
     found = {"claims": claims.collect()}
     for name in ("diagnoses", "procedures"):
         if name in tables:
             found[name] = tables[name].join(own, on="setl_id", how="semi").collect(engine="streaming")
+    if "service_logs" in tables:
+        logs = tables["service_logs"].filter(pl.col("fixmedins_code").is_in(sites))
+        found["service_logs"] = logs.collect(engine="streaming")
     if "fee_lines" in tables:
-        have = [c for c in LINE_COLUMNS if c in tables["fee_lines"].collect_schema().names()]
-        lines = tables["fee_lines"].filter(wanted).select(have).join(own, on="setl_id", how="semi")
+        have = [c for c in read.columns if c in tables["fee_lines"].collect_schema().names()]
+        lines = tables["fee_lines"].filter(read.wanted).select(have).join(own, on="setl_id", how="semi")
         found["fee_lines"] = lines.collect(engine="streaming")
     return found
 

@@ -38,15 +38,14 @@ def pseudonyms(values: pl.Series, prefix: str, key: bytes) -> pl.DataFrame:
 
 
 def masked(frame: pl.DataFrame, columns: dict[str, str], key: bytes) -> pl.DataFrame:
-    """The frame with the columns (name -> prefix) under pseudonyms; `scope_key` parts that name a person too."""
+    """The frame with the columns (name -> prefix) under pseudonyms; where `scope_key` begins with one, there too."""
     for column, prefix in columns.items():
         names = pseudonyms(frame[column], prefix, key)
-        if "scope_key" in frame.columns and column == "psn_no":
-            named = pl.col(column).is_not_null() & pl.col("scope_key").str.starts_with(pl.col(column))
-            frame = frame.join(names, left_on=column, right_on="value", how="left", maintain_order="left")
+        frame = frame.join(names, left_on=column, right_on="value", how="left", maintain_order="left")
+        if "scope_key" in frame.columns:
+            first = pl.col("scope_key").str.split("|").list.first()
             rest = pl.col("scope_key").str.slice(pl.col(column).str.len_chars())
-            frame = frame.with_columns(scope_key=pl.when(named).then(pl.col("masked") + rest).otherwise("scope_key"))
-        else:
-            frame = frame.join(names, left_on=column, right_on="value", how="left", maintain_order="left")
+            named = pl.when(first == pl.col(column)).then(pl.col("masked") + rest)
+            frame = frame.with_columns(scope_key=named.otherwise("scope_key"))
         frame = frame.with_columns(pl.col("masked").alias(column)).drop("masked")
     return frame

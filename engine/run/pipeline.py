@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
-from engine.audit.facts import Facts
+from engine.audit.needs import lines_read
 from engine.audit.recovery import recover
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
@@ -155,26 +155,27 @@ def _buckets(extract: Extract, region: Region, options: Options, work: Path, res
     if cut.exists():
         shutil.rmtree(cut)
     count = buckets.split(extract.tables, cut, options.lines_a_bucket)
+    sites = dict(buckets.whole(extract.tables, ("institutions",)))
     for number in range(count):
         progress("分组、结算、审核 group, settle, audit", number, count)
         if not (results / f"person-{number:05}.done").exists():
-            made = stages.person_bucket(buckets.bucket_tables(cut, number), region, parts)
+            made = stages.person_bucket({**sites, **buckets.bucket_tables(cut, number)}, region, parts)
             _write(results, f"person-{number:05}", made)
     progress("分组、结算、审核 group, settle, audit", count, count)
 
 
 def _institutions(extract: Extract, region: Region, options: Options, results: Path, progress: Progress) -> None:
-    """Rules over wards and stores: claims, and only the lines of the items those rules name."""
+    """Rules over what lies in one institution: its claims, and only the lines and columns those rules read."""
     rules = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
     if not rules:
         return
-    small = dict(buckets.whole(extract.tables, ("store_items", "stock_balances", "stock_moves", "wards", "persons")))
-    wanted = Facts({}, region.knowledge, region.presumptions).institution_lines(rules, small)
-    groups = buckets.institution_groups(extract.tables, wanted, options.lines_a_bucket)
+    small = dict(buckets.whole(extract.tables, buckets.SMALL))
+    read = lines_read(rules, region.knowledge, small)
+    groups = buckets.institution_groups(extract.tables, read.wanted, options.lines_a_bucket)
     for number, sites in enumerate(groups):
         progress("机构 institutions", number, len(groups))
         if not (results / f"institution-{number:05}.done").exists():
-            tables = {**small, **buckets.of_institutions(extract.tables, wanted, sites)}
+            tables = {**small, **buckets.of_institutions(extract.tables, read, sites)}
             made = dict(zip(AUDITED, stages.audited(tables, region, INSTITUTION_SCOPES), strict=True))
             _write(results, f"institution-{number:05}", made)
     progress("机构 institutions", len(groups), len(groups))

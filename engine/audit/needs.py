@@ -1,0 +1,88 @@
+"""What a rule needs of a bundle: the tables it cannot do without, and at an institution which lines and columns."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from engine.audit.plain import LINE_COLUMNS
+from engine.audit.reads import collections_of, named_items, short, words_read
+from engine.language.rule import ROW_NAMES, LoadedRule
+from engine.language.vocabulary import objects, tables_behind
+from engine.reference.knowledge import Knowledge
+from engine.tables.dictionary import table, with_fields
+
+BY_SCOPE = {
+    "line": ("fee_lines",), "line_pair": ("fee_lines",), "visit_day": ("fee_lines",), "person_day": ("fee_lines",),
+    "department": ("fee_lines",), "device_day": ("service_logs",),
+    "store_item": ("stock_balances", "stock_moves", "store_items"),
+}  # fmt: skip
+# Where these words have no table they are not false but unknown.
+TOLD_BY = {
+    "fee_lines": {"lines"},
+    "service_logs": {"logs"},
+    "diagnoses": {"diagnoses", "diags", "main_diag", "icd3"},
+    "procedures": {"procedures", "operations", "operated"},
+}
+# Facts of a line or visit that look at lines of other items than the rule names.
+AROUND = {"shared_days", "cheaper", "idle_run", "longest_idle_run", "charged", "device"}
+
+
+def missing(loaded: LoadedRule, tables: dict[str, pl.DataFrame]) -> str:
+    """The table a rule cannot do without and the bundle does not have; empty where nothing is missing."""
+    paths = loaded.asked() | set(loaded.elements.values())
+    words = {path.rsplit(".", 1)[-1] for path in paths}
+    need = ["claims", *BY_SCOPE.get(loaded.rule.scope, ())]
+    need += [name for name, said in TOLD_BY.items() if words & said]
+    need += sorted(_registers(paths))
+    return next((t for t in need if t not in tables), "")
+
+
+def _registers(paths: set[str]) -> set[str]:
+    """The registers in which an object must be found for some of the paths."""
+    found = set()
+    for *_, name, word in (path.split(".") for path in paths if "." in path):
+        behind = tables_behind().get(name)
+        if behind and behind.register and objects()[name][word].field == word:
+            found.add(behind.table)
+    return found
+
+
+@dataclass(frozen=True)
+class LinesRead:
+    """Which fee lines some rules read, and which of their columns."""
+
+    wanted: pl.Expr
+    columns: list[str]
+
+
+def lines_read(rules: list[LoadedRule], knowledge: Knowledge, tables: dict[str, pl.DataFrame]) -> LinesRead:
+    """What the rules over institutions read of the fee lines: the items they name, and whatever a store keeps."""
+    stored = with_fields(tables.get("store_items", pl.DataFrame()), "store_items")
+    local = stored["medins_list_codg"].drop_nulls().unique().sort()
+    items, everything = set(stored["med_list_codg"].drop_nulls()), False
+    for loaded in rules:
+        named = _items_read(loaded, knowledge)
+        everything |= named is None
+        items |= set(named or ())
+    wanted = pl.col("med_list_codg").is_in(sorted(items))
+    if local.len():
+        wanted = wanted | pl.col("medins_list_codg").is_in(local.implode())
+    fields = set().union(*map(words_read, rules)) & set(table("fee_lines").fields)
+    return LinesRead(pl.lit(True) if everything else wanted, sorted({*LINE_COLUMNS, *fields}))
+
+
+def _items_read(loaded: LoadedRule, knowledge: Knowledge) -> list[str] | None:
+    """The items of the lines that a rule over institutions reads beside those of its store; None: any item."""
+    if loaded.rule.scope == "store_item" or not any(path.endswith(".lines") for path in collections_of(loaded)):
+        return []
+    if words_read(loaded) & AROUND:
+        return None
+    join, lists = loaded.rule.join, [path for path in collections_of(loaded) if path.endswith(".lines")]
+    if join and len(lists) > 1:
+        return None
+    keys = {short(path.split(".", 1)[1]): name for name, path in join.keys.items()} if join else {}
+    if "item" not in keys:
+        return named_items(loaded)
+    rows = knowledge[join.table]
+    column = next(c for c in rows.columns if keys["item"] in (c, ROW_NAMES.get(c)))
+    return rows[column].drop_nulls().to_list()
