@@ -267,7 +267,8 @@ def _spoken(row: dict, symbol: str, attributes) -> dict:
     for name, attribute in attributes.items():
         path = f"{symbol}.{name}" if symbol else name
         if attribute.kind in objects():
-            said[name] = _spoken(row, path, objects()[attribute.kind])
+            missing = attribute.nullable and row.get(f"{path}.id") is None
+            said[name] = None if missing else _spoken(row, path, objects()[attribute.kind])
         elif path in row:
             value = row[path]
             if attribute.kind == "money" and value is not None:

@@ -10,6 +10,7 @@ import polars as pl
 from rule_engine import ast
 
 from engine.language.expression import ExpressionProblem
+from engine.language.regex import PatternProblem, shared
 from engine.language.values import NO, Value, either
 
 BAR = "|"
@@ -34,19 +35,26 @@ def holds(container: Value, member: Value) -> pl.Expr:
 
 def begins(codes: Value, prefixes: Value) -> Value:
     """Does any code begin with any of the prefixes? One code or several; a set, a list, or text separated by |."""
-    if codes.kind not in ("text", "texts") or prefixes.kind not in ("text", "texts", "set"):
+    several, listed = codes.kind == "texts", _listed(prefixes)
+    if codes.kind not in ("text", "texts") or (listed is None and prefixes.kind not in ("text", "texts")):
         raise ExpressionProblem("$begins(codes, prefixes) takes a text or several, and a text, several or a set")
     if codes.nullable or prefixes.nullable:
         raise ExpressionProblem("a value may be missing here", hint="say with ?? what a missing value means")
-    several, listed = codes.kind == "texts", prefixes.literal
     if listed is not None:
-        wanted = [p for p in (listed.split(BAR) if isinstance(listed, str) else listed) if p]
-        test = _with_any(codes.expr, several, [p for p in wanted if not (several and BAR in p)])
+        test = _with_any(codes.expr, several, [p for p in listed if p and not (several and BAR in p)])
     else:
         pattern = prefixes.expr.str.replace_all(SPECIAL, r"\$1").str.replace_all(r"\|+", BAR).str.strip_chars(BAR)
         start = r"\|(?:" if several else r"\A(?:"
         test = (pattern != "") & codes.expr.str.contains(pl.concat_str(pl.lit(start), pattern, pl.lit(")")))
     return Value(test, "bool", raises=either(codes.raises, prefixes.raises))
+
+
+def _listed(prefixes: Value) -> list[str] | None:
+    """The prefixes, where they are known when the rule is loaded."""
+    if prefixes.kind == "array":
+        known = [m.value for m in prefixes.detail if m.where is None and isinstance(m.value.literal, str)]
+        return [value.literal for value in known] if len(known) == len(prefixes.detail) else None
+    return prefixes.literal.split(BAR) if isinstance(prefixes.literal, str) else prefixes.literal
 
 
 def _with_any(codes: pl.Expr, several: bool, prefixes: list[str]) -> pl.Expr:
@@ -55,6 +63,20 @@ def _with_any(codes: pl.Expr, several: bool, prefixes: list[str]) -> pl.Expr:
     if several:
         return codes.str.contains_any([BAR + prefix for prefix in prefixes])
     return codes.str.contains(rf"\A(?:{'|'.join(map(re.escape, prefixes))})")
+
+
+def matches(how: str, text: Value, pattern: Value) -> Value:
+    """`=~` and `!~` at the beginning of a text, `=~~` and `!~~` anywhere in it."""
+    if pattern.kind != "text" or pattern.literal is None:
+        raise ExpressionProblem("a regular expression is written out, or a parameter")
+    if text.kind != "text" or text.nullable:
+        raise ExpressionProblem("only a text that is never missing matches a regular expression")
+    try:
+        rust = shared(pattern.literal)
+    except PatternProblem as problem:
+        raise ExpressionProblem(problem.message, pattern.literal, problem.hint) from None
+    test = text.expr.str.contains(rf"\A(?:{rust})" if how.endswith("fzm") else rust)
+    return Value(~test if how.startswith("ne") else test, "bool", raises=text.raises)
 
 
 def ends(how: str, text: Value, part: Value) -> Value:
