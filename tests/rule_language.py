@@ -84,7 +84,8 @@ PARTS = {
     "number?": ["({text?})&.length", "({time?})&.year", "({truth} ? {number} : null)", "(null ?? {number?})"],
     "text": [
         "({text} + {text})", "({text?} ?? {text})", "({truth} ? {text} : {text})", "({text})[0]", "({text})[-2]",
-        "({text})[1:]", "({text})[:-1]", "({text})[-3:2]", "({time}).weekday", "{texts}[0]", "{texts}[-1]",
+        "({text})[1:]", "({text})[:-1]", "({text})[-3:-1]",
+        "({text})[1:3]", "({text})[-2:]", "({time}).weekday", "{texts}[0]", "{texts}[-1]",
         "({text}).to_str", "({text}).as_upper", "({text}).as_lower",
     ],
     "text?": ["({text})&[1]", "({text?})&[:2]", "({truth} ? null : {text})", "({text?} ?? {text?})"],

@@ -175,8 +175,8 @@ def test_an_object_that_may_be_missing_is_missing_where_its_id_is(text):
 
 WORDS = """visit visit.days visit.sex l day past.stay params.cap some none null true false 1 0.1 'A' '中' r'\\d'
     d'2025-01-01' t'P1D' b'AA' + - * / // % ** == != < <= > >= =~ !~~ and or not in ?? ? : & | ^ << ( ) [ ] { } , .
-    &. &[ .length .days .to_int .to_set .starts_with $sum( $any( $max( $now $begins( for x if visit.lines [l.cnt 1e99 nan inf
-    # $"""
+    &. &[ .length .days .to_int .to_set .starts_with $sum( $any( $max( $now $begins( for x if visit.lines [l.cnt
+    1e99 nan inf # $"""
 tokens = st.sampled_from(WORDS.split())
 
 

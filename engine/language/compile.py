@@ -305,7 +305,8 @@ class Compiler:
     def _rows(self, node, source: Value) -> Value:
         """A comprehension over the elements of a list of the case."""
         if source.kind != "rows":
-            raise ExpressionProblem("only lists of the case and lists written out can be gone through", str(node))
+            raise ExpressionProblem("only lists of the case and lists written out can be gone through", str(node),
+                                    "ask with `in` or $begins, or go through visit.diagnoses")  # fmt: skip
         if self.inside:
             raise ExpressionProblem("a list inside a list cannot be compiled", str(node), "give the inner one a name "
                                     "in `let` and compare with its sum, or ask both of one element")  # fmt: skip

@@ -10,7 +10,7 @@ import polars as pl
 from rule_engine import ast
 
 from engine.language.expression import ExpressionProblem
-from engine.language.regex import PatternProblem, shared
+from engine.language.regex import NOTHING, PatternProblem, shared
 from engine.language.values import NO, Value, either
 
 BAR = "|"
@@ -27,10 +27,10 @@ def holds(container: Value, member: Value) -> pl.Expr:
         return container.expr.str.contains(member.expr, literal=True)
     if member.kind != "text" or (member.literal is not None and (member.literal == "" or BAR in member.literal)):
         return NO
-    found = container.expr.str.contains(pl.concat_str(pl.lit(BAR), member.expr, pl.lit(BAR)), literal=True)
-    if member.literal is None:
-        found = found & (member.expr != "") & ~member.expr.str.contains(BAR, literal=True)
-    return found.fill_null(False)
+    sought, listed = member.expr, container.expr
+    if member.literal is None:  # a bar in the text itself is doubled, and two bars never stand in the list
+        sought, listed = sought.str.replace_all(BAR, BAR * 2, literal=True), listed.str.replace_all(r"\|+", BAR)
+    return listed.str.contains(pl.concat_str(pl.lit(BAR), sought, pl.lit(BAR)), literal=True).fill_null(False)
 
 
 def begins(codes: Value, prefixes: Value) -> Value:
@@ -45,7 +45,7 @@ def begins(codes: Value, prefixes: Value) -> Value:
     else:
         pattern = prefixes.expr.str.replace_all(SPECIAL, r"\$1").str.replace_all(r"\|+", BAR).str.strip_chars(BAR)
         start = r"\|(?:" if several else r"\A(?:"
-        test = (pattern != "") & codes.expr.str.contains(pl.concat_str(pl.lit(start), pattern, pl.lit(")")))
+        test = codes.expr.str.contains(pl.concat_str(pl.lit(start), pattern.replace("", NOTHING), pl.lit(")")))
     return Value(test, "bool", raises=either(codes.raises, prefixes.raises))
 
 
@@ -94,24 +94,20 @@ ENDS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 def sliced(text: Value, start: int, stop: int | None) -> pl.Expr:
     """text[start:stop] as Python counts: from the end where negative, and never beyond it."""
-    length = text.expr.str.len_chars().cast(pl.Int64)
-
-    def place(at: int) -> pl.Expr:
-        return pl.min_horizontal(pl.lit(at), length) if at >= 0 else pl.max_horizontal(length + at, pl.lit(0))
-
-    begin, end = place(start), length if stop is None else place(stop)
-    return text.expr.str.slice(begin, pl.max_horizontal(end - begin, pl.lit(0)))
+    if stop is not None and start < 0 <= stop:
+        raise ExpressionProblem("a slice from the end to a place from the beginning", hint="count both from one side")
+    if stop is not None and start >= 0 > stop:
+        return text.expr.str.head(stop).str.slice(start)
+    return text.expr.str.slice(start, None if stop is None else max(stop - start, 0))
 
 
 def item(value: Value, at: int, safe: bool) -> Value:
     """One character of a text, or one of several texts; where there is none it raises, or is missing if `safe`."""
     if value.kind == "texts":
-        parts = value.expr.str.split("|").list.eval(pl.element().filter(pl.element() != ""))
+        parts = value.expr.str.split(BAR).list.eval(pl.element().filter(pl.element() != ""))
         found = parts.list.get(at, null_on_oob=True)
     else:
-        length = value.expr.str.len_chars().cast(pl.Int64)
-        inside = length > at if at >= 0 else length >= -at
-        found = pl.when(inside).then(value.expr.str.slice(at, 1))
+        found = value.expr.str.slice(at, 1).replace("", None)
     raises = value.raises if safe else either(value.raises, found.is_null())
     return Value(found, "text", nullable=safe or value.nullable, raises=raises)
 
