@@ -44,6 +44,8 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
     hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
+    unclear = _unclear(loaded, cases, hits)
+    hits = hits.join(unclear, on="_case", how="anti")
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
@@ -59,7 +61,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     hits = with_money(hits, evidence)
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
         evidence = _of_store(hits)
-    return Verdict(hits, evidence, unjudged.height, 0, cases.unplaced)
+    return Verdict(hits, evidence, unjudged.height + unclear.height, 0, cases.unplaced)
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
@@ -183,6 +185,17 @@ def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, 
         kept = elements.filter(holds(elements, loaded.compiled[f"flag.{role}"], hits))
         roles[role] = kept.with_columns(_table=pl.lit(TABLES[path.split(".")[-1]]))
     return roles
+
+
+def _unclear(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFrame:
+    """Cases one of whose elements cannot be told to be evidence or not: the flag raises for it."""
+    unclear = [hits.select("_case").clear()]
+    for role, path in loaded.elements.items():
+        flag = loaded.compiled[f"flag.{role}"]
+        if flag.raises is not None:
+            elements = cases.members[path].join(hits.select("_case"), on="_case", how="semi")
+            unclear.append(elements.filter(holds(elements, replace(flag, value=flag.raises), hits)).select("_case"))
+    return pl.concat(unclear).unique()
 
 
 def _posted_late(

@@ -6,7 +6,8 @@ import polars as pl
 
 from engine.audit.plain import LINE_COLUMNS
 from engine.audit.reads import collections_of, named_items, short, words_read
-from engine.language.rule import ROW_NAMES, LoadedRule
+from engine.language.joined import ROW_NAMES
+from engine.language.rule import LoadedRule
 from engine.language.vocabulary import objects, tables_behind
 from engine.reference.knowledge import Knowledge
 from engine.tables.dictionary import table, with_fields

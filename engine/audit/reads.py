@@ -55,7 +55,11 @@ def named_items(loaded: LoadedRule) -> list[str] | None:
     for name, rule in loaded.parsed.items():
         if name.startswith("flag.") or name == "when" and loaded.rule.scope == "line":
             expressions.append(rule.statement.expression)
-        for node in walk(rule.statement.expression):
+        nodes = list(walk(rule.statement.expression))
+        gone_through = {id(node.iterable) for node in nodes if isinstance(node, ast.ComprehensionExpression)}
+        if any(_is_lines(node) and id(node) not in gone_through for node in nodes):
+            return None  # such as day.lines.length, which counts them all
+        for node in nodes:
             if isinstance(node, ast.ComprehensionExpression) and _is_lines(node.iterable):
                 if node.condition is None:
                     return None

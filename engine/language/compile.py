@@ -21,7 +21,6 @@ from engine.language import lists, numbers, texts
 from engine.language.constants import parameter, written
 from engine.language.expression import ExpressionProblem, Setting, may_be_missing
 from engine.language.lists import Aggregate
-from engine.language.regex import PatternProblem, shared
 from engine.language.values import YES, Member, Value, either, moved, only_if, truth
 from engine.language.vocabulary import Attribute, objects
 from engine.language.words import WORDS
@@ -55,7 +54,8 @@ class Compiler:
         self.aggregates: dict[str, Aggregate] = {}
         self.bound: dict[str, Value] = {}  # names that stand for an element
         self.element: str | None = None  # the one whose columns are those of the element
-        self.inside: bool = False  # a comprehension
+        self.inside: bool = False  # a comprehension over elements
+        self.taken: list[str] = []  # names that comprehensions around have given
         self.columns: set[str] = set()
         self.element_columns: set[str] = set()
 
@@ -272,19 +272,7 @@ class Compiler:
         return replace(found, raises=either(container.raises, member.raises, found.raises))
 
     def regex(self, node) -> Value:
-        left, right = self._node(node.left), self._node(node.right)
-        if right.kind != "text" or right.literal is None:
-            raise ExpressionProblem("a regular expression is written out, or a parameter")
-        if left.kind != "text" or left.nullable:
-            raise ExpressionProblem(f"a {left.kind} that is never missing is needed here" if left.kind == "text" else
-                                    f"a {left.kind} matches no regular expression")  # fmt: skip
-        try:
-            pattern = shared(right.literal)
-        except PatternProblem as problem:
-            raise ExpressionProblem(problem.message, right.literal, problem.hint, code="E_REGEX") from None
-        pattern = rf"\A(?:{pattern})" if node.type.endswith("fzm") else pattern
-        test = left.expr.str.contains(pattern)
-        return Value(~test if node.type.startswith("ne") else test, "bool", raises=left.raises)
+        return texts.matches(node.type, self._node(node.left), self._node(node.right))
 
     def item(self, node) -> Value:
         base = self._node(node.container)
@@ -302,10 +290,21 @@ class Compiler:
 
     def comprehension(self, node) -> Value:
         source = self._node(node.iterable)
-        if source.kind in lists.WRITTEN:
-            return self._each(node, source)
+        if node.variable in self.taken:  # the interpreter would read the outer one
+            raise ExpressionProblem(
+                f"{node.variable} already stands for an element", node.variable, "take another name"
+            )
+        self.taken.append(node.variable)
+        try:
+            return self._each(node, source) if source.kind in lists.WRITTEN else self._rows(node, source)
+        finally:
+            self.taken.pop()
+
+    def _rows(self, node, source: Value) -> Value:
+        """A comprehension over the elements of a list of the case."""
         if source.kind != "rows":
-            raise ExpressionProblem("only lists of the case and lists written out can be gone through", str(node))
+            raise ExpressionProblem("only lists of the case and lists written out can be gone through", str(node),
+                                    "ask with `in` or $begins, or go through visit.diagnoses")  # fmt: skip
         if self.inside:
             raise ExpressionProblem("a list inside a list cannot be compiled", str(node), "give the inner one a name "
                                     "in `let` and compare with its sum, or ask both of one element")  # fmt: skip

@@ -5,7 +5,6 @@ The elements of a case become aggregates, columns of their own; the members writ
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
 
 import polars as pl
 
@@ -113,7 +112,8 @@ def reduced(compiler, how: str, value: Value) -> Value:
     if value.kind == "rows":
         return _of_rows(compiler, how, value)
     if value.kind == "array":
-        return replace(_of_array(how, value.detail), raises=either(value.raises, _of_array(how, value.detail).raises))
+        made = _of_array(how, value.detail)
+        return replace(made, raises=either(value.raises, made.raises))
     if value.kind in ("set", "texts") and how in ("any", "all"):
         if value.kind == "texts":
             return truth(value) if how == "any" else Value(YES, "bool", raises=value.raises)
@@ -147,15 +147,12 @@ def _of_array(how: str, array: list[Member]) -> Value:
         return Value(pl.all_horizontal(absent or [YES]), "bool")
     for m in array:
         _numeric(how, m.value)
-    if how == "sum":
-        nothing = numbers.constant(0)
-        parts = [m.value if m.where is None else replace(m.value, expr=pl.when(m.where).then(m.value.expr)
-                 .otherwise(nothing)) for m in array]  # fmt: skip
-        return reduce(partial(numbers.total, "add"), parts, replace(numbers.count(nothing), size=0))
+    if not array and how != "sum":
+        raise ExpressionProblem(f"${how} of nothing has no value")
     values = numbers.aligned(*(m.value for m in array)) if array else []
     shown = [v.expr if m.where is None else pl.when(m.where).then(v.expr) for v, m in zip(values, array, strict=True)]
-    if not shown:
-        raise ExpressionProblem(f"${how} of nothing has no value")
+    if how == "sum":
+        return numbers.added_up(values, shown)
     expr = {"min": pl.min_horizontal, "max": pl.max_horizontal}[how](shown)
     raises = either(expr.is_null(), *(v.raises for v in values))
     return Value(expr, "number", values[0].scale, max(v.size for v in values), raises=raises)

@@ -69,6 +69,15 @@ def _beyond(expr: pl.Expr, most: int | pl.Expr) -> pl.Expr:
 # arithmetic
 
 
+def added_up(values: list[Value], shown: list[pl.Expr]) -> Value:
+    """The sum of aligned numbers, each as it is `shown`: missing where it does not count."""
+    size = sum(value.size for value in values)
+    large = [_beyond(value.expr, LIMIT // len(values)) for value in values] if size > LIMIT else []
+    expr = pl.sum_horizontal(*shown, constant(0))
+    return Value(expr, "number", values[0].scale if values else 0, min(size, LIMIT),
+                 raises=either(*(value.raises for value in values), *large))  # fmt: skip
+
+
 def aligned(*values: Value) -> list[Value]:
     """The numbers counted in the smallest place any of them has."""
     scale = max(value.scale for value in values)
@@ -147,7 +156,8 @@ STEPPED = 10**29  # 128 bits hold it times 10^9
 
 
 def _whole(function: Callable, left: Value, right: Value) -> pl.Expr:
-    return pl.map_batches([left.expr, right.expr], function, return_dtype=WHOLE, is_elementwise=True)
+    made = pl.map_batches([left.expr, right.expr], function, return_dtype=WHOLE, is_elementwise=True)
+    return made if made.meta.root_names() else made.first()  # of two parameters: one value for every row
 
 
 def _times(pair: list[pl.Series]) -> pl.Series:

@@ -8,6 +8,7 @@ is time for: a repeat whose parts can take the same characters in several ways.
 
 import math
 import re
+import warnings
 from functools import cache
 
 import polars as pl
@@ -46,8 +47,9 @@ class PatternProblem(errors.EvaluationError):
 def shared(pattern: str) -> str:
     """The same pattern for Rust. Raises PatternProblem where the two would differ or Python could take very long."""
     try:
-        tree = parser.parse(pattern)
-    except (re.error, OverflowError) as error:
+        with warnings.catch_warnings(action="error"):  # of [[ and && inside a set, which may mean more one day
+            tree = parser.parse(pattern)
+    except (re.error, OverflowError, Warning) as error:
         raise PatternProblem(str(error)) from None
     except RecursionError:
         raise PatternProblem("nested too deep") from None
@@ -200,6 +202,7 @@ class _Steps:
             return self.sequence(value[3])
         if op is codes.BRANCH:
             ways = [self.sequence(branch) for branch in value[1]]
+            self.once(sum(way[2] for way in ways))
             return [p for w in ways for p in w[0]], [p for w in ways for p in w[1]], any(w[2] for w in ways)
         if op in REPEATS:
             return self.repeat(*value)
@@ -210,6 +213,7 @@ class _Steps:
     def repeat(self, least: int, most: int, inner) -> tuple[list[int], list[int], bool]:
         start = len(self.classes)
         first, last, empty = self.sequence(inner)
+        self.once(empty + (least == 0))
         low, high = inner.getwidth()
         if most > 1 and not (least == most and low == high):  # a fixed count of a fixed width has no choice
             for position in last:
@@ -221,6 +225,11 @@ class _Steps:
                     "it could take very long; avoid a repeat within a repeat, and alternatives that begin alike",
                 )
         return first, last, empty or least == 0
+
+    def once(self, empty: int) -> None:
+        """Nothing at all may be taken in one way only: two would double the ways with every round around them."""
+        if empty > 1:
+            raise PatternProblem("two ways to take nothing", "it could take very long; leave the empty part or ? away")
 
     def overlap(self, positions: list[int]) -> bool:
         """May two of these take the same character?"""

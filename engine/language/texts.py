@@ -10,6 +10,7 @@ import polars as pl
 from rule_engine import ast
 
 from engine.language.expression import ExpressionProblem, may_be_missing
+from engine.language.regex import NOTHING, PatternProblem, shared
 from engine.language.values import NO, Value, either
 
 BAR = "|"
@@ -26,27 +27,34 @@ def holds(container: Value, member: Value) -> pl.Expr:
         return container.expr.str.contains(member.expr, literal=True)
     if member.kind != "text" or (member.literal is not None and (member.literal == "" or BAR in member.literal)):
         return NO
-    found = container.expr.str.contains(pl.concat_str(pl.lit(BAR), member.expr, pl.lit(BAR)), literal=True)
-    if member.literal is None:
-        found = found & (member.expr != "") & ~member.expr.str.contains(BAR, literal=True)
-    return found.fill_null(False)
+    sought, listed = member.expr, container.expr
+    if member.literal is None:  # a bar in the text itself is doubled, and two bars never stand in the list
+        sought, listed = sought.str.replace_all(BAR, BAR * 2, literal=True), listed.str.replace_all(r"\|+", BAR)
+    return listed.str.contains(pl.concat_str(pl.lit(BAR), sought, pl.lit(BAR)), literal=True).fill_null(False)
 
 
 def begins(codes: Value, prefixes: Value) -> Value:
     """Does any code begin with any of the prefixes? One code or several; a set, a list, or text separated by |."""
-    if codes.kind not in ("text", "texts") or prefixes.kind not in ("text", "texts", "set"):
+    several, listed = codes.kind == "texts", _listed(prefixes)
+    if codes.kind not in ("text", "texts") or (listed is None and prefixes.kind not in ("text", "texts")):
         raise ExpressionProblem("$begins(codes, prefixes) takes a text or several, and a text, several or a set")
     if codes.nullable or prefixes.nullable:
         raise may_be_missing()
-    several, listed = codes.kind == "texts", prefixes.literal
     if listed is not None:
-        wanted = [p for p in (listed.split(BAR) if isinstance(listed, str) else listed) if p]
-        test = _with_any(codes.expr, several, [p for p in wanted if not (several and BAR in p)])
+        test = _with_any(codes.expr, several, [p for p in listed if p and not (several and BAR in p)])
     else:
         pattern = prefixes.expr.str.replace_all(SPECIAL, r"\$1").str.replace_all(r"\|+", BAR).str.strip_chars(BAR)
         start = r"\|(?:" if several else r"\A(?:"
-        test = (pattern != "") & codes.expr.str.contains(pl.concat_str(pl.lit(start), pattern, pl.lit(")")))
+        test = codes.expr.str.contains(pl.concat_str(pl.lit(start), pattern.replace("", NOTHING), pl.lit(")")))
     return Value(test, "bool", raises=either(codes.raises, prefixes.raises))
+
+
+def _listed(prefixes: Value) -> list[str] | None:
+    """The prefixes, where they are known when the rule is loaded."""
+    if prefixes.kind == "array":
+        known = [m.value for m in prefixes.detail if m.where is None and isinstance(m.value.literal, str)]
+        return [value.literal for value in known] if len(known) == len(prefixes.detail) else None
+    return prefixes.literal.split(BAR) if isinstance(prefixes.literal, str) else prefixes.literal
 
 
 def _with_any(codes: pl.Expr, several: bool, prefixes: list[str]) -> pl.Expr:
@@ -55,6 +63,20 @@ def _with_any(codes: pl.Expr, several: bool, prefixes: list[str]) -> pl.Expr:
     if several:
         return codes.str.contains_any([BAR + prefix for prefix in prefixes])
     return codes.str.contains(rf"\A(?:{'|'.join(map(re.escape, prefixes))})")
+
+
+def matches(how: str, text: Value, pattern: Value) -> Value:
+    """`=~` and `!~` at the beginning of a text, `=~~` and `!~~` anywhere in it."""
+    if pattern.kind != "text" or pattern.literal is None:
+        raise ExpressionProblem("a regular expression is written out, or a parameter")
+    if text.kind != "text" or text.nullable:
+        raise ExpressionProblem("only a text that is never missing matches a regular expression")
+    try:
+        rust = shared(pattern.literal)
+    except PatternProblem as problem:
+        raise ExpressionProblem(problem.message, pattern.literal, problem.hint, code="E_REGEX") from None
+    test = text.expr.str.contains(rf"\A(?:{rust})" if how.endswith("fzm") else rust)
+    return Value(~test if how.startswith("ne") else test, "bool", raises=text.raises)
 
 
 def ends(how: str, text: Value, part: Value) -> Value:
@@ -72,24 +94,20 @@ ENDS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 def sliced(text: Value, start: int, stop: int | None) -> pl.Expr:
     """text[start:stop] as Python counts: from the end where negative, and never beyond it."""
-    length = text.expr.str.len_chars().cast(pl.Int64)
-
-    def place(at: int) -> pl.Expr:
-        return pl.min_horizontal(pl.lit(at), length) if at >= 0 else pl.max_horizontal(length + at, pl.lit(0))
-
-    begin, end = place(start), length if stop is None else place(stop)
-    return text.expr.str.slice(begin, pl.max_horizontal(end - begin, pl.lit(0)))
+    if stop is not None and start < 0 <= stop:
+        raise ExpressionProblem("a slice from the end to a place from the beginning", hint="count both from one side")
+    if stop is not None and start >= 0 > stop:
+        return text.expr.str.head(stop).str.slice(start)
+    return text.expr.str.slice(start, None if stop is None else max(stop - start, 0))
 
 
 def item(value: Value, at: int, safe: bool) -> Value:
     """One character of a text, or one of several texts; where there is none it raises, or is missing if `safe`."""
     if value.kind == "texts":
-        parts = value.expr.str.split("|").list.eval(pl.element().filter(pl.element() != ""))
+        parts = value.expr.str.split(BAR).list.eval(pl.element().filter(pl.element() != ""))
         found = parts.list.get(at, null_on_oob=True)
     else:
-        length = value.expr.str.len_chars().cast(pl.Int64)
-        inside = length > at if at >= 0 else length >= -at
-        found = pl.when(inside).then(value.expr.str.slice(at, 1))
+        found = value.expr.str.slice(at, 1).replace("", None)
     raises = value.raises if safe else either(value.raises, found.is_null())
     return Value(found, "text", nullable=safe or value.nullable, raises=raises)
 

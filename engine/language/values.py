@@ -74,14 +74,14 @@ def truth(value: Value) -> Value:
     return Value(expr.fill_null(False) if value.nullable else expr, "bool", raises=value.raises)
 
 
-TRUTH: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+TRUTH: dict[str, Callable[[pl.Expr | None], pl.Expr]] = {
     "bool": lambda e: e,
     "number": lambda e: e != 0,
     "text": lambda e: e != "",
     "texts": lambda e: e.str.contains("[^|]"),
     "time": lambda e: e.is_not_null(),
     "span": lambda e: e != pl.duration(),
-    "object": lambda e: e.is_not_null(),
+    "object": lambda e: YES if e is None else e.is_not_null(),
     "null": lambda e: NO,
 }
 
