@@ -210,11 +210,9 @@ class Facts:
             )  # fmt: skip
         return frame
 
-    def main_lines(self, ids: pl.Series) -> pl.DataFrame:
-        """Item, ward, doctor, day and time of some lines by id."""
-        return self._lines.select("id", "item", "dept", "doctor", "date", "time").filter(
-            pl.col("id").is_in(ids.implode())
-        )
+    def lines_of(self, ids: pl.Series) -> pl.DataFrame:
+        """Some lines by id, with all that is plainly known of them."""
+        return self._lines.filter(pl.col("id").is_in(ids.implode()))
 
     def institution_lines(self, rules, tables: dict[str, pl.DataFrame]) -> pl.Expr:
         """Which fee lines the rules over wards and stores read: items of their tables, and whatever a store keeps."""

@@ -111,6 +111,13 @@ def moment(how: str, left: Value, right: Value, raises) -> Value:
     return Value(left.expr + right.expr if how == "add" else left.expr - right.expr, kind, raises=raises)
 
 
+def plain(number: pl.Expr) -> pl.Expr:
+    """A number as text, without trailing zeros."""
+    text = number.cast(pl.String)
+    fraction = text.str.contains(".", literal=True)
+    return pl.when(fraction).then(text.str.strip_chars_end("0").str.strip_chars_end(".")).otherwise(text)
+
+
 def truth(value: Value) -> Value:
     """Python's truthiness: zero, empty text and null are false."""
     if value.kind == "bool":

@@ -15,11 +15,12 @@ import polars as pl
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
 from engine.audit.facts import Facts
 from engine.audit.recovery import recover
+from engine.audit.told import amounts_table, values_table
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, stages
 from engine.run.lock import LOCK, only_run
-from engine.run.masking import masked, read_key
+from engine.run.masking import masked, masked_values, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
@@ -35,7 +36,8 @@ ORDER = {
     "checks": ["check_id"], "rejects": ["file", "line", "column", "code"], "grouping": ["setl_id"],
     "settlement": ["setl_id"], "provider_payment": ["fixmedins_code", "month", "method"],
     "findings": ["rule_id", "fixmedins_code", "scope_key", "service_date", "finding_id"],
-    "evidence": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
+    "evidence": ["finding_id", "role", "table", "row_key"], "values": ["finding_id", "seq"],
+    "amounts": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
 }  # fmt: skip
 AUDITED = ("findings", "evidence", "not_evaluated")
@@ -227,17 +229,20 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
     if final.exists():
         shutil.rmtree(final)
     final.mkdir()
+    tables["values"] = values_table(tables["findings"], region.rules)
+    tables["amounts"] = amounts_table(tables["evidence"])
     if not options.reveal:
         key = read_key()
+        tables["values"] = masked_values(tables["values"], key)
         tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
         tables["settlement"] = masked(tables["settlement"], {"psn_no": "P"}, key)
     for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
         shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
         tables[name] = tables[name].with_columns(shown)
+    for name in ("findings", "evidence"):  # without what only the other tables are made of
+        tables[name] = tables[name].select(n for n in outputs()[name] if n in tables[name].columns)
     for name, order in ORDER.items():
-        frame = tables[name]
-        frame = frame.select(n for n in outputs()[name] if n in frame.columns) if name == "evidence" else frame
-        conform(frame, name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
+        conform(tables[name], name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
     record = manifest.describe(final, extract, region, options, identity)
     manifest.write(final, record)
     if options.report:

@@ -14,10 +14,11 @@ FAMILIES = {
 
 def rule_infos(region: Region) -> dict[str, RuleInfo]:
     """Every rule of the region as the report shows it."""
-    return {loaded.rule.id: _info(loaded) for loaded in region.rules}
+    return {loaded.rule.id: rule_info(loaded) for loaded in region.rules}
 
 
-def _info(loaded) -> RuleInfo:
+def rule_info(loaded) -> RuleInfo:
+    """One rule as the report shows it."""
     rule = loaded.rule
     shown = {name: _text(loaded.setting.params[name]) for name in rule.params}
     return RuleInfo(
