@@ -122,7 +122,7 @@ class Teller:
             self.condition(node.left, level)
             self.condition(node.right, level)
         elif isinstance(node, ast.UnaryExpression) and node.type == "not" and id(node.right) not in self.names:
-            self._below(node.right, level)
+            self.operand(node.right, level) if path_of(node.right) else self._below(node.right, level)
         elif isinstance(node, ast.TernaryExpression):
             self.condition(node.condition, level)
             self.operand(node.case_true, level)

@@ -71,7 +71,7 @@ class Speaker:
     def _path(self, path: list[str]) -> str:
         """Labels along a path; empty where it leads to a part of a value."""
         along = self._along(path)
-        owner = OWNERS.get(path[0], "表中" if path[0] in self.setting.joined else "")
+        owner = OWNERS.get(path[0], "表中" if path[0] in self.setting.joined else "本例" if self.elements else "")
         if len(along) < len(path) - 1:
             return ""
         *owners, last = [owner] * bool(owner) + [attribute.label.removeprefix("是否") for attribute in along]

@@ -146,7 +146,7 @@ def _table_and_parameters(case: Case) -> list[str]:
         said.append(f"该行有效期 {dated[0]} 至 {dated[1]}，来源：{source}，可信度：{GRADE.get(grade, grade)}。")
     changed = case.run.manifest.get("parameters", {}).get(case.finding["rule_id"], {})
     for row in case.of("param"):
-        label = f"“{row['words']}”（{row['name']}）" if row["words"] else row["name"]
+        label = f"“{row['words']}”（{row['name']}）" if row["words"] else f" {row['name']} "
         whose = "本地参数文件所定" if row["name"] in changed else "规则默认值"
         source = f"，来源：{row['note']}" if row["note"] else ""
         said.append(f"参数{label}= {value_said(row)}，{whose}{source}。")
@@ -158,9 +158,9 @@ def _innocent(case: Case) -> list[str]:
     for row in (row for row in case.values if row["kind"] == "answer"):
         unless, unknown = (case.of(f"{row['part']}.{word}") for word in ("unless", "unknown"))
         if row["value"] == "excluded":
-            said.append(f"“{row['name']}”：已排除，因下列情形不成立。")
+            said.append(f"“{row['name']}”：已排除，因为下列情形没有全部成立：")
         elif unknown:
-            said.append(f"“{row['name']}”：尚不能排除，因下列情形成立。")
+            said.append(f"“{row['name']}”：尚不能排除，因为有下列情形：")
         else:
             said.append(f"“{row['name']}”：尚不能排除，现有数据无从判断，须人工核实。")
         said += conditions(unknown if row["value"] == "open" else unless or unknown)

@@ -16,35 +16,25 @@ def value_said(row: dict) -> str:
 def conditions(rows: list[dict]) -> list[str]:
     """Each condition with the values read, and indented below it what it is made of."""
     said, number = [], 0
-    for at, row in enumerate(rows):
+    for row in rows:
         number += row["level"] == 0
         mark = f"{number}. " if row["level"] == 0 else f"{'   ' * row['level']}· "
-        said.append(f"  {mark}{_spoken(row, _below(rows, at))}")
+        said.append(f"  {mark}{_spoken(row, rows)}")
     return said
 
 
-def _below(rows: list[dict], at: int) -> list[dict]:
-    """The rows one level below a row."""
-    level, below = rows[at]["level"], []
-    for row in rows[at + 1 :]:
-        if row["level"] <= level:
-            break
-        below += [row] if row["level"] == level + 1 else []
-    return below
-
-
-def _spoken(row: dict, below: list[dict]) -> str:
+def _spoken(row: dict, rows: list[dict]) -> str:
     if row["kind"] == "definition":
         return f"{row['name']} 指：{row['words']}"
     if row["kind"] != "bool" or re.fullmatch(r"\w+\.\w+", row["name"]):
         return f"{row['name']} = {value_said(row)}（{row['words']}）"
     held = {"true": "成立", "false": "不成立"}.get(row["value"], "无从判断")
-    return f"{with_values(row['name'], below, beside=True)}：{held}（{row['words']}）"
+    return f"{with_values(row['name'], rows, beside=True)}：{held}（{row['words']}）"
 
 
-def with_values(text: str, below: list[dict], beside: bool = False) -> str:
+def with_values(text: str, rows: list[dict], beside: bool = False) -> str:
     """An expression with the values of what it is made of in place of their names, or beside them."""
-    values = {r["name"]: value_said(r) for r in below if r["kind"] not in ("definition", "bool")}
+    values = {r["name"]: value_said(r) for r in rows if r["kind"] not in ("definition", "bool") and r["name"] != text}
     if not values:
         return text
     names = "|".join(re.escape(name) for name in sorted(values, key=len, reverse=True))

@@ -56,7 +56,8 @@ def excess(case) -> list[str]:
         worked = with_values(text, parts[1:])
         unit = " 元" if _amount(case) == "difference" else ""
         said.append(f"超出 = {text}" + (f" = {worked}" if worked != text else "") + f" = {total}{unit}。")
-        said += conditions([{**row, "level": row["level"] - 1} for row in parts[1:]])
+        known = {row["name"] for row in case.of("when")}
+        said += conditions([{**row, "level": 0} for row in parts[1:] if row["level"] == 1 and row["name"] not in known])
     cut = [row for row in case.amounts if row["cut_cnt"] is not None]
     if not cut or _amount(case) not in ("units", "gap", "lines"):
         return said
