@@ -92,7 +92,9 @@ def detailed(facts: Facts, hits: pl.DataFrame, evidence: pl.DataFrame, lines: pl
         ),
         claims.select(table=pl.lit("claims"), row_key="id", site="hospital", name="dept", time="admission"),
     ]  # fmt: skip
-    rows = evidence.join(pl.concat(known, how="diagonal_relaxed"), on=["table", "row_key"], how="left", maintain_order="left")
+    rows = evidence.join(
+        pl.concat(known, how="diagonal_relaxed"), on=["table", "row_key"], how="left", maintain_order="left"
+    )
     shares = claims.select(setl_id="id", claim_fund="fund", claim_scope="scope")
     rows = rows.join(shares, on="setl_id", how="left", maintain_order="left")
     rows = rows.with_columns(part_gross="gross", part_inscope="inscope", part_fund="fund")
@@ -105,4 +107,3 @@ def detailed(facts: Facts, hits: pl.DataFrame, evidence: pl.DataFrame, lines: pl
         rows = rows.drop(set(stored.columns) - {"_case"}, strict=False).join(stored, on="_case", how="left")
     absent = [pl.lit(None, t).alias(n) for n, t in DETAIL.items() if n not in rows.columns]
     return rows.with_columns(absent).cast(DETAIL)
-

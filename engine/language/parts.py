@@ -13,7 +13,7 @@ from rule_engine import ast
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, Written, children, path_of, walk
 from engine.language.form import Rule
-from engine.language.spoken import Speaker
+from engine.language.spoken import Speaker, of_dated_set, set_test
 from engine.language.values import plain
 
 ASKED = ("when", "violation_when", "excess")
@@ -96,7 +96,8 @@ class Teller:
 
     def condition(self, node, level: int) -> None:
         """Something that is true or false; what must all hold is told one by one."""
-        if isinstance(node, ast.LogicExpression) and node.type == "and" and id(node) not in self.names:
+        joint = isinstance(node, ast.LogicExpression) and not of_dated_set(node)
+        if joint and node.type == "and" and id(node) not in self.names:
             self.condition(node.left, level)
             self.condition(node.right, level)
         elif self._note(node, level, self._value(node, True)):
@@ -117,8 +118,10 @@ class Teller:
         if path_of(node):
             return
         if self._is_of_list(node):
-            return self._definitions(node, level)
-        if isinstance(node, ast.LogicExpression):
+            self._definitions(node, level)
+        elif of_dated_set(node):
+            self.operand(set_test(node).member, level)
+        elif isinstance(node, ast.LogicExpression):
             self.condition(node.left, level)
             self.condition(node.right, level)
         elif isinstance(node, ast.UnaryExpression) and node.type == "not" and id(node.right) not in self.names:
@@ -172,4 +175,3 @@ class Teller:
         naming = {NAMING[c.rsplit(".", 1)[-1]] for c in made.columns if c.rsplit(".", 1)[-1] in NAMING}
         kind = min(naming) if made.kind == "text" and naming else made.kind
         return kind, text_of(made.value, made.kind)
-

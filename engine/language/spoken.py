@@ -5,17 +5,18 @@ from dataclasses import dataclass
 
 from rule_engine import ast
 
-from engine.language.expression import Setting, path_of
+from engine.language.expression import Setting, path_of, walk
 from engine.language.form import Rule
 from engine.language.vocabulary import Attribute, objects
 
 OWNERS = {"a": "甲行", "b": "乙行", "l": "明细", "o": "该次就诊", "v": "该次住院", "d": "诊断", "p": "手术操作",
           "e": "该次销售"}  # fmt: skip
 SIGNS = {"eq": "等于", "ne": "不等于", "gt": "大于", "ge": "不小于", "lt": "小于", "le": "不大于", "add": "＋",
-         "sub": "－", "mul": "×", "tdiv": "÷", "fdiv": "整除", "mod": "除余", "eq_fzm": "开头合于", "eq_fzs": "含有合于",
+         "sub": "－", "mul": "×", "tdiv": "÷", "fdiv": "整除", "mod": "除余",
+         "eq_fzm": "开头合于", "eq_fzs": "含有合于",
          "ne_fzm": "开头不合于", "ne_fzs": "不含合于"}  # fmt: skip
-PARTS = {"date": "的日期", "year": "的年份", "month": "的月份", "day": "的日", "hour": "的小时", "minute": "的分钟",
-         "second": "的秒", "days": "的天数", "length": "的长度", "as_upper": "的大写", "as_lower": "的小写"}  # fmt: skip
+PARTS = {"date": "的日期", "year": "的年份", "month": "的月份", "day": "的日", "hour": "的小时",
+         "minute": "的分钟", "second": "的秒", "days": "的天数", "length": "的长度", "as_upper": "的大写", "as_lower": "的小写"}  # fmt: skip
 OPEN = (ast.LogicExpression, ast.AddExpression, ast.SubtractExpression, ast.ArithmeticExpression,
         ast.TernaryExpression)  # fmt: skip
 EXTREMES = {"sum": "之和", "min": "的最小值", "max": "的最大值"}
@@ -54,8 +55,10 @@ class Speaker:
 
     def _symbol(self, node) -> str:
         if node.name in self.setting.sets:
-            source = self.rule.sets[node.name]
-            return f"清单“{source.partition(':')[2]}”" if isinstance(source, str) else f"所列的{node.name}"
+            name, _, period = node.name.partition("@")
+            source = self.rule.sets[name]
+            listed = f"清单“{source.partition(':')[2]}”" if isinstance(source, str) else f"所列的{name}"
+            return f"当日有效的{listed}" if period else listed
         return {"today": "本次运行之日", "now": "本次运行之时"}.get(node.name, node.name)
 
     def _attribute(self, node) -> str:
@@ -93,6 +96,8 @@ class Speaker:
         return self.setting.attributes_of(symbol) if symbol in self.setting.symbols else {}
 
     def _logic(self, node) -> str:
+        if of_dated_set(node):
+            return self.say(set_test(node))
         joint = "，并且" if node.type == "and" else "，或者"
         return f"{self._side(node.left, node.type)}{joint}{self._side(node.right, node.type)}"
 
@@ -206,3 +211,13 @@ SAID = {
     "ComprehensionExpression": Speaker._comprehended,
     "FunctionCallExpression": Speaker._called,
 }  # fmt: skip
+
+
+def of_dated_set(node) -> bool:
+    """Does the node stand for `item in set`, where the set holds other codes at other times?"""
+    return isinstance(node, ast.LogicExpression) and node.left.span == node.span
+
+
+def set_test(node) -> ast.ContainsExpression:
+    """The first of the tests that stand for `item in set`."""
+    return next(inner for inner in walk(node) if isinstance(inner, ast.ContainsExpression))

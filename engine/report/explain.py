@@ -172,7 +172,9 @@ def _innocent(case: Case) -> list[str]:
 def _carried(case: Case) -> list[str]:
     finding, said = case.finding, []
     for row in case.of("waiver"):
-        said.append(f"已按豁免单 {row['name']} 豁免，不计金额：{row['words']}（{row['note']}，有效至 {row['value']}）。")
+        said.append(
+            f"已按豁免单 {row['name']} 豁免，不计金额：{row['words']}（{row['note']}，有效至 {row['value']}）。"
+        )
     if finding["rule_status"] == "trial":
         said.append("规则尚在试运行，只作提示，不计金额。")
     if finding["superseded_by"]:
@@ -204,4 +206,3 @@ def _recovery(case: Case) -> list[str]:
     if case.recovery:
         said.append(f"本疑点应追回合计 {yuan(due)} 元。")
     return said or ["本疑点没有可追回的金额。"]
-

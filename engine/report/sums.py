@@ -127,8 +127,8 @@ def _by_difference(case, rows: list[dict]) -> Callable[[dict], str]:
         spread = _fen(Decimal(difference) * row["cost_fen"] / costs) if costs else 0
         spare = f"，加尾差 {yuan(row['gross_fen'] - spread)} = {yuan(row['gross_fen'])}" * (spread != row["gross_fen"])
         return (
-            f"涉及金额 {yuan(difference)} × {yuan(row['cost_fen'])} ÷ {yuan(costs)} = {yuan(spread)}{spare}；范围内金额 "
-            f"{yuan(row['cost_inscope_fen'])} × {yuan(row['gross_fen'])} ÷ {yuan(row['cost_fen'])} = "
+            f"涉及金额 {yuan(difference)} × {yuan(row['cost_fen'])} ÷ {yuan(costs)} = {yuan(spread)}{spare}；"
+            f"范围内金额 {yuan(row['cost_inscope_fen'])} × {yuan(row['gross_fen'])} ÷ {yuan(row['cost_fen'])} = "
             f"{yuan(row['inscope_fen'])}；{_fund(row)}"
         )
 

@@ -7,6 +7,7 @@ RESULT = {"violation": "明确违规", "suspicion": "可疑"}
 STATUS = {"active": "正式", "trial": "试运行", "retired": "停用"}
 ROLE = {"excess": "超出（拟核减）", "basis": "依据", "context": "背景"}
 GROUPED = {"grouped": "已入组", "ambiguous": "歧义组", "ungrouped": "未入组", "invalid": "数据无效"}
+WAIVER = {"in_force": "有效", "unused": "没有用到", "expired": "已到期", "no_rule": "没有这条规则"}
 REASON = {
     "missing_table": "缺少数据表",
     "missing_field": "缺少字段",

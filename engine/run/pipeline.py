@@ -14,8 +14,10 @@ import polars as pl
 
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
 from engine.audit.facts import Facts
+from engine.audit.findings import EVIDENCE, FINDINGS
 from engine.audit.recovery import recover
 from engine.audit.told import amounts_table, values_table
+from engine.audit.waiving import waived, waiver_values
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, stages
@@ -41,6 +43,7 @@ ORDER = {
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
 }  # fmt: skip
 AUDITED = ("findings", "evidence", "not_evaluated")
+COLLECTED = {"findings": FINDINGS, "evidence": EVIDENCE}  # of a bucket, richer than what is written in the end
 Progress = Callable[[str, int, int], None]
 
 
@@ -94,8 +97,10 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
         _codes(extract, region, results, progress)
     tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
     tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
+    found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, _last_day(extract))
+    tables["findings"] = found
     tables |= money(extract, region, tables)
-    return finish(out, work, tables, extract, region, options, identity, progress)
+    return finish(out, work, tables, extract, region, options, identity, progress, uses)
 
 
 def prepare(out: Path, resume: bool) -> Path:
@@ -200,7 +205,7 @@ def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:
 def _collected(results: Path, name: str) -> pl.DataFrame:
     files = sorted(results.glob(f"{name}.*.parquet"))
     if not files:
-        return pl.DataFrame(schema=outputs()[name])
+        return pl.DataFrame(schema=COLLECTED.get(name) or outputs()[name])
     return pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
 
 
@@ -223,13 +228,14 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> 
 
 
 def finish(out: Path, work: Path, tables, extract: Extract, region: Region, options: Options, identity: str,
-           progress: Progress) -> dict:  # fmt: skip
+           progress: Progress, uses: list[dict]) -> dict:  # fmt: skip
     """Write every table sorted and conformed, the manifest and the report; then move all into OUT."""
     final = work / "final"
     if final.exists():
         shutil.rmtree(final)
     final.mkdir()
-    tables["values"] = values_table(tables["findings"], region.rules)
+    told = [values_table(tables["findings"], region.rules), waiver_values(tables["findings"], uses)]
+    tables["values"] = pl.concat(told, how="diagonal_relaxed")
     tables["amounts"] = amounts_table(tables["evidence"])
     if not options.reveal:
         key = read_key()
@@ -243,7 +249,7 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
         tables[name] = tables[name].select(n for n in outputs()[name] if n in tables[name].columns)
     for name, order in ORDER.items():
         conform(tables[name], name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
-    record = manifest.describe(final, extract, region, options, identity)
+    record = manifest.describe(final, extract, region, options, identity, uses)
     manifest.write(final, record)
     if options.report:
         progress("报告 report", 0, 1)

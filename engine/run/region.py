@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.grouping.scheme import Scheme, load_scheme
 from engine.language.rule import LoadedRule, RuleFault, load_rules
+from engine.language.waivers import LoadedWaiver, load_waivers
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
 from engine.reference.presumptions import Presumptions, load_presumptions
@@ -22,6 +23,7 @@ class Region:
 
     knowledge: Knowledge
     rules: list[LoadedRule]
+    waivers: list[LoadedWaiver]
     policy: Policy
     scheme: Scheme
     presumptions: Presumptions
@@ -51,6 +53,7 @@ def load_region(
     return Region(
         knowledge=known,
         rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1)),
+        waivers=waivers_of(folder),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
         presumptions=load_presumptions(overrides.get("engine")),
@@ -84,9 +87,20 @@ def read_params(path: Path) -> dict:
 
 def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date) -> list[LoadedRule]:
     loaded, faults = load_rules(folder, knowledge, overrides, today)
+    _refuse(faults, folder)
+    return loaded
+
+
+def waivers_of(folder: Path) -> list[LoadedWaiver]:
+    """The waivers beside the rules of a folder. Raises RuleProblem with every fault of every file."""
+    loaded, faults = load_waivers(folder)
+    _refuse(faults, folder)
+    return loaded
+
+
+def _refuse(faults: list[RuleFault], folder: Path) -> None:
     if wrong := [fault for fault in faults if fault.severity == "error"]:
         raise RuleProblem(_listed(wrong), str(folder))
-    return loaded
 
 
 def _listed(faults: list[RuleFault]) -> str:
