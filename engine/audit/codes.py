@@ -56,19 +56,18 @@ def _summed(evidence: pl.DataFrame) -> pl.DataFrame:
 def _in_evidence(loaded: LoadedRule, hits: pl.DataFrame, facts: TraceFacts, fee_lines) -> pl.DataFrame:
     """The sales behind each hit with `_role` and money: excess where the rule's flag says so."""
     events = facts.events(hits["_case"]).rename({"case": "_case"})
-    for name in ("feedetl_sn", "setl_id", "psn_no"):
-        if name not in events.columns:
-            events = events.with_columns(pl.lit(None, pl.String).alias(name))
+    blank = dict.fromkeys(("feedetl_sn", "setl_id", "psn_no", "code"), pl.String)
+    blank |= {"excess_units": UNITS, "fund": pl.Int64, "suspect_fund": pl.Int64}
+    events = events.with_columns(pl.lit(None, t).alias(n) for n, t in blank.items() if n not in events.columns)
     excess = loaded.compiled.get("flag.excess")
     flagged = holds(events, excess, hits) if excess is not None else pl.Series([True] * events.height, dtype=pl.Boolean)
-    absent = [n for n in ("fund", "suspect_fund") if n not in events.columns]
-    events = events.with_columns(flagged.alias("_excess"), *(pl.lit(None, pl.Int64).alias(n) for n in absent))
+    events = events.with_columns(flagged.alias("_excess"))
     paid = pl.col("suspect_fund") if loaded.rule.amount == "units" else pl.col("fund")
-    counted = "excess_units" if loaded.rule.amount == "units" else "units"
+    counted = pl.col("excess_units" if loaded.rule.amount == "units" else "units").cast(UNITS)
     return _with_cost(events, fee_lines).with_columns(
         _role=pl.when("_excess").then(pl.lit("excess")).otherwise(pl.lit("basis")),
         _fund=pl.when("_excess").then(paid.fill_null(0)),
-        _fund_cnt=pl.min_horizontal(pl.col(counted).cast(UNITS), "_billed"),
+        _fund_cnt=pl.when(counted.is_not_null()).then(pl.min_horizontal(counted, "_billed")),
     )  # fmt: skip
 
 

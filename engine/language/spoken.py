@@ -15,8 +15,9 @@ SIGNS = {"eq": "等于", "ne": "不等于", "gt": "大于", "ge": "不小于", "
          "sub": "－", "mul": "×", "tdiv": "÷", "fdiv": "整除", "mod": "除余",
          "eq_fzm": "开头合于", "eq_fzs": "含有合于",
          "ne_fzm": "开头不合于", "ne_fzs": "不含合于"}  # fmt: skip
-PARTS = {"date": "的日期", "year": "的年份", "month": "的月份", "day": "的日", "hour": "的小时",
-         "minute": "的分钟", "second": "的秒", "days": "的天数", "length": "的长度", "as_upper": "的大写", "as_lower": "的小写"}  # fmt: skip
+PARTS = {"date": "的日期", "year": "的年份", "month": "的月份", "day": "的日", "hour": "的小时", "minute": "的分钟",
+         "second": "的秒", "days": "的天数", "length": "的长度", "as_upper": "的大写",
+         "as_lower": "的小写"}  # fmt: skip
 OPEN = (ast.LogicExpression, ast.AddExpression, ast.SubtractExpression, ast.ArithmeticExpression,
         ast.TernaryExpression)  # fmt: skip
 EXTREMES = {"sum": "之和", "min": "的最小值", "max": "的最大值"}
@@ -179,7 +180,7 @@ class Speaker:
     def _through(self, node) -> tuple[str, str]:
         """A list that is gone through, with its condition, and what is taken of each element."""
         inside = self.among(node)
-        whose = inside.say(node.iterable)
+        whose = self.say(node.iterable)
         if node.condition is not None:
             whose += f"（限{inside.say(node.condition)}）"
         return whose, inside.say(node.result)
