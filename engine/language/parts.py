@@ -19,7 +19,8 @@ from engine.language.values import plain
 ASKED = ("when", "violation_when", "excess")
 COMPARED = (ast.ComparisonExpression, ast.ContainsExpression, ast.FuzzyComparisonExpression)
 # Words that name a person or a doctor: their values leave the run only under pseudonyms.
-NAMING = {"person": "person", "psn_no": "person", "first_person": "person", "doctor": "doctor"}
+NAMING = {"person": "person", "psn_no": "person", "first_person": "person", "doctor": "doctor", "person.id": "person"}
+VALUED = ("number", "text", "bool", "time", "texts", "span")
 LITERALS = (ast.NullExpression, ast.FloatExpression, ast.StringExpression, ast.BooleanExpression,
             ast.DatetimeExpression, ast.TimedeltaExpression, ast.ArrayExpression, ast.SetExpression)  # fmt: skip
 DEFINITION = ("definition", pl.lit(None, pl.String))  # kind and value of what has no value for a case as a whole
@@ -28,8 +29,8 @@ DEFINITION = ("definition", pl.lit(None, pl.String))  # kind and value of what h
 @dataclass(frozen=True)
 class Part:
     """One part: the expression it is `of` (when, excess, innocent.0.unless …), how deep it lies, its text, its words,
-    the kind of its value (number, text, bool, time, texts, person, doctor, or definition: of single elements, so
-    without a value), and an expression for that value as text."""
+    the kind of its value (number, text, bool, time, texts, span, param, person, doctor, or definition: of single
+    elements, so without a value), and an expression for that value as text."""
 
     of: str
     level: int
@@ -61,6 +62,8 @@ def text_of(value: pl.Expr, kind: str) -> pl.Expr:
         return plain(value)
     if kind == "time":
         return value.dt.strftime("%Y-%m-%d %H:%M:%S")
+    if kind == "span":
+        return value.dt.total_seconds().cast(pl.String) + pl.lit(" 秒")
     return value.str.strip_chars("|") if kind == "texts" else value.cast(pl.String)
 
 
@@ -170,8 +173,8 @@ class Teller:
             made = self.compiler.compile_node(node, condition=condition)
         except ExpressionProblem:
             return DEFINITION
-        if not {aggregate.name for aggregate in made.aggregates} <= self.made:
+        if made.kind not in VALUED or not {aggregate.name for aggregate in made.aggregates} <= self.made:
             return DEFINITION
-        naming = {NAMING[c.rsplit(".", 1)[-1]] for c in made.columns if c.rsplit(".", 1)[-1] in NAMING}
-        kind = min(naming) if made.kind == "text" and naming else made.kind
-        return kind, text_of(made.value, made.kind)
+        words = {word for column in made.columns for word in (column, column.rsplit(".", 1)[-1])}
+        naming = [NAMING[word] for word in sorted(words & set(NAMING))]
+        return naming[0] if made.kind == "text" and naming else made.kind, text_of(made.value, made.kind)

@@ -20,7 +20,6 @@ from engine.tables.problems import InputProblem, UsageProblem
 
 _NEAR, _CANDIDATES = 5, 10
 DATED = ("begndate", "enddate", "source", "grade")
-GRADE = {"national": "国家公布", "region": "本地规定", "demo": "示例，未经核实"}
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def _table_and_parameters(case: Case) -> list[str]:
         cells = "，".join(f"{r['words']} {value_said(r)}" for n, r in filled.items() if n not in DATED)
         source, grade = (filled[n]["value"] if n in filled else "未注明" for n in ("source", "grade"))
         said.append(f"对照“{table['words']}”（{table['name']}）中的一行：{cells}。")
-        said.append(f"该行有效期 {dated[0]} 至 {dated[1]}，来源：{source}，可信度：{GRADE.get(grade, grade)}。")
+        said.append(f"该行有效期 {dated[0]} 至 {dated[1]}，来源：{source}，可信度：{words.GRADE.get(grade, grade)}。")
     changed = case.run.manifest.get("parameters", {}).get(case.finding["rule_id"], {})
     for row in case.of("param"):
         label = f"“{row['words']}”（{row['name']}）" if row["words"] else f" {row['name']} "

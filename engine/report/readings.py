@@ -8,7 +8,7 @@ def value_said(row: dict) -> str:
     value = row["value"]
     if value is None:
         return "缺失"
-    if row["kind"] == "bool" or value in ("true", "false"):
+    if row["kind"] in ("bool", "param") and value in ("true", "false"):
         return {"true": "是", "false": "否"}[value]
     return value.removesuffix(" 00:00:00").replace("|", "、") or "空白"
 
