@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-import engine.cli.rules  # noqa: F401  registers `yibao rules`
+import engine.cli.explain
+import engine.cli.rules  # noqa: F401  these register their commands
 from engine.cli import show
 from engine.cli.app import Json, app, call, plain, state
 from engine.run import pipeline

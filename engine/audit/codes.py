@@ -10,6 +10,7 @@ from engine.audit.findings import EVIDENCE, FINDINGS, ids_of, no_findings
 from engine.audit.frames import Cases, holds
 from engine.audit.judge import asked, spared
 from engine.audit.money import UNITS
+from engine.audit.told import DETAIL, values
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import scopes
 from engine.tracing.evidence import Facts as TraceFacts
@@ -34,6 +35,7 @@ def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame |
         return *no_findings(), unjudged
     events = _in_evidence(loaded, hits, facts, fee_lines)
     findings = _written(loaded, hits, events, symbol)
+    findings = findings.join(values(loaded, hits), on="_case", how="left", maintain_order="left")
     named = findings.select("_case", "finding_id")
     evidence = pl.concat([_rows(events, "trace_codes", "event_id"), _rows(events, "fee_lines", "feedetl_sn")])
     evidence = _summed(evidence).join(named, on="_case")
@@ -42,41 +44,46 @@ def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame |
 
 def _summed(evidence: pl.DataFrame) -> pl.DataFrame:
     """One row per case and row of a table: a fee line may stand behind several codes of one finding."""
-    amounts = ("cnt", "amount_fen", "inscope_fen", "fund_fen")
+    amounts = ("cnt", "amount_fen", "inscope_fen", "fund_fen", "fund_cnt", "part_gross", "part_inscope", "part_fund")
     return evidence.group_by("_case", "table", "row_key", maintain_order=True).agg(
         pl.col("setl_id").first(),
         pl.col("role").max_by(pl.col("role") == "excess"),
         *(pl.when(pl.col(a).count() > 0).then(pl.col(a).sum()).alias(a) for a in amounts),
+        *(pl.col(n).first() for n in DETAIL if n not in amounts),
     )
 
 
 def _in_evidence(loaded: LoadedRule, hits: pl.DataFrame, facts: TraceFacts, fee_lines) -> pl.DataFrame:
     """The sales behind each hit with `_role` and money: excess where the rule's flag says so."""
     events = facts.events(hits["_case"]).rename({"case": "_case"})
-    for name in ("feedetl_sn", "setl_id", "psn_no"):
-        if name not in events.columns:
-            events = events.with_columns(pl.lit(None, pl.String).alias(name))
+    blank = dict.fromkeys(("feedetl_sn", "setl_id", "psn_no", "code"), pl.String)
+    blank |= {"excess_units": UNITS, "fund": pl.Int64, "suspect_fund": pl.Int64}
+    events = events.with_columns(pl.lit(None, t).alias(n) for n, t in blank.items() if n not in events.columns)
     excess = loaded.compiled.get("flag.excess")
     flagged = holds(events, excess, hits) if excess is not None else pl.Series([True] * events.height, dtype=pl.Boolean)
-    absent = [n for n in ("fund", "suspect_fund") if n not in events.columns]
-    events = events.with_columns(flagged.alias("_excess"), *(pl.lit(None, pl.Int64).alias(n) for n in absent))
+    events = events.with_columns(flagged.alias("_excess"))
     paid = pl.col("suspect_fund") if loaded.rule.amount == "units" else pl.col("fund")
+    counted = pl.col("excess_units" if loaded.rule.amount == "units" else "units").cast(UNITS)
     return _with_cost(events, fee_lines).with_columns(
         _role=pl.when("_excess").then(pl.lit("excess")).otherwise(pl.lit("basis")),
         _fund=pl.when("_excess").then(paid.fill_null(0)),
-    )
+        _fund_cnt=pl.when(counted.is_not_null()).then(pl.min_horizontal(counted, "_billed")),
+    )  # fmt: skip
 
 
 def _with_cost(events: pl.DataFrame, fee_lines: pl.DataFrame | None) -> pl.DataFrame:
     """What the sale's fee line cost, as far as the line is known."""
+    known = {"_cost": pl.Int64, "_billed": UNITS, "_line_fund": pl.Int64}
     if fee_lines is None or "units" not in events.columns:
-        return events.with_columns(_gross=pl.lit(None, pl.Int64))
-    lines = fee_lines.select("feedetl_sn", _cost="det_item_fee_sumamt", _cnt="cnt").unique("feedetl_sn", keep="first")
+        blank = {"_gross": pl.Int64} | known
+        return events.with_columns(pl.lit(None, t).alias(n) for n, t in blank.items())
+    lines = fee_lines.select("feedetl_sn", _cost="det_item_fee_sumamt", _billed="cnt", _line_fund="fund_pay")
+    lines = lines.unique("feedetl_sn", keep="first").cast(known)
     events = events.join(lines, on="feedetl_sn", how="left", maintain_order="left")
     units = (pl.col("units").cast(pl.Decimal(38, 4)) * 10_000).cast(pl.Int128)
-    billed = (pl.col("_cnt").cast(pl.Decimal(38, 4)) * 10_000).cast(pl.Int128)
+    billed = (pl.col("_billed").cast(pl.Decimal(38, 4)) * 10_000).cast(pl.Int128)
     gross = (2 * pl.col("_cost").cast(pl.Int128) * units + billed) // (2 * billed)
-    return events.with_columns(_gross=pl.when(billed > 0).then(gross).cast(pl.Int64)).drop("_cost", "_cnt")
+    return events.with_columns(_gross=pl.when(billed > 0).then(gross).cast(pl.Int64))
 
 
 def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame, symbol: str) -> pl.DataFrame:
@@ -110,8 +117,16 @@ def _rows(events: pl.DataFrame, table: str, key: str) -> pl.DataFrame:
     on_line = pl.col("feedetl_sn").is_not_null()
     counted = on_line if table == "fee_lines" else ~on_line
     money = {"amount_fen": "_gross", "inscope_fen": "_gross", "fund_fen": "_fund"}
+    # What the amounts rest on is told sale by sale, on the line only where no sale was scanned.
+    told = pl.col("event_id").is_null() if table == "fee_lines" else pl.lit(True)
+    rests = {"site": "fixmedins_code", "item": "med_list_codg", "name": "code", "time": "time", "billed": "_billed",
+             "cost": "_cost", "line_fund": "_line_fund", "fund_cnt": "_fund_cnt"}  # fmt: skip
+    parts = {"part_gross": "_gross", "part_inscope": "_gross", "part_fund": "_fund"}
+    absent = [pl.lit(None, t).alias(n) for n, t in DETAIL.items() if n not in rests and n not in parts]
     return events.filter(pl.col(key).is_not_null()).select(
         "_case", table=pl.lit(table), row_key=key, setl_id="setl_id", role="_role",
         cnt=pl.when(pl.col("_excess")).then(pl.col("units").cast(UNITS)),
         **{name: pl.when(counted & pl.col("_excess")).then(pl.col(column)) for name, column in money.items()},
-    )  # fmt: skip
+        **{name: pl.when(told).then(pl.col(column)).cast(DETAIL[name]) for name, column in rests.items()},
+        **{name: pl.when(told & pl.col("_excess")).then(pl.col(column)) for name, column in parts.items()},
+    ).with_columns(absent)  # fmt: skip

@@ -175,11 +175,9 @@ class Facts:
             )  # fmt: skip
         return frame
 
-    def main_lines(self, ids: pl.Series) -> pl.DataFrame:
-        """Item, ward, doctor, day and time of some lines by id."""
-        return self._lines.select("id", "item", "dept", "doctor", "date", "time").filter(
-            pl.col("id").is_in(ids.implode())
-        )
+    def lines_of(self, ids: pl.Series) -> pl.DataFrame:
+        """Some lines by id, with all that is plainly known of them."""
+        return self._lines.filter(pl.col("id").is_in(ids.implode()))
 
     def missing(self, loaded) -> str:
         """The table a rule cannot do without and the bundle does not have; empty where nothing is missing."""

@@ -11,6 +11,7 @@ import polars as pl
 from engine.audit.facts import Facts, natural
 from engine.audit.judge import Verdict
 from engine.audit.money import UNITS
+from engine.audit.told import DETAIL, detailed, values
 from engine.language.rule import LoadedRule
 
 FINDINGS = {
@@ -19,11 +20,11 @@ FINDINGS = {
     "fixmedins_code": pl.String, "setl_id": pl.String, "psn_no": pl.String, "department": pl.String,
     "doctor": pl.String, "med_list_codg": pl.String, "service_date": pl.Date, "excess_cnt": UNITS,
     "gross_fen": pl.Int64, "inscope_fen": pl.Int64, "fund_fen": pl.Int64, "innocent_open": pl.String,
-    "waived": pl.Boolean, "superseded_by": pl.String, "message": pl.String,
+    "waived": pl.Boolean, "superseded_by": pl.String, "message": pl.String, "values": pl.List(pl.String),
 }  # fmt: skip
 EVIDENCE = {
     "finding_id": pl.String, "table": pl.String, "row_key": pl.String, "setl_id": pl.String, "role": pl.String,
-    "cnt": UNITS, "amount_fen": pl.Int64, "inscope_fen": pl.Int64, "fund_fen": pl.Int64,
+    "cnt": UNITS, "amount_fen": pl.Int64, "inscope_fen": pl.Int64, "fund_fen": pl.Int64, **DETAIL,
 }  # fmt: skip
 
 
@@ -35,7 +36,9 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
     """The findings and evidence of one rule in one bucket."""
     if verdict.hits.is_empty():
         return no_findings()
-    hits = verdict.hits.select(pl.all()).with_columns(_main_rows(facts, verdict))
+    rows = verdict.evidence
+    lines = facts.lines_of(rows.filter(pl.col("table") == "fee_lines")["row_key"])
+    hits = verdict.hits.select(pl.all()).with_columns(_main_rows(facts, lines, verdict))
     hits = _placed(loaded, facts, hits)
     hits = _in_force(loaded, hits)
     rule = loaded.rule
@@ -49,19 +52,18 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
         innocent_open="_innocent", waived=pl.lit(False), superseded_by=pl.lit(None, pl.String), message="_message",
     )  # fmt: skip
     findings = findings.with_columns(finding_id=ids_of(findings))
+    findings = findings.join(values(loaded, hits), on="_case", how="left", maintain_order="left")
     named = findings.select("_case", "finding_id")
-    evidence = verdict.evidence.join(named, on="_case").select(
-        "finding_id", "table", "row_key", "setl_id", "role", "cnt",
-        amount_fen="gross", inscope_fen="inscope", fund_fen="fund",
-    )  # fmt: skip
+    evidence = detailed(facts, hits, rows.join(named, on="_case"), lines)
+    evidence = evidence.with_columns(amount_fen="gross", inscope_fen="inscope", fund_fen="fund")
     return findings.select(*FINDINGS), evidence.select(*EVIDENCE)
 
 
-def _main_rows(facts: Facts, verdict: Verdict) -> list[pl.Series]:
+def _main_rows(facts: Facts, lines: pl.DataFrame, verdict: Verdict) -> list[pl.Series]:
     """Item, ward, doctor, date and claim of the last excess line of each case, and its last excess claim; else null."""
     excess = verdict.evidence.filter(pl.col("role") == "excess")
     on_lines = excess.filter(pl.col("table") == "fee_lines")
-    lines = facts.main_lines(on_lines["row_key"])
+    lines = lines.select("id", "item", "dept", "doctor", "date", "time")
     on_lines = on_lines.join(lines, left_on="row_key", right_on="id").sort("_case", "time", natural("row_key"))
     claims = facts.visits({"admission"}).select("admission", row_key="id")
     on_claims = excess.filter(pl.col("table") == "claims").join(claims, on="row_key")

@@ -11,11 +11,11 @@ import polars as pl
 from engine.audit.cases import cases_of, with_lists
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
-from engine.audit.money import BY_LINE, EVIDENCE, UNITS, valued, with_money
+from engine.audit.money import BY_LINE, EVIDENCE, UNITS, charged, valued, with_money
 from engine.audit.windows import WINDOWS, sliding, windows
 from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
-from engine.language.values import either, only_if
+from engine.language.values import either, only_if, plain
 from engine.reference.presumptions import Presumptions
 
 
@@ -60,6 +60,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         hits, evidence = _without_twins(hits, evidence)
     hits = with_money(hits, evidence)
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
+        hits = hits.join(charged(facts, flagged["excess"]), on="_case", how="left", maintain_order="left")
         evidence = _of_store(hits)
     return Verdict(hits, evidence, unjudged.height + unclear.height, 0, cases.unplaced)
 
@@ -110,11 +111,7 @@ def _worded(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
 def _shown(compiled) -> pl.Expr:
     """A value as a reader writes it: no trailing zeros, dates without midnight."""
     if compiled.kind == "number":
-        plain = compiled.value.cast(pl.String)
-        trimmed = pl.when(plain.str.contains(".", literal=True)).then(
-            plain.str.strip_chars_end("0").str.strip_chars_end(".")
-        )
-        return trimmed.otherwise(plain).fill_null("—")
+        return plain(compiled.value).fill_null("—")
     if compiled.kind == "time":
         return compiled.value.dt.strftime("%Y-%m-%d %H:%M").str.strip_suffix(" 00:00").fill_null("—")
     return compiled.value.cast(pl.String).fill_null("—")
@@ -243,17 +240,23 @@ def spared(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
     open_reason = pl.lit(None, pl.String)
     for index, innocent in reversed(list(enumerate(loaded.rule.innocent))):
         unless = loaded.compiled.get(f"innocent.{index}.unless")
-        unknown = loaded.compiled.get(f"innocent.{index}.unknown")
         if unless is not None:
             proven = proven | unless.value.fill_null(False)
-        is_open = pl.lit(unless is None) if unknown is None else unknown.value.fill_null(True)
-        open_reason = pl.when(is_open).then(pl.lit(innocent.because)).otherwise(open_reason)
+        open_reason = pl.when(left_open(loaded, index)).then(pl.lit(innocent.because)).otherwise(open_reason)
     raised = loaded.compiled.get("violation_when")
     result = pl.lit(loaded.rule.result)
     if raised is not None:
         result = pl.when(raised.value.fill_null(False)).then(pl.lit("violation")).otherwise(result)
     columns = [open_reason.alias("_innocent"), result.alias("_result")]
     return _worded(loaded, hits.filter(~proven).with_columns(columns))
+
+
+def left_open(loaded: LoadedRule, index: int) -> pl.Expr:
+    """Whether an innocent explanation that is not proven stays open, or the values read exclude it."""
+    unknown = loaded.compiled.get(f"innocent.{index}.unknown")
+    if unknown is None:
+        return pl.lit(f"innocent.{index}.unless" not in loaded.compiled)
+    return unknown.value.fill_null(True)
 
 
 def _judge_windows(loaded: LoadedRule, facts: Facts) -> Verdict:

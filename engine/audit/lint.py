@@ -19,8 +19,9 @@ from engine.audit.trial import WORDS, UnknownWord, canonical, run_tests
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, walk
 from engine.language.faults import Notes, RuleFault
-from engine.language.rule import LoadedRule, expressions_of, load_rules
+from engine.language.rule import LoadedRule, expressions_of, load_rules, rule_files
 from engine.language.vocabulary import Attribute, objects, words_in
+from engine.language.waivers import dead, load_waivers
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
 
@@ -44,6 +45,8 @@ def lint(folder: Path, knowledge: Knowledge) -> tuple[int, list[RuleFault]]:
         faults += notes.faults
     if folder.resolve() == rules_folder().resolve():
         faults += _tables(loaded, knowledge)
+    waivers, wrong = load_waivers(folder)
+    faults += wrong + dead(waivers, datetime.date.today(), {path.stem for path in rule_files(folder)})
     return len(loaded), sorted(faults, key=lambda f: (f.file, f.line, f.column, f.code))
 
 

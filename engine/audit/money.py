@@ -87,12 +87,10 @@ def _priced(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, lines: pl.Data
 
 def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
     """No line is the missing one: every line bears its part of what was never there, and the parts add up."""
-    lines = _with_shares(facts, lines).with_columns(
-        units=(pl.col("cnt") * 10_000).cast(pl.Int64), sold=pl.col("cnt").sum().over("_case"),
-        gross=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
-        inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
-    )  # fmt: skip
-    lines = lines.with_columns(fund=_FUND_SHARE).sort("_case", "_order", "id")
+    lines = _whole_lines(facts, lines).with_columns(
+        units=(pl.col("cnt") * 10_000).cast(pl.Int64), sold=pl.col("cnt").sum().over("_case")
+    )
+    lines = lines.sort("_case", "_order", "id")
     parts = {}
     for name in ("units", "gross", "inscope", "fund"):
         upto = pl.col(name).cum_sum().over("_case")
@@ -100,6 +98,23 @@ def _gaps(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
         parts[name] = part_of(upto, pl.col("_excess"), pl.col("sold")) - before
     lines = lines.with_columns(**parts)
     return _evidence(lines.with_columns(_cut=pl.col("units").cast(UNITS) / pl.lit(10_000).cast(UNITS)))
+
+
+def _whole_lines(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines with what their surviving units cost, of it in scope, and the fund's share of that."""
+    return _with_shares(facts, lines).with_columns(
+        gross=part_of(pl.col("_cost"), pl.col("cnt"), pl.col("_num")),
+        inscope=part_of(pl.col("_inscope"), pl.col("cnt"), pl.col("_num")),
+    ).with_columns(fund=_FUND_SHARE)  # fmt: skip
+
+
+def charged(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:
+    """By case, the units and the money of all lines in evidence, whatever part of them is excess."""
+    lines = _whole_lines(facts, lines.unique(["_case", "id"], keep="first", maintain_order=True))
+    return lines.group_by("_case").agg(
+        _sold_cnt=pl.col("cnt").cast(UNITS).sum(), _sold_gross=pl.col("gross").sum(),
+        _sold_inscope=pl.col("inscope").sum(), _sold_fund=pl.col("fund").sum(),
+    )  # fmt: skip
 
 
 def _differences(facts: Facts, lines: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,7 @@ So that only the lines a rule names are looked at, and only the columns it reads
 
 from rule_engine import ast
 
-from engine.language.expression import conjuncts, walk
+from engine.language.expression import conjuncts, path_of, walk
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import tables_behind
 
@@ -121,21 +121,12 @@ def equalities(loaded: LoadedRule) -> list[tuple[str, str]]:
         if isinstance(node, ast.ComparisonExpression) and node.type == "eq":
             sides = {}
             for side in (node.left, node.right):
-                path = _path(side)
+                path = path_of(side)
                 if path and path[0] in ("a", "b"):
                     sides[path[0]] = ".".join(path[1:])
             if len(sides) == 2:
                 found.append((sides["a"], sides["b"]))
     return found
-
-
-def _path(node) -> list[str] | None:
-    if isinstance(node, ast.SymbolExpression):
-        return [node.name]
-    if isinstance(node, ast.GetAttributeExpression):
-        inner = _path(node.object)
-        return inner and [*inner, node.name]
-    return None
 
 
 def element_only(loaded: LoadedRule) -> bool:

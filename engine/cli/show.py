@@ -10,9 +10,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from engine.cli.words import Words
+from engine.report.figures import Run
 from engine.report.text import yuan
 
-__all__ = ["escaped", "progress", "summary", "checks"]
+__all__ = ["escaped", "progress", "summary", "checks", "waivers"]
 
 
 @contextmanager
@@ -35,7 +36,10 @@ def progress():
 
 def summary(out: Path, rules: dict, words: Words, console: Console) -> None:
     """Claims, fund paid, findings by family, what is recoverable, and where the report lies."""
-    findings = pl.read_parquet(out / "findings.parquet", columns=["rule_id", "result", "fund_fen", "finding_id"])
+    findings = pl.read_parquet(
+        out / "findings.parquet", columns=["rule_id", "result", "fund_fen", "finding_id", "waived"]
+    )
+    findings = findings.filter(~pl.col("waived"))
     due = pl.read_parquet(out / "recovery.parquet", columns=["finding_id", "due_fen"]).drop_nulls("finding_id")
     amounts = ["reported_fund_pay_sumamt_fen", "fund_pay_sumamt_fen"]
     settlement = pl.read_parquet(out / "settlement.parquet", columns=[*amounts, "first_difference"])
@@ -70,8 +74,21 @@ def summary(out: Path, rules: dict, words: Words, console: Console) -> None:
         counts = (f"{row[name]:,}" for name in ("violations", "suspicions"))
         table.add_row(row["family"], *counts, yuan(row["fund"]), yuan(row["due"]))
     console.print(table)
+    waivers(out, words)
     print(f"{words['report_at']}: {out / 'report.html'}")
     console.print(f"[dim]{words['leads']}[/dim]", soft_wrap=True)
+
+
+def waivers(out: Path, words: Words) -> None:
+    """How many waivers were of use, and which were not: one that has ended or spares nothing is never passed over."""
+    given = Run(out, {}).waivers
+    if not given:
+        return
+    spared = pl.scan_parquet(out / "findings.parquet").select(pl.col("waived").sum()).collect().item()
+    print(f"{words['waived']} {spared:,}")
+    for state in ("in_force", "unused", "expired", "no_rule"):
+        if files := [w["file"] for w in given if w["state"] == state]:
+            print(f"  {len(files)} {words[f'waivers_{state}']}: {', '.join(files)}")
 
 
 def checks(frame: pl.DataFrame, inputs: list[dict], words: Words, console: Console) -> None:

@@ -36,6 +36,12 @@ WORDS = {
     "rules": ("条规则", "rules"),
     "faults": ("处错误", "faults"),
     "advice": ("处提醒", "warnings and notes"),
+    "waived": ("已豁免的疑点", "waived findings"),
+    "waivers_in_force": ("份豁免单有效", "waivers in force"),
+    "waivers_unused": ("份豁免单没有用到", "waivers unused"),
+    "waivers_expired": ("份豁免单已到期", "waivers expired"),
+    "waivers_no_rule": ("份豁免单所指规则不存在", "waivers name no rule"),
+    "no_waivers": ("没有豁免单", "no waivers"),
     "fault": ("程序自身的错误，请报告", "a fault of the program, please report it"),
     "interrupted": ("已中断，可用 --resume 继续", "interrupted; go on with --resume"),
 }

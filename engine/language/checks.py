@@ -40,7 +40,7 @@ def validated(value, notes: Notes) -> Rule | None:
                 return None
             value = copy.deepcopy(value)
             for fault in error.errors()[: MOST + 1]:
-                _form_fault(fault, notes)
+                form_fault(fault, notes)
                 _leave_out(value, fault)
     return None
 
@@ -61,13 +61,13 @@ def _leave_out(value: dict, fault: dict) -> None:
         value[last] = {} if isinstance(value[last], dict) else ""
 
 
-def _form_fault(fault: dict, notes: Notes) -> None:
+def form_fault(fault: dict, notes: Notes, form: type[BaseModel] = Rule) -> None:
     """A key that is unknown, missing or has a value that does not fit."""
     path = fault["loc"]
     while path[:-1] and path not in notes.document.keys and fault["type"] != "missing":
         path = path[:-1]  # the name of one of several forms the value may have, which is no key
     if fault["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
+        known = _keys_at(path[:-1], form)
         said = f"不认识的键 unknown key {path[-1]!r}"
         notes.key("E_KEY_UNKNOWN", path, said, likely(str(path[-1]), known), ", ".join(known))
     elif fault["type"] == "missing":
@@ -93,9 +93,8 @@ def _value_fault(path: tuple, fault: dict, notes: Notes) -> None:
     notes.value("E_VALUE", path, f"{path[-1]} 的值不合要求 does not fit{f': {given!r}' if given else ''}", hint, wanted)
 
 
-def _keys_at(path: tuple) -> list[str]:
+def _keys_at(path: tuple, model: type[BaseModel]) -> list[str]:
     """The keys a mapping of the form may have."""
-    model = Rule
     for part in path:
         named = {field.alias or name: field for name, field in model.model_fields.items()}
         inner = _models(named[part].annotation) if part in named else [model]

@@ -114,10 +114,22 @@ def _begins(codes, prefixes) -> bool:
 
 @dataclass(frozen=True)
 class Written:
-    """An expression with its named parts put in, and for every character the name and offset it was written at."""
+    """An expression with its named parts put in, and for every character the name and offset it was written at.
+
+    `named` is where a named part stands in the text, its brackets included, an outer one before those inside it.
+    """
 
     text: str
     origins: tuple[tuple[str, int], ...]
+    named: tuple[tuple[int, int, str], ...] = ()
+
+    def told(self, span: Span) -> str:
+        """A part of the text with the names in place of what stands for them."""
+        said, at = "", span[0]
+        for start, end, name in self.named:
+            if at <= start and end <= span[1]:
+                said, at = said + self.text[at:start] + name, end
+        return said + self.text[at : span[1]]
 
     def origin(self, span: Span) -> tuple[str, int, int]:
         """Where a part stands as its author wrote it: the name of the expression, its begin and end there."""
@@ -135,7 +147,7 @@ def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str
     """Substitute named sub-expressions, so that they may stand for lists and use the names around them."""
     if len(text) > LONGEST:
         raise _long(LONGEST, name)
-    pieces, origins, at = [], [], 0
+    pieces, origins, named, at = [], [], [], 0
 
     def take(piece: str, places) -> None:
         pieces.append(piece)
@@ -153,12 +165,15 @@ def with_lets(text: str, lets: dict[str, str], name: str = "", inside: tuple[str
         body = with_lets(lets[let], lets, f"let.{let}", (*inside, let))
         start, end = found.span(1)
         take(text[at:start], ((name, n) for n in range(at, start)))
+        place = len(origins)
+        named.append((place, place + len(body.text) + 2, let))
+        named += [(place + 1 + first, place + 1 + last, inner) for first, last, inner in body.named]
         take(f"({body.text})", ((name, start), *body.origins, (name, end - 1)))
         at = end
     take(text[at:], ((name, n) for n in range(at, len(text))))
     if len(origins) > 10 * LONGEST:
         raise _long(10 * LONGEST, name)
-    return Written("".join(pieces), tuple(origins))
+    return Written("".join(pieces), tuple(origins), tuple(named))
 
 
 def _long(most: int, name: str) -> ExpressionProblem:
@@ -326,3 +341,13 @@ def conjuncts(node) -> list:
     if isinstance(node, ast.LogicExpression) and node.type == "and":
         return conjuncts(node.left) + conjuncts(node.right)
     return [node]
+
+
+def path_of(node) -> list[str] | None:
+    """The words of a path such as l.visit.sex, or of a bare name; None for anything else."""
+    if isinstance(node, ast.SymbolExpression):
+        return [node.name]
+    if isinstance(node, ast.GetAttributeExpression):
+        inner = path_of(node.object)
+        return inner and [*inner, node.name]
+    return None

@@ -61,6 +61,13 @@ def only_if(condition: pl.Expr, raises: pl.Expr | None) -> pl.Expr | None:
     return None if raises is None else condition & raises
 
 
+def plain(number: pl.Expr) -> pl.Expr:
+    """A number as text, without trailing zeros."""
+    text = number.cast(pl.String)
+    fraction = text.str.contains(".", literal=True)
+    return pl.when(fraction).then(text.str.strip_chars_end("0").str.strip_chars_end(".")).otherwise(text)
+
+
 def truth(value: Value) -> Value:
     """Python's truthiness: zero, empty text, an empty list and null are false."""
     if value.kind == "set":

@@ -2,7 +2,8 @@
 
 Of manifest.json these keys are read, all optional but run_id: version, profile, policy, scheme, revealed, inputs
 [{path, sha256, decisions, rows_in, accepted, rejected, blank}], warnings [{file, code, len}], control_totals {name:
-fen}, parameters, rules {id: {version}}, knowledge [{file, sha256}], files {name: {sha256}}, period {from, to}, and
+fen}, parameters, rules {id: {version}}, waivers [{file, rule, from, until, reason, owner, scope,
+state, findings}], knowledge [{file, sha256}], files {name: {sha256}}, period {from, to}, and
 names {code: name} of the institutions and items that findings speak of.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.report.rules import RuleInfo, rule_of
-from engine.tables.outputs import outputs
+from engine.tables.outputs import output_fields, outputs
 from engine.tables.problems import InputProblem
 
 MONEY = ["gross_fen", "inscope_fen", "fund_fen", "due_fen"]
@@ -49,6 +50,15 @@ class Run:
     @property
     def revealed(self) -> bool:
         return bool(self.manifest.get("revealed"))
+
+    @property
+    def waivers(self) -> list[dict]:
+        """The waivers of the run with their use; `place` says in words what they are about."""
+        labels = output_fields()["findings"]
+        return [
+            {**w, "place": "、".join(labels[name].label for name in w["scope"])}
+            for w in self.manifest.get("waivers", [])
+        ]
 
     @property
     def tables_hashed(self) -> list[tuple[str, str]]:

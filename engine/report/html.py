@@ -190,7 +190,11 @@ def _findings(run: Run, shown: int) -> dict:
     for card in cards:
         card["evidence"] = {role: _side(parts.get((card["finding_id"], role))) for role in words.ROLE}
     labels = {name: table.label for name, table in (tables() | shapes()).items()}
-    return {"cards": cards, "cards_of": every.select(pl.len()).collect().item(), "table_labels": labels}
+    spared = figures.ranked(run.findings.filter("waived")).collect()
+    return {
+        "cards": cards, "cards_of": every.select(pl.len()).collect().item(), "table_labels": labels,
+        "waived": spared.head(shown).to_dicts(), "waived_of": len(spared),
+    }  # fmt: skip
 
 
 def _side(rows: pl.DataFrame | None) -> dict:

@@ -7,6 +7,8 @@ RESULT = {"violation": "明确违规", "suspicion": "可疑"}
 STATUS = {"active": "正式", "trial": "试运行", "retired": "停用"}
 ROLE = {"excess": "超出（拟核减）", "basis": "依据", "context": "背景"}
 GROUPED = {"grouped": "已入组", "ambiguous": "歧义组", "ungrouped": "未入组", "invalid": "数据无效"}
+WAIVER = {"in_force": "有效", "unused": "没有用到", "expired": "已到期", "no_rule": "没有这条规则"}
+GRADE = {"national": "国家公布", "region": "本地规定", "demo": "示例，未经核实"}
 REASON = {
     "missing_table": "缺少数据表",
     "missing_field": "缺少字段",
@@ -54,6 +56,9 @@ SCOPE = {
     "code": "追溯码",
     "code_site": "追溯码·地点",
     "fee_line_codes": "明细对应追溯码",
+    "lot": "批号",
+    "burst": "连号扫码",
+    "buyer": "首次购买人",
 }
 # Scopes whose cases lie inside one institution; a visit may lean on an earlier one elsewhere, a person on any.
 WITHIN_INSTITUTION = (
@@ -75,6 +80,12 @@ AMOUNT = {
     "later_visit": "后一次就诊的金额",
     "regroup": "重新分组前后的支付之差",
     "none": "不计金额",
+}
+CUT = {
+    "latest": "从最晚的一行截起",
+    "earliest": "从最早的一行截起",
+    "cheapest": "从单价最低的一行截起",
+    "dearest": "从单价最高的一行截起",
 }
 AMOUNT_BASIS = (
     "涉及金额＝超出部分按计费单价计的金额；范围内金额＝其中符合医保政策范围的部分；"

@@ -83,6 +83,17 @@ FEEDBACK = [
 INSTITUTIONS = [*_PLACE, Column("规则数", "rules", "count", 9), *_COUNTS]
 DEPARTMENTS = [*_PLACE, Column("科室", "department", width=18), Column("医师", "doctor", width=16), *_COUNTS]
 CHARTS = [*_PLACE, Column("结算单据号", "setl_id", width=20), Column("规则数", "rules", "count", 9), *_COUNTS]
+WAIVERS = [
+    Column("豁免单", "file", width=30),
+    Column("规则编号", "rule", width=28),
+    Column("按何限定", "place", width=24),
+    Column("起", "from", width=11),
+    Column("止", "until", width=11),
+    Column("理由", "reason", width=40),
+    Column("责任人", "owner"),
+    Column("状态", "state", width=12, words=words.WAIVER),
+    Column("豁免疑点数", "findings", "count", 11),
+]
 GAPS = [
     Column("规则编号", "rule_id", width=28),
     Column("规则", "title", width=34),
@@ -119,6 +130,8 @@ def _write_summary(run: Run) -> Path:
         Sheet("科室医师汇总", DEPARTMENTS, [by["fixmedins_code", "department", "doctor"]]),
         Sheet("病案遴选", CHARTS, [by["fixmedins_code", "setl_id"].filter(pl.col("setl_id").is_not_null())]),
         Sheet("未评估", GAPS, [gaps]),
+        Sheet("豁免单", WAIVERS, [_waivers(run)]),
+        Sheet("已豁免", DETAILS, [_details(run, pl.lit(True), everywhere=True, waived=True)]),
     ]
     return write_book(run.out / "summary.xlsx", _notes(run, _ALL, found), sheets, _footer(run))
 
@@ -154,9 +167,14 @@ def _batches(run: Run) -> list[list[str]]:
     return [group["fixmedins_code"].to_list() for group in groups]
 
 
-def _details(run: Run, which: pl.Expr, everywhere: bool) -> pl.DataFrame:
+def _waivers(run: Run) -> pl.DataFrame:
+    shape = {c.source: pl.Int64 if c.kind == "count" else pl.String for c in WAIVERS}
+    return pl.DataFrame([[w[name] for name in shape] for w in run.waivers], shape, orient="row")
+
+
+def _details(run: Run, which: pl.Expr, everywhere: bool, waived: bool = False) -> pl.DataFrame:
     """The chosen findings with all that the detail sheet says of them, by institution, the most money first."""
-    rows = run.findings.filter(which & ~pl.col("waived"))
+    rows = run.findings.filter(which & (pl.col("waived") == waived))
     told = figures.ranked(rows).collect().sort("fixmedins_code", maintain_order=True)
     for role in ("excess", "basis"):
         texts = evidence_texts(run, rows, role, everywhere)
@@ -205,7 +223,7 @@ def _notes(run: Run, whose: str, found: pl.LazyFrame) -> list[tuple[str, str]]:
         ("应追回（元，净额）", yuan(sums["due_fen"])),
         ("金额口径", words.AMOUNT_BASIS),
         ("毛额与净额", words.GROSS_NET),
-        ("计数口径", "试运行规则的疑点列入明细，不计入汇总与金额；已豁免的不列。"),
+        ("计数口径", "试运行规则的疑点列入明细，不计入汇总与金额；已豁免的另列，不计金额。"),
         ("他人信息", "含全部机构，请勿转发。" if whose == _ALL else "只列本机构疑点；涉及其他机构的证据只给出行数。"),
         ("脱敏", "未脱敏，含个人信息，请勿外传。" if run.revealed else "人员、医师等信息已假名化或遮蔽。"),
         (

@@ -20,6 +20,7 @@ def identity(inputs: list[dict], region: Region, options, parts: tuple[str, ...]
         "parts": sorted(parts),
         "inputs": sorted((i["path"], i["sha256"]) for i in inputs),
         "rules": {r.rule.id: r.version for r in region.rules},
+        "waivers": [(w.file, _digest(w.text)) for w in region.waivers],
         "params": region.params, "knowledge": sorted(digest for _, digest in region.knowledge.files),
         "policy": region.policy.name, "policy_sha256": _digest(repr(region.policy)),
         "scheme": region.scheme.name, "version": version_text(), "reveal": options.reveal, "profile": options.profile,
@@ -27,8 +28,8 @@ def identity(inputs: list[dict], region: Region, options, parts: tuple[str, ...]
     return _digest(json.dumps(facts, sort_keys=True, ensure_ascii=False))
 
 
-def describe(folder: Path, extract, region: Region, options, run_id: str) -> dict:
-    """The manifest of the outputs that lie in `folder`."""
+def describe(folder: Path, extract, region: Region, options, run_id: str, waivers: list[dict]) -> dict:
+    """The manifest of the outputs that lie in `folder`; `waivers` are those of the region with their use."""
     rows = {name: pl.scan_parquet(folder / f"{name}.parquet").select(pl.len()).collect().item() for name in outputs()}
     return {
         "run_id": run_id[:16],
@@ -40,6 +41,7 @@ def describe(folder: Path, extract, region: Region, options, run_id: str) -> dic
         "inputs": [_plain(i) for i in extract.inputs],
         "warnings": extract.warnings.group_by("file", "code").len().sort("file", "code").to_dicts(),
         "rules": {r.rule.id: {"version": r.version, "status": r.rule.status} for r in region.rules},
+        "waivers": waivers,
         "parameters": region.params,
         "knowledge": [{"file": Path(p).name, "sha256": d} for p, d in region.knowledge.files],
         "policy": region.policy.name,
@@ -64,7 +66,8 @@ def finished(out: Path, run_id: str) -> bool:
     """Is OUT already the result of exactly this run?"""
     if not (out / "_SUCCESS").exists() or verify(out):
         return False
-    return json.loads((out / "manifest.json").read_text("utf-8"))["run_id"] == run_id[:16]
+    record = json.loads((out / "manifest.json").read_text("utf-8"))
+    return record["run_id"] == run_id[:16] and set(outputs()) <= {Path(name).stem for name in record["files"]}
 
 
 def verify(out: Path) -> list[str]:

@@ -49,3 +49,13 @@ def masked(frame: pl.DataFrame, columns: dict[str, str], key: bytes) -> pl.DataF
             frame = frame.with_columns(scope_key=named.otherwise("scope_key"))
         frame = frame.with_columns(pl.col("masked").alias(column)).drop("masked")
     return frame
+
+
+def masked_values(values: pl.DataFrame, key: bytes) -> pl.DataFrame:
+    """The values of findings with those that name a person or a doctor under the same pseudonyms."""
+    for kind, prefix in (("person", "P"), ("doctor", "D")):
+        told = pl.col("kind") == kind
+        names = pseudonyms(values.filter(told)["value"], prefix, key)
+        values = values.join(names, on="value", how="left", maintain_order="left")
+        values = values.with_columns(value=pl.when(told).then("masked").otherwise("value")).drop("masked")
+    return values

@@ -13,13 +13,16 @@ from pathlib import Path
 import polars as pl
 
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
+from engine.audit.findings import EVIDENCE, FINDINGS
 from engine.audit.needs import lines_read
 from engine.audit.recovery import recover
+from engine.audit.told import amounts_table, values_table
+from engine.audit.waiving import waived, waiver_values
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, stages
 from engine.run.lock import LOCK, only_run
-from engine.run.masking import masked, read_key
+from engine.run.masking import masked, masked_values, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
@@ -35,10 +38,12 @@ ORDER = {
     "checks": ["check_id"], "rejects": ["file", "line", "column", "code"], "grouping": ["setl_id"],
     "settlement": ["setl_id"], "provider_payment": ["fixmedins_code", "month", "method"],
     "findings": ["rule_id", "fixmedins_code", "scope_key", "service_date", "finding_id"],
-    "evidence": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
+    "evidence": ["finding_id", "role", "table", "row_key"], "values": ["finding_id", "seq"],
+    "amounts": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
 }  # fmt: skip
 AUDITED = ("findings", "evidence", "not_evaluated")
+COLLECTED = {"findings": FINDINGS, "evidence": EVIDENCE}  # of a bucket, richer than what is written in the end
 Progress = Callable[[str, int, int], None]
 
 
@@ -92,8 +97,10 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
         _codes(extract, region, results, progress)
     tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
     tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
+    found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, _last_day(extract))
+    tables["findings"] = found
     tables |= money(extract, region, tables)
-    return finish(out, work, tables, extract, region, options, identity, progress)
+    return finish(out, work, tables, extract, region, options, identity, progress, uses)
 
 
 def prepare(out: Path, resume: bool) -> Path:
@@ -199,7 +206,7 @@ def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:
 def _collected(results: Path, name: str) -> pl.DataFrame:
     files = sorted(results.glob(f"{name}.*.parquet"))
     if not files:
-        return pl.DataFrame(schema=outputs()[name])
+        return pl.DataFrame(schema=COLLECTED.get(name) or outputs()[name])
     return pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
 
 
@@ -222,24 +229,28 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> 
 
 
 def finish(out: Path, work: Path, tables, extract: Extract, region: Region, options: Options, identity: str,
-           progress: Progress) -> dict:  # fmt: skip
+           progress: Progress, uses: list[dict]) -> dict:  # fmt: skip
     """Write every table sorted and conformed, the manifest and the report; then move all into OUT."""
     final = work / "final"
     if final.exists():
         shutil.rmtree(final)
     final.mkdir()
+    told = [values_table(tables["findings"], region.rules), waiver_values(tables["findings"], uses)]
+    tables["values"] = pl.concat(told, how="diagonal_relaxed")
+    tables["amounts"] = amounts_table(tables["evidence"])
     if not options.reveal:
         key = read_key()
+        tables["values"] = masked_values(tables["values"], key)
         tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
         tables["settlement"] = masked(tables["settlement"], {"psn_no": "P"}, key)
     for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
         shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
         tables[name] = tables[name].with_columns(shown)
+    for name in ("findings", "evidence"):  # without what only the other tables are made of
+        tables[name] = tables[name].select(n for n in outputs()[name] if n in tables[name].columns)
     for name, order in ORDER.items():
-        frame = tables[name]
-        frame = frame.select(n for n in outputs()[name] if n in frame.columns) if name == "evidence" else frame
-        conform(frame, name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
-    record = manifest.describe(final, extract, region, options, identity)
+        conform(tables[name], name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
+    record = manifest.describe(final, extract, region, options, identity, uses)
     manifest.write(final, record)
     if options.report:
         progress("报告 report", 0, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.grouping.scheme import Scheme, load_scheme
 from engine.language.faults import Notes, RuleFault
 from engine.language.rule import LoadedRule, expressions_of, load_rules
+from engine.language.waivers import LoadedWaiver, load_waivers
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
 from engine.reference.presumptions import Presumptions, load_presumptions
@@ -23,6 +24,7 @@ class Region:
 
     knowledge: Knowledge
     rules: list[LoadedRule]
+    waivers: list[LoadedWaiver]
     policy: Policy
     scheme: Scheme
     presumptions: Presumptions
@@ -53,6 +55,7 @@ def load_region(
     return Region(
         knowledge=known,
         rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1), said),
+        waivers=waivers_of(folder),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
         presumptions=load_presumptions(overrides.get("engine")),
@@ -88,9 +91,20 @@ def read_params(path: Path) -> tuple[dict, Notes]:
 
 def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
     loaded, faults = load_rules(folder, knowledge, overrides, today, said)
+    _refuse(faults, folder)
+    return loaded
+
+
+def waivers_of(folder: Path) -> list[LoadedWaiver]:
+    """The waivers beside the rules of a folder. Raises RuleProblem with every fault of every file."""
+    loaded, faults = load_waivers(folder)
+    _refuse(faults, folder)
+    return loaded
+
+
+def _refuse(faults: list[RuleFault], folder: Path) -> None:
     if wrong := [fault for fault in faults if fault.severity == "error"]:
         raise RuleProblem(_listed(wrong), str(folder))
-    return loaded
 
 
 def _listed(faults: list[RuleFault]) -> str:

@@ -14,19 +14,26 @@ FAMILIES = {
 
 def rule_infos(region: Region) -> dict[str, RuleInfo]:
     """Every rule of the region as the report shows it."""
-    return {loaded.rule.id: _info(loaded) for loaded in region.rules}
+    return {loaded.rule.id: rule_info(loaded) for loaded in region.rules}
 
 
-def _info(loaded) -> RuleInfo:
+def rule_info(loaded) -> RuleInfo:
+    """One rule as the report shows it."""
     rule = loaded.rule
     shown = {name: _text(loaded.setting.params[name]) for name in rule.params}
     return RuleInfo(
         rule_id=rule.id, title=rule.title, family=rule.family, family_title=FAMILIES.get(rule.family, ""),
         number=rule.number, description=rule.description,
-        basis="；".join(f"《{b.law}》{f'第{b.article}条' if b.article else ''}" for b in rule.basis),
+        basis="；".join(f"《{b.law}》{_article(b.article)}" for b in rule.basis),
         sources=tuple(rule.sources), needs=tuple(rule.needs), result=rule.result, status=rule.status,
         innocent=tuple(i.because for i in rule.innocent), amount=rule.amount, parameters=shown, version=loaded.version,
     )  # fmt: skip
+
+
+def _article(article: str) -> str:
+    """38(3) as 第38条第(3)项."""
+    number, _, item = article.partition("(")
+    return f"第{number}条{f'第({item}项' if item else ''}" if number else ""
 
 
 def _text(value) -> str:

@@ -1,0 +1,72 @@
+"""`yibao explain`: why one finding was made, to the fen; `yibao rules waivers`: what is not pursued, and until when."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from engine.cli.app import Json, Knowledge, Rules, app, need_outputs, plain, state
+from engine.cli.rules import rules_app, rules_at
+from engine.language.rule import load_rules, rule_files
+from engine.reference.knowledge import load_knowledge
+from engine.report.explain import as_data, case_of, told
+from engine.report.figures import Run
+from engine.report.text import visible
+from engine.report.words import DISCLAIMER, WAIVER
+from engine.run.region import waivers_of
+from engine.run.rulebook import rule_info
+
+NUMERALS = "一二三四五六七八九十"
+
+
+@app.command("explain")
+def explain_command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="一次运行的输出目录 · folder of a run")],
+    finding: Annotated[
+        str, typer.Argument(metavar="FINDING", help="疑点编号或其开头 · id of a finding, or its beginning")
+    ],
+    rules: Rules = None,
+    knowledge: Knowledge = None,
+    as_json: Json = False,
+):
+    """解释一个疑点：依据、读到的值、逐步的算式 · why a finding was made: basis, values read, arithmetic."""
+    need_outputs(out)
+    loaded, _ = load_rules(rules_at(rules), load_knowledge(knowledge or []))
+    case = case_of(Run(out, {r.rule.id: rule_info(r) for r in loaded}), finding)
+    if as_json:
+        print(json.dumps(as_data(case), ensure_ascii=False, default=str))
+        return
+    for number, (heading, sentences) in enumerate(told(case)):
+        print(f"{NUMERALS[number] if number < 10 else '十一'}、{heading}")
+        print("\n".join(f"  {visible(sentence)}" for sentence in sentences))
+    print(DISCLAIMER)
+
+
+@rules_app.command("waivers")
+def waivers_command(rules: Rules = None, as_json: Json = False):
+    """列出豁免单：规则、范围、理由、责任人、期限、状态 · list the waivers, and which of them have ended."""
+    folder = rules_at(rules)
+    known = {path.stem for path in rule_files(folder)}
+    rows = [
+        {**w.waiver.model_dump(mode="json", by_alias=True, exclude={"scope"}), "file": w.file,
+         "scope": w.waiver.scope.parts, "state": w.state(datetime.date.today(), known)}
+        for w in waivers_of(folder)
+    ]  # fmt: skip
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    if not rows:
+        print(state["words"]["no_waivers"])
+        return
+    table, shown = Table(), ("file", "rule", "scope", "from", "until", "reason", "owner", "state")
+    for column in shown:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        scope = ", ".join(f"{name} {value}" for name, value in row["scope"].items())
+        told = {**row, "scope": scope, "state": WAIVER[row["state"]] if state["words"].index == 0 else row["state"]}
+        table.add_row(*(escape(told[column] or "") for column in shown))
+    plain.print(table)
