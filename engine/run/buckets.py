@@ -3,17 +3,21 @@
 Locally the buckets are folders of Parquet files that the runner reads one after another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from engine.audit.facts import LINE_COLUMNS
+from engine.audit.facts import LINE_COLUMNS, Facts
+from engine.language.rule import LoadedRule
+from engine.run.region import Region
 from engine.tables.dictionary import table
 from engine.tables.persons import bucket_of, resolve
 
 LINES_A_BUCKET = 1_000_000
 BY_CLAIM = ("fee_lines", "diagnoses", "procedures", "prescriptions", "service_logs", "orders", "reports")
+KEPT = ("store_items", "stock_balances", "stock_moves", "wards", "persons")  # what rules over institutions read whole
 BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits")
 
 
@@ -67,6 +71,19 @@ def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
     return found
 
 
+def institution_buckets(
+    tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule], lines_a_bucket: int = LINES_A_BUCKET
+) -> list[Callable[[], dict[str, pl.DataFrame]]]:
+    """What reads each group of whole institutions: claims, what they store, and the lines that `rules` may ask for.
+
+    The rules over wards and stores; which lines those are depends on all of them.
+    """
+    small = dict(whole(tables, KEPT))
+    wanted = Facts({}, region.knowledge, region.presumptions).institution_lines(rules, small)
+    groups = institution_groups(tables, wanted, lines_a_bucket)
+    return [partial(of_institutions, tables, small, wanted, sites) for sites in groups]
+
+
 def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a_bucket: int) -> list[list[str]]:
     """Institutions in groups whose wanted lines fit into a bucket; an institution is never cut."""
     sites = tables["claims"].select("setl_id", "fixmedins_code")
@@ -83,11 +100,13 @@ def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a
     return groups
 
 
-def of_institutions(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, sites: list[str]) -> dict[str, pl.DataFrame]:
-    """Claims of some institutions, and of their lines only those wanted and the columns rules read."""
+def of_institutions(
+    tables: dict[str, pl.LazyFrame], small: dict[str, pl.DataFrame], wanted: pl.Expr, sites: list[str]
+) -> dict[str, pl.DataFrame]:
+    """Claims of some institutions, of their lines only those wanted and the columns rules read, and small tables."""
     claims = tables["claims"].filter(pl.col("fixmedins_code").is_in(sites))
     own = claims.select("setl_id")
-    found = {"claims": claims.collect()}
+    found = {**small, "claims": claims.collect()}
     for name in ("diagnoses", "procedures"):
         if name in tables:
             found[name] = tables[name].join(own, on="setl_id", how="semi").collect(engine="streaming")

@@ -13,7 +13,6 @@ from pathlib import Path
 import polars as pl
 
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
-from engine.audit.facts import Facts
 from engine.audit.recovery import recover
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
@@ -80,7 +79,7 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
     if manifest.finished(out, identity):
         shutil.rmtree(work)
         return json.loads((out / "manifest.json").read_text("utf-8"))
-    region = region.dated(_last_day(extract))
+    region = region.dated(last_day(extract))
     results = work / "results"
     _same_run(work, f"{identity} {options.lines_a_bucket}")
     tables = {"checks": run_checks(extract), "rejects": extract.rejects}
@@ -134,7 +133,8 @@ def _placed(claims: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
 
 
-def _last_day(extract: Extract):
+def last_day(extract: Extract):
+    """The last day of settlement; None without claims."""
     if "claims" not in extract.tables:
         return None
     return extract.tables["claims"].select(pl.col("setl_time").max().dt.date()).collect().item()
@@ -168,14 +168,11 @@ def _institutions(extract: Extract, region: Region, options: Options, results: P
     rules = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
     if not rules:
         return
-    small = dict(buckets.whole(extract.tables, ("store_items", "stock_balances", "stock_moves", "wards", "persons")))
-    wanted = Facts({}, region.knowledge, region.presumptions).institution_lines(rules, small)
-    groups = buckets.institution_groups(extract.tables, wanted, options.lines_a_bucket)
-    for number, sites in enumerate(groups):
+    groups = buckets.institution_buckets(extract.tables, region, rules, options.lines_a_bucket)
+    for number, tables in enumerate(groups):
         progress("机构 institutions", number, len(groups))
         if not (results / f"institution-{number:05}.done").exists():
-            tables = {**small, **buckets.of_institutions(extract.tables, wanted, sites)}
-            made = dict(zip(AUDITED, stages.audited(tables, region, INSTITUTION_SCOPES), strict=True))
+            made = dict(zip(AUDITED, stages.audited(tables(), region, INSTITUTION_SCOPES), strict=True))
             _write(results, f"institution-{number:05}", made)
     progress("机构 institutions", len(groups), len(groups))
 

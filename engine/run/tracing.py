@@ -7,6 +7,7 @@ from engine.audit.codefacts import TABLES, CodeFacts
 from engine.audit.codes import judge_codes
 from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
+from engine.language.rule import LoadedRule
 from engine.run.region import Region
 from engine.tables.dictionary import with_fields
 
@@ -14,9 +15,10 @@ LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "c
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
 
-def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
-    """(findings, evidence, not_evaluated) of every trace rule over all codes."""
-    rules = [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
+def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[LoadedRule] | None = None):
+    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone."""
+    every = [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
+    rules = every if wanted is None else wanted
     if "trace_codes" not in tables:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
@@ -25,7 +27,7 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
         if "claims" in tables:
             frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
-    facts = CodeFacts(frames, rules, _cancelled(tables))
+    facts = CodeFacts(frames, every, _cancelled(tables))
     findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
     for loaded in rules:
         if missing := facts.missing(loaded):
