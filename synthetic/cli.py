@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-import engine.cli.rules  # noqa: F401  registers `yibao rules`
+import engine.cli.impact  # noqa: F401  registers `yibao rules` and the questions about an extract
 from engine.cli import show
 from engine.cli.app import Json, app, call, plain, state
 from engine.run import pipeline
+from engine.run.private import note_run
 from engine.run.region import load_region
 from engine.run.rulebook import rule_infos
 from synthetic import bench
@@ -43,7 +44,8 @@ def demo_command(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("
     make(folder / "claims", DEMO_CLAIMS, DEMO_SEED, "canonical")
     region = load_region()
     with show.progress() as progress:
-        pipeline.run(folder / "claims", folder / "out", region, pipeline.Options(), progress)
+        record = pipeline.run(folder / "claims", folder / "out", region, pipeline.Options(), progress)
+    note_run(record["run_id"], folder / "claims")
     show.summary(folder / "out", rule_infos(region), state["words"], plain)
     plain.print(f"{time.monotonic() - began:.0f} s")
 
