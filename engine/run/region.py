@@ -33,7 +33,7 @@ class Region:
         """The region whose rules know the run's date for $today and $now: that of the data, not of the clock."""
         texts = [text for r in self.rules for text in (*expressions_of(r.rule).values(), *r.rule.let.values())]
         if any("$today" in text or "$now" in text for text in texts):
-            return replace(self, rules=_rules(self.rules_at, self.knowledge, self.params, today))
+            return replace(self, rules=read_rules(self.rules_at, self.knowledge, self.params, today))
         return self
 
 
@@ -52,7 +52,7 @@ def load_region(
         raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
     return Region(
         knowledge=known,
-        rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1), said),
+        rules=read_rules(folder, known, overrides, datetime.date(2000, 1, 1), said),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
         presumptions=load_presumptions(overrides.get("engine")),
@@ -86,12 +86,13 @@ def read_params(path: Path) -> tuple[dict, Notes]:
     return values, notes
 
 
-def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
+def read_rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
+    """The rules of a folder. Raises RuleProblem with every error of every file."""
     loaded, faults = load_rules(folder, knowledge, overrides, today, said)
     if wrong := [fault for fault in faults if fault.severity == "error"]:
         raise RuleProblem(_listed(wrong), str(folder))
     return loaded
 
 
-def _listed(faults: list[RuleFault]) -> str:
+def _listed(faults: list[Fault]) -> str:
     return f"{len(faults)} 处规则错误 faults in the rules\n" + "\n".join(str(f) for f in faults)
