@@ -31,7 +31,7 @@ def fingerprint(
     return {
         "file": _hash(loaded.version),
         "params": _hash(sorted(setting.params.items())),
-        "sets": _hash(sorted(setting.sets.items())),
+        "sets": _hash((sorted(setting.sets.items()), sorted(setting.periods.items()))),
         "rows": _rows(loaded, knowledge, presumed),
         "facts": _hash([knowledge[name].write_csv() for name in behind]),
         "presumptions": _hash(presumed),

@@ -3,20 +3,19 @@
 What was edited is told by the fingerprints of the rules; only those are asked, and each answer is kept.
 """
 
-import datetime
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from engine.audit.fingerprint import PARTS
 from engine.audit.impact import Impact, impact
-from engine.language.rule import LoadedRule
+from engine.language.rule import LoadedRule, load_rule, rule_files
 from engine.reference.knowledge import load_knowledge
 from engine.reference.places import seeds_folder
 from engine.reference.presumptions import load_presumptions
 from engine.run import pipeline
 from engine.run.prepared import Prepared
-from engine.run.region import Region, read_params, read_rules
+from engine.run.region import Region, read_params, refuse
 from engine.run.revision import at_revision
 from engine.run.verdicts import answers, fingerprints
 from engine.tables.problems import UsageProblem
@@ -46,30 +45,26 @@ def earlier(
     given = read_params(file)[0] if file else {}
     presumed = load_presumptions(given.get("engine"), ours)
     side = replace(now, knowledge=known, presumptions=presumed, params=given, rules_at=rules, rules=[])
-    side.rules = _rules(side, now, work)
+    side.rules = _rules(side, now)
     return side
 
 
-def _rules(side: Region, now: Region, work: Path) -> list[LoadedRule]:
+def _rules(side: Region, now: Region) -> list[LoadedRule]:
     """The rules of the side before; one whose file, parameters and tables are today's is today's rule."""
     today = {r.path.relative_to(now.rules_at): r for r in now.rules}
     same_tables = sorted(d for _, d in side.knowledge.files) == sorted(d for _, d in now.knowledge.files)
-    kept, folder = [], work / "edited"
-    folder.mkdir()
-    for path in sorted(side.rules_at.rglob("*.yaml")):
+    found, faults = [], []
+    for path in rule_files(side.rules_at):
         rule = today.get(path.relative_to(side.rules_at))
-        given = [region.params.get(path.stem) for region in (side, now)]
-        if rule and same_tables and given[0] == given[1] and rule.path.read_bytes() == path.read_bytes():
-            kept.append(rule)
-        else:
-            target = folder / path.relative_to(side.rules_at)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    own = {path.stem for path in folder.rglob("*.yaml")}
-    date = next((r.setting.today for r in now.rules), datetime.date(2000, 1, 1))
-    given = {rule: values for rule, values in side.params.items() if rule in own}
-    loaded = read_rules(folder, side.knowledge, given, date)
-    return sorted([*kept, *loaded], key=lambda r: r.rule.id)
+        same_params = side.params.get(path.stem) == now.params.get(path.stem)
+        if rule and same_tables and same_params and rule.path.read_bytes() == path.read_bytes():
+            found.append(rule)
+            continue
+        rule, notes = load_rule(path, side.rules_at, side.knowledge, side.params, now.today)
+        faults += notes.faults
+        found.append(rule)
+    refuse(faults, str(side.rules_at))
+    return sorted(found, key=lambda r: r.rule.id)
 
 
 def compared(

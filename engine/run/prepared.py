@@ -48,6 +48,19 @@ class Prepared:
         paths = sorted((self.folder / "person" / f"{number:05}").glob("*.parquet"))
         return {p.stem: pl.read_parquet(p, columns=lines if p.stem == "fee_lines" else None) for p in paths}
 
+    def of_claim(self, setl_id: str) -> dict[str, pl.DataFrame]:
+        """The tables of the person whose claim it is, netted; empty where there is no such claim."""
+        for folder in sorted((self.folder / "person").glob("*")):
+            frames = {p.stem: pl.scan_parquet(p) for p in sorted(folder.glob("*.parquet"))}
+            person = frames["claims"].filter(pl.col("setl_id") == setl_id).select("_person").collect()
+            if person.height:
+                claims = frames["claims"].filter(pl.col("_person") == person.item())
+                kept = {name: frame.join(claims.select(key).unique(), on=key, how="semi")
+                        for names, key in ((buckets.BY_CLAIM, "setl_id"), (buckets.BY_PERSON, "psn_no"))
+                        for name, frame in frames.items() if name in names}  # fmt: skip
+                return {name: frame.collect() for name, frame in {**kept, "claims": claims}.items()}
+        return {}
+
 
 def prepared(source: Path, region: Region, profile: str = "auto", progress: pipeline.Progress = pipeline.quiet):
     """The extract at `source`, from the cache where it is known there. Raises Problem as reading does."""

@@ -14,6 +14,7 @@ from engine.settlement.policy import Policy, load_policy
 from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping, read_yaml
 
+UNDATED = datetime.date(2000, 1, 1)  # until the data are read
 DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
 
 
@@ -28,6 +29,11 @@ class Region:
     presumptions: Presumptions
     params: dict
     rules_at: Path
+
+    @property
+    def today(self) -> datetime.date:
+        """The date that $today and $now stand for."""
+        return next((r.setting.today for r in self.rules), UNDATED)
 
     def dated(self, today: datetime.date) -> "Region":
         """The region whose rules know the run's date for $today and $now: that of the data, not of the clock."""
@@ -52,7 +58,7 @@ def load_region(
         raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
     return Region(
         knowledge=known,
-        rules=read_rules(folder, known, overrides, datetime.date(2000, 1, 1), said),
+        rules=read_rules(folder, known, overrides, UNDATED, said),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
         presumptions=load_presumptions(overrides.get("engine")),
@@ -89,10 +95,12 @@ def read_params(path: Path) -> tuple[dict, Notes]:
 def read_rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
     """The rules of a folder. Raises RuleProblem with every error of every file."""
     loaded, faults = load_rules(folder, knowledge, overrides, today, said)
-    if wrong := [fault for fault in faults if fault.severity == "error"]:
-        raise RuleProblem(_listed(wrong), str(folder))
+    refuse(faults, str(folder))
     return loaded
 
 
-def _listed(faults: list[Fault]) -> str:
-    return f"{len(faults)} 处规则错误 faults in the rules\n" + "\n".join(str(f) for f in faults)
+def refuse(faults: list[RuleFault], where: str) -> None:
+    """Raises RuleProblem with every fault that is an error, where there is one."""
+    if wrong := [fault for fault in faults if fault.severity == "error"]:
+        listed = "\n".join(map(str, wrong))
+        raise RuleProblem(f"{len(wrong)} 处规则错误 faults in the rules\n{listed}", where)
