@@ -35,10 +35,7 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
     """The findings and evidence of one rule in one bucket."""
     if verdict.hits.is_empty():
         return no_findings()
-    hits = verdict.hits.select(pl.all()).with_columns(_main_line(facts, verdict))
-    hits = _placed(loaded, facts, hits)
-    hits = _in_force(loaded, hits)
-    rule = loaded.rule
+    hits, rule = in_force(loaded, facts, verdict), loaded.rule
     findings = hits.select(
         "_case",
         rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32), rule_version=pl.lit(loaded.version),
@@ -55,6 +52,15 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
         amount_fen="gross", inscope_fen="inscope", fund_fen="fund",
     )  # fmt: skip
     return findings.select(*FINDINGS), evidence.select(*EVIDENCE)
+
+
+def in_force(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> pl.DataFrame:
+    """Hits with their place, person and day, of days on which the rule is in force."""
+    hits = _placed(loaded, facts, verdict.hits.with_columns(_main_line(facts, verdict)))
+    period, day = loaded.rule.in_force, pl.col("_date").cast(pl.Date)
+    if period.begin:
+        hits = hits.filter((day >= period.begin).fill_null(True))
+    return hits.filter((day <= period.end).fill_null(True)) if period.end else hits
 
 
 def _main_line(facts: Facts, verdict: Verdict) -> list[pl.Series]:
@@ -83,13 +89,6 @@ def _placed(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame) -> pl.DataFram
         _psn=pl.col("psn_no"), _dept=ward, _doctor=pl.coalesce("_line_doctor", "doctor"),
         _date=pl.coalesce("_date", "admit_date"),
     )  # fmt: skip
-
-
-def _in_force(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
-    period, day = loaded.rule.in_force, pl.col("_date").cast(pl.Date)
-    if period.begin:
-        hits = hits.filter((day >= period.begin).fill_null(True))
-    return hits.filter((day <= period.end).fill_null(True)) if period.end else hits
 
 
 def _scope_key(loaded: LoadedRule, hits: pl.DataFrame) -> pl.Expr:

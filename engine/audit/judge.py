@@ -38,11 +38,7 @@ def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
 def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
-    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
-    if loaded.rule.scope == "line_pair":
-        cases, hits = _one_per_later_line(cases, hits)
-    flagged = _flagged(loaded, cases, hits)
-    hits = _posted_late(loaded, cases, hits, flagged, facts.presumptions)
+    hits, flagged = accused(loaded, facts, cases, frame)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
     evidence = valued(loaded, facts, hits, flagged)
@@ -55,6 +51,19 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
         evidence = _of_store(hits)
     return Verdict(hits, evidence, unjudged.height, 0)
+
+
+def accused(
+    loaded: LoadedRule, facts: Facts, cases: Cases, frame: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """Of the cases asked, those the condition holds for, before any innocent explanation is heard, and the elements in
+    evidence by role. Each with all that innocent explanations read.
+    """
+    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
+    if loaded.rule.scope == "line_pair":
+        cases, hits = _one_per_later_line(cases, hits)
+    flagged = _flagged(loaded, cases, hits)
+    return _posted_late(loaded, cases, hits, flagged, facts.presumptions), flagged
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:

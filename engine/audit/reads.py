@@ -6,7 +6,7 @@ So that only the lines a rule names are looked at, and only the columns it reads
 from rule_engine import ast
 
 from engine.language.expression import conjuncts, walk
-from engine.language.rule import LoadedRule
+from engine.language.rule import ELEMENTS, LoadedRule
 
 
 def columns_of(loaded: LoadedRule, symbol: str) -> set[str]:
@@ -114,6 +114,11 @@ def _path(node) -> list[str] | None:
         inner = _path(node.object)
         return inner and [*inner, node.name]
     return None
+
+
+def element_variable(path: str) -> str:
+    """The letter by which flags speak of an element of a collection: `l` of `day.lines`."""
+    return next(letter for letter, name in ELEMENTS.items() if name == path.split(".")[-1])
 
 
 def element_only(loaded: LoadedRule) -> bool:

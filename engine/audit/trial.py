@@ -8,6 +8,7 @@ rule must say the same.
 """
 
 import datetime
+from collections import UserDict
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -16,13 +17,13 @@ from rule_engine.errors import EvaluationError
 from engine.audit import CODE_SCOPES
 from engine.audit.cases import cases_of
 from engine.audit.codefacts import CodeFacts
-from engine.audit.codes import judge_codes
+from engine.audit.codes import code_cases, judge_codes
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
 from engine.language.expression import interpret
 from engine.language.rule import LoadedRule, rebuilt
-from engine.language.vocabulary import objects, scopes
+from engine.language.vocabulary import objects
 from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.dictionary import table
 from engine.tables.netting import net
@@ -106,9 +107,7 @@ def _run_traced(loaded: LoadedRule, index: int, word: str, body: dict) -> TrialR
     tables["trace_codes"] = _frame("trace_codes", [_known("trace_codes", row) for row in events])
     facts = CodeFacts(tables, [loaded]).of(loaded.rule.scope)
     findings, evidence, _ = judge_codes(loaded, facts, tables.get("fee_lines"))
-    symbol = next(iter(scopes()[loaded.rule.scope].symbols))
-    frame = facts.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
-    difference = disagreement(loaded, Cases(frame, {}, ("_case",)))
+    difference = disagreement(loaded, code_cases(loaded, facts))
     wanted = word in ("hit", "known_false_alarm")
     passed = not difference and (findings.height > 0) == wanted and (evidence.height > 0) == wanted
     return TrialResult(loaded.rule.id, index, word, passed, difference or f"{findings.height} hit(s)")
@@ -250,24 +249,28 @@ def spoken_cases(loaded: LoadedRule, cases: Cases):
     for row in cases.frame.iter_rows(named=True):
         case = {"params": loaded.setting.params} | {k: set(v) for k, v in loaded.setting.sets.items()}
         for symbol in loaded.setting.symbols:
-            case[symbol] = _spoken(row, symbol, loaded.setting.attributes_of(symbol))
+            case[symbol] = spoken(row, symbol, loaded.setting.attributes_of(symbol))
         for path in cases.members:
             if "." in path:
                 symbol, name = path.split(".")
                 kind = loaded.setting.attributes_of(symbol)[name].collection
                 rows = elements.get((row["_case"], path), [])
-                case[symbol][name] = tuple(_spoken(r, "", objects()[kind]) for r in rows)
+                case[symbol][name] = tuple(spoken(r, "", objects()[kind]) for r in rows)
         yield case
 
 
-def _spoken(row: dict, symbol: str, attributes) -> dict:
+def spoken(row: dict, symbol: str, attributes) -> UserDict:
+    """The attributes a row has of one object, as the interpreter reads them.
+
+    No plain dict: the interpreter copies one, with all that hangs on it, whenever it looks into it.
+    """
     from decimal import Decimal
 
     said = {}
     for name, attribute in attributes.items():
         path = f"{symbol}.{name}" if symbol else name
         if attribute.kind in objects():
-            said[name] = _spoken(row, path, objects()[attribute.kind])
+            said[name] = spoken(row, path, objects()[attribute.kind])
         elif path in row:
             value = row[path]
             if attribute.kind == "money" and value is not None:
@@ -275,4 +278,4 @@ def _spoken(row: dict, symbol: str, attributes) -> dict:
             if attribute.kind == "texts" and value is not None:
                 value = tuple(v for v in value.split("|") if v)
             said[name] = value
-    return said
+    return UserDict(said)

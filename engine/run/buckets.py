@@ -74,14 +74,18 @@ def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
 def institution_buckets(
     tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule], lines_a_bucket: int = LINES_A_BUCKET
 ) -> list[Callable[[], dict[str, pl.DataFrame]]]:
-    """What reads each group of whole institutions: claims, what they store, and the lines that `rules` may ask for.
-
-    The rules over wards and stores; which lines those are depends on all of them.
-    """
-    small = dict(whole(tables, KEPT))
-    wanted = Facts({}, region.knowledge, region.presumptions).institution_lines(rules, small)
+    """What reads each group of whole institutions: claims, what they store, and the lines that `rules` may ask for."""
+    small, wanted = institution_lines(tables, region, rules)
     groups = institution_groups(tables, wanted, lines_a_bucket)
     return [partial(of_institutions, tables, small, wanted, sites) for sites in groups]
+
+
+def institution_lines(
+    tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule]
+) -> tuple[dict[str, pl.DataFrame], pl.Expr]:
+    """The small tables that rules over wards and stores read whole, and which fee lines all of these rules read."""
+    small = dict(whole(tables, KEPT))
+    return small, Facts({}, region.knowledge, region.presumptions).institution_lines(rules, small)
 
 
 def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a_bucket: int) -> list[list[str]]:
