@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 import engine.cli.impact  # noqa: F401  registers `yibao rules` and the questions about an extract
+import engine.cli.question  # noqa: F401
+import engine.cli.whynot  # noqa: F401
 from engine.cli import show
 from engine.cli.app import Json, app, call, plain, state
 from engine.run import pipeline

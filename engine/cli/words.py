@@ -37,6 +37,8 @@ WORDS = {
     "faults": ("处错误", "faults"),
     "advice": ("处提醒", "warnings and notes"),
     "gross": ("涉及金额(元)", "gross (yuan)"),
+    "cases": ("案例", "cases"),
+    "hits": ("命中", "hits"),
     "unjudged": ("未评估例数", "not evaluated"),
     "institution": ("机构", "institution"),
     "all_rules": ("全部规则", "all rules"),
