@@ -13,10 +13,14 @@ from typing import Annotated
 import typer
 
 import engine.cli.explain
-import engine.cli.rules  # noqa: F401  these register their commands
+import engine.cli.impact
+import engine.cli.question
+import engine.cli.rules
+import engine.cli.whynot  # noqa: F401  these register their commands
 from engine.cli import show
 from engine.cli.app import Json, app, call, plain, state
 from engine.run import pipeline
+from engine.run.private import note_run
 from engine.run.region import load_region
 from engine.run.rulebook import rule_infos
 from synthetic import bench
@@ -44,7 +48,8 @@ def demo_command(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("
     make(folder / "claims", DEMO_CLAIMS, DEMO_SEED, "canonical")
     region = load_region()
     with show.progress() as progress:
-        pipeline.run(folder / "claims", folder / "out", region, pipeline.Options(), progress)
+        record = pipeline.run(folder / "claims", folder / "out", region, pipeline.Options(), progress)
+    note_run(record["run_id"], folder / "claims")
     show.summary(folder / "out", rule_infos(region), state["words"], plain)
     plain.print(f"{time.monotonic() - began:.0f} s")
 

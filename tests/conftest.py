@@ -14,9 +14,10 @@ CLAIMS, SEED = 300, 7
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_pseudonym_key(tmp_path_factory):
-    """Runs of the suite never touch the key of the user who starts it."""
+def own_key_and_cache(tmp_path_factory):
+    """Runs of the suite never touch the key or the cache of the user who starts it."""
     os.environ["YIBAO_KEY_FILE"] = str(tmp_path_factory.mktemp("key") / "pseudonym.key")
+    os.environ["YIBAO_CACHE"] = str(tmp_path_factory.mktemp("cache") / "yibao")
 
 
 @pytest.fixture(scope="session")

@@ -22,19 +22,36 @@ SHOWN = {  # what a finding says of a case, by scope: the parts of its key
 }  # fmt: skip
 
 
+def symbol_of(loaded: LoadedRule) -> str:
+    """What conditions over codes call their case."""
+    return next(iter(scopes()[loaded.rule.scope].symbols))
+
+
+def code_key(loaded: LoadedRule) -> pl.Expr:
+    """The natural key of a case over codes, its parts joined."""
+    symbol = symbol_of(loaded)
+    parts = [pl.col(f"{symbol}.{p}").fill_null("") for p in SHOWN[loaded.rule.scope]]
+    return pl.concat_str(parts, separator="|")
+
+
+def code_cases(loaded: LoadedRule, facts: TraceFacts) -> Cases:
+    """Every case of a trace rule, its facts as columns named by the vocabulary."""
+    own = pl.exclude("case").name.prefix(f"{symbol_of(loaded)}.")
+    return Cases(facts.cases.select(pl.col("case").alias("_case"), own), {}, ("_case",))
+
+
 def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame | None):
     """(findings, evidence, cases not judged) of one trace rule."""
-    symbol = next(iter(scopes()[loaded.rule.scope].symbols))
-    frame = facts.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
+    cases = code_cases(loaded, facts)
     for test in loaded.cheap:
-        frame = frame.filter(test)
-    frame = asked(loaded, Cases(frame, {}, ("_case",)))
+        cases.frame = cases.frame.filter(test)
+    frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null()).height
     hits = spared(loaded, frame.filter(pl.col("_when"), ~pl.col("_raises")))
     if hits.is_empty():
         return *no_findings(), unjudged
     events = _in_evidence(loaded, hits, facts, fee_lines)
-    findings = _written(loaded, hits, events, symbol)
+    findings = _written(loaded, hits, events)
     findings = findings.join(values(loaded, hits), on="_case", how="left", maintain_order="left")
     named = findings.select("_case", "finding_id")
     evidence = pl.concat([_rows(events, "trace_codes", "event_id"), _rows(events, "fee_lines", "feedetl_sn")])
@@ -86,15 +103,14 @@ def _with_cost(events: pl.DataFrame, fee_lines: pl.DataFrame | None) -> pl.DataF
     return events.with_columns(_gross=pl.when(billed > 0).then(gross).cast(pl.Int64))
 
 
-def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame, symbol: str) -> pl.DataFrame:
-    rule = loaded.rule
+def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    rule, symbol = loaded.rule, symbol_of(loaded)
     accused = events.filter("_excess").sort("_case", "time", "event_id")
     last = accused.group_by("_case", maintain_order=True).agg(
         pl.col("setl_id", "psn_no", "fixmedins_code").last().name.prefix("_"), _time=pl.col("time").last(),
         _item=pl.col("med_list_codg").last(), _fund=pl.col("_fund").sum(), _gross=pl.col("_gross").sum(),
     )  # fmt: skip
     hits = hits.join(last, on="_case", how="inner", maintain_order="left")
-    key = pl.concat_str([pl.col(f"{symbol}.{p}").fill_null("") for p in SHOWN[rule.scope]], separator="|")
     own_site = (
         pl.col(f"{symbol}.fixmedins_code") if f"{symbol}.fixmedins_code" in hits.columns else pl.col("_fixmedins_code")
     )
@@ -102,7 +118,7 @@ def _written(loaded: LoadedRule, hits: pl.DataFrame, events: pl.DataFrame, symbo
     findings = hits.select(
         "_case", rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32),
         rule_version=pl.lit(loaded.version), rule_status=pl.lit(rule.status), result="_result",
-        scope=pl.lit(rule.scope), scope_key=key,
+        scope=pl.lit(rule.scope), scope_key=code_key(loaded),
         fixmedins_code=own_site, setl_id="_setl_id", psn_no="_psn_no", department=pl.lit(None, pl.String),
         doctor=pl.lit(None, pl.String), med_list_codg="_item", service_date=pl.col("_time").cast(pl.Date),
         excess_cnt=units, gross_fen=pl.col("_gross").fill_null(0), inscope_fen=pl.col("_gross").fill_null(0),

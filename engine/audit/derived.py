@@ -155,3 +155,12 @@ LINE_FACTS = {
     "ordinary_bed_cap": _ordinary_bed_cap,
     "full_price": _full_price,
 }
+
+# Which knowledge tables a fact is computed from; of visits and procedures too.
+KNOWLEDGE_READ = {
+    "generic": ("drug_supply",), "days_supply": ("drug_supply",), "previous_supply_left": ("drug_supply",),
+    "supply_of_day": ("drug_supply",), "body_region": ("concepts",), "price_cap": ("price_caps",),
+    "full_price": ("price_caps",), "shared_days": ("concepts",), "cheaper": ("concepts",),
+    "ordinary_bed_cap": ("concepts", "price_caps"), "present_elsewhere": ("concepts",),
+    "charged": ("operation_items",), "device": ("device_operations",),
+}  # fmt: skip

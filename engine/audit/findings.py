@@ -36,12 +36,9 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
     """The findings and evidence of one rule in one bucket."""
     if verdict.hits.is_empty():
         return no_findings()
-    rows = verdict.evidence
-    lines = facts.lines_of(rows.filter(pl.col("table") == "fee_lines")["row_key"])
-    hits = verdict.hits.select(pl.all()).with_columns(_main_rows(facts, lines, verdict))
-    hits = _placed(loaded, facts, hits)
-    hits = _in_force(loaded, hits)
-    rule = loaded.rule
+    rows, rule = verdict.evidence, loaded.rule
+    lines = _accused_lines(facts, verdict)
+    hits = in_force(loaded, facts, verdict, lines)
     findings = hits.select(
         "_case",
         rule_id=pl.lit(rule.id), rule_number=pl.lit(rule.number, pl.Int32), rule_version=pl.lit(loaded.version),
@@ -57,6 +54,20 @@ def write_up(loaded: LoadedRule, facts: Facts, verdict: Verdict) -> tuple[pl.Dat
     evidence = detailed(facts, hits, rows.join(named, on="_case"), lines)
     evidence = evidence.with_columns(amount_fen="gross", inscope_fen="inscope", fund_fen="fund")
     return findings.select(*FINDINGS), evidence.select(*EVIDENCE)
+
+
+def in_force(loaded: LoadedRule, facts: Facts, verdict: Verdict, lines: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Hits with their place, person and day, of days on which the rule is in force."""
+    lines = _accused_lines(facts, verdict) if lines is None else lines
+    hits = _placed(loaded, facts, verdict.hits.with_columns(_main_rows(facts, lines, verdict)))
+    period, day = loaded.rule.in_force, pl.col("_date").cast(pl.Date)
+    if period.begin:
+        hits = hits.filter((day >= period.begin).fill_null(True))
+    return hits.filter((day <= period.end).fill_null(True)) if period.end else hits
+
+
+def _accused_lines(facts: Facts, verdict: Verdict) -> pl.DataFrame:
+    return facts.lines_of(verdict.evidence.filter(pl.col("table") == "fee_lines")["row_key"])
 
 
 def _main_rows(facts: Facts, lines: pl.DataFrame, verdict: Verdict) -> list[pl.Series]:
@@ -96,13 +107,6 @@ def _placed(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame) -> pl.DataFram
         _doctor=pl.coalesce(there("_doctor") or ["_line_doctor", "doctor"]),
         _date=pl.coalesce(*there("date"), "_line_date", "admit_date", *there("_period")),
     )  # fmt: skip
-
-
-def _in_force(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
-    period, day = loaded.rule.in_force, pl.col("_date").cast(pl.Date)
-    if period.begin:
-        hits = hits.filter((day >= period.begin).fill_null(True))
-    return hits.filter((day <= period.end).fill_null(True)) if period.end else hits
 
 
 SCOPE_KEYS = {

@@ -34,6 +34,11 @@ class Cases:
     key: tuple[str, ...] = ()
     unplaced: dict[str, int] = field(default_factory=dict)
 
+    def some(self, chosen: pl.Series) -> "Cases":
+        """The cases of some numbers, with what belongs to them."""
+        kept = pl.col("_case").is_in(chosen.implode())
+        return Cases(self.frame.filter(kept), {path: m.filter(kept) for path, m in self.members.items()}, self.key)
+
 
 def holds(elements: pl.DataFrame, compiled, outer: pl.DataFrame | None = None) -> pl.Series:
     """For each element (bare columns, `_case`), whether a compiled flag holds; `outer` has the case's columns."""

@@ -43,13 +43,7 @@ def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
 def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
-    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
-    unclear = _unclear(loaded, cases, hits)
-    hits = hits.join(unclear, on="_case", how="anti")
-    if loaded.rule.scope == "line_pair":
-        cases, hits = _one_per_later_line(cases, hits)
-    flagged = _flagged(loaded, cases, hits)
-    hits = _posted_late(loaded, cases, hits, flagged, facts.presumptions)
+    hits, flagged, unclear = accused(loaded, facts, cases, frame)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
     evidence = valued(loaded, facts, hits, flagged)
@@ -63,6 +57,22 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         hits = hits.join(charged(facts, flagged["excess"]), on="_case", how="left", maintain_order="left")
         evidence = _of_store(hits)
     return Verdict(hits, evidence, unjudged.height + unclear.height, 0, cases.unplaced)
+
+
+def accused(
+    loaded: LoadedRule, facts: Facts, cases: Cases, frame: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, pl.DataFrame], pl.DataFrame]:
+    """Of the cases asked, those the condition holds for, before any innocent explanation is heard; the elements in
+    evidence by role; and the cases of which a further expression cannot be worked out. The first with all that
+    innocent explanations read.
+    """
+    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
+    unclear = _unclear(loaded, cases, hits)
+    hits = hits.join(unclear, on="_case", how="anti")
+    if loaded.rule.scope == "line_pair":
+        cases, hits = _one_per_later_line(cases, hits)
+    flagged = _flagged(loaded, cases, hits)
+    return _posted_late(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:

@@ -68,8 +68,12 @@ def lines_read(rules: list[LoadedRule], knowledge: Knowledge, tables: dict[str, 
     wanted = pl.col("med_list_codg").is_in(sorted(items))
     if local.len():
         wanted = wanted | pl.col("medins_list_codg").is_in(local.implode())
-    fields = set().union(*map(words_read, rules)) & set(table("fee_lines").fields)
-    return LinesRead(pl.lit(True) if everything else wanted, sorted({*LINE_COLUMNS, *fields}))
+    return LinesRead(pl.lit(True) if everything else wanted, columns_read(rules))
+
+
+def columns_read(rules: list[LoadedRule]) -> list[str]:
+    """The columns of the fee lines that some rules read: those of every plain fact, and the fields they name."""
+    return sorted({*LINE_COLUMNS, *(set().union(*map(words_read, rules)) & set(table("fee_lines").fields))})
 
 
 def _items_read(loaded: LoadedRule, knowledge: Knowledge) -> list[str] | None:

@@ -6,7 +6,7 @@ So that only the lines a rule names are looked at, and only the columns it reads
 from rule_engine import ast
 
 from engine.language.expression import conjuncts, path_of, walk
-from engine.language.rule import LoadedRule
+from engine.language.rule import ELEMENTS, LoadedRule
 from engine.language.vocabulary import tables_behind
 
 
@@ -127,6 +127,11 @@ def equalities(loaded: LoadedRule) -> list[tuple[str, str]]:
             if len(sides) == 2:
                 found.append((sides["a"], sides["b"]))
     return found
+
+
+def element_variable(path: str) -> str:
+    """The letter by which flags speak of an element of a collection: `l` of `day.lines`."""
+    return next(letter for letter, name in ELEMENTS.items() if name == path.split(".")[-1])
 
 
 def element_only(loaded: LoadedRule) -> bool:

@@ -8,9 +8,9 @@ import polars as pl
 
 from engine.audit.facts import Facts
 from engine.audit.judge import left_open
+from engine.language.numbers import money, outgoing
 from engine.language.parts import Part, param_text, parts_of, text_of
 from engine.language.rule import LoadedRule
-from engine.language.numbers import money as yuan
 from engine.reference.knowledge import shapes
 
 # Of a row of evidence: where, what and when it was, what was billed and cost, and by which ratio the fund paid; then
@@ -53,7 +53,7 @@ def told_of(loaded: LoadedRule) -> list[Part]:
 
 
 def plain_money(fen: pl.Expr) -> pl.Expr:
-    return text_of(yuan(fen).expr, "number")
+    return text_of(outgoing(money(fen)).expr, "number")
 
 
 def values(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 A hit must hit, a clear must not, and for every case the interpreter and the compiled rule must say the same.
 """
 
+from collections import UserDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -13,14 +14,14 @@ from rule_engine.errors import EvaluationError
 from engine.audit import CODE_SCOPES
 from engine.audit.cases import cases_of
 from engine.audit.codefacts import CodeFacts
-from engine.audit.codes import judge_codes
+from engine.audit.codes import code_cases, judge_codes
 from engine.audit.examples import UnknownWord, canonical, traced, with_rows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
 from engine.language.expression import interpret
 from engine.language.rule import LoadedRule, rebuilt
-from engine.language.vocabulary import Attribute, objects, scopes
+from engine.language.vocabulary import Attribute, objects
 from engine.reference.knowledge import Knowledge
 
 WORDS = ("hit", "clear", "known_miss", "known_false_alarm")
@@ -68,9 +69,7 @@ def _run_traced(loaded: LoadedRule, index: int, word: str, body: dict) -> TrialR
     tables = traced(body)
     facts = CodeFacts(tables, [loaded]).of(loaded.rule.scope)
     findings, evidence, _ = judge_codes(loaded, facts, tables.get("fee_lines"))
-    symbol = next(iter(scopes()[loaded.rule.scope].symbols))
-    frame = facts.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
-    difference = disagreement(loaded, Cases(frame, {}, ("_case",)))
+    difference = disagreement(loaded, code_cases(loaded, facts))
     wanted = word in ("hit", "known_false_alarm")
     passed = not difference and (findings.height > 0) == wanted and (evidence.height > 0) == wanted
     return TrialResult(loaded.rule.id, index, word, passed, difference or f"{findings.height} hit(s)")
@@ -128,8 +127,14 @@ def _plan(columns: list[str], start: str, attributes: dict[str, Attribute]) -> l
     return plan
 
 
-def _spoken(row: dict, plan: list[tuple]) -> dict:
-    said = {}
+def spoken(row: dict, attributes: dict[str, Attribute]) -> UserDict:
+    """The attributes a row has of one object, as the interpreter reads them."""
+    return _spoken(row, _plan(list(row), "", attributes))
+
+
+def _spoken(row: dict, plan: list[tuple]) -> UserDict:
+    """No plain dict: the interpreter copies one, with all that hangs on it, whenever it looks into it."""
+    said = UserDict()
     for attribute, column, inner in plan:
         if inner is not None:
             absent = attribute.nullable and row[f"{column}.id"] is None

@@ -17,6 +17,7 @@ from engine.cli.words import LANGUAGES, Words
 from engine.reference.knowledge import load_knowledge
 from engine.run import pipeline
 from engine.run.manifest import verify as verify_manifest
+from engine.run.private import note_run
 from engine.run.region import DEFAULT_POLICY, DEFAULT_SCHEME, Region, load_region
 from engine.run.rulebook import rule_infos
 from engine.run.singles import run_stage
@@ -88,7 +89,8 @@ def run_command(
     options = pipeline.Options(profile, reveal, resume, lines_for(memory))
     region = load_region(policy, scheme, rules, params, knowledge or [])
     with show.progress() as progress:
-        pipeline.run(source, out, region, options, progress)
+        record = pipeline.run(source, out, region, options, progress)
+    note_run(record["run_id"], source, profile=profile, rules=rules, params=params, knowledge=knowledge)
     show.summary(out, rule_infos(region), state["words"], plain)
     findings = pl.read_parquet(out / "findings.parquet", columns=["result"])["result"]
     if fail_on and (findings.is_in(["violation", fail_on]).any()):

@@ -76,11 +76,14 @@ def shapes() -> dict[str, Table]:
     return own | {name: dictionary.table(name) for name in CANONICAL}
 
 
-def load_knowledge(folders: list[Path] = ()) -> Knowledge:
-    """Our seeds, then each folder in turn. Raises InputProblem (file, line, column, what is allowed, likely intent)."""
+def load_knowledge(folders: list[Path] = (), seeds: Path | None = None) -> Knowledge:
+    """Our seeds, or those of another folder, then each folder in turn.
+
+    Raises InputProblem (file, line, column, what is allowed, likely intent).
+    """
     tables = {name: pl.DataFrame(schema=_schema(shape)) for name, shape in shapes().items()}
     files = []
-    ours = _csv_files(seeds_folder() / "knowledge")
+    ours = _csv_files((seeds or seeds_folder()) / "knowledge")
     for path in [*ours, *(path for folder in folders for path in _csv_files(Path(folder)))]:
         tables[path.stem] = _replace(path.stem, tables[path.stem], read_table(path))
         label = f"seeds/knowledge/{path.name}" if path in ours else str(path)

@@ -3,6 +3,7 @@
 import datetime
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.reference.places import seeds_folder
 from engine.tables.problems import RuleProblem
@@ -28,9 +29,12 @@ class Presumptions:
     brackets: tuple[str, ...]
 
 
-def load_presumptions(overrides: dict | None = None) -> Presumptions:
-    """Ours, with a region's values in place of them. Raises RuleProblem for a name or number that cannot be meant."""
-    ours, _ = read_mapping(seeds_folder() / "presumptions.yaml")
+def load_presumptions(overrides: dict | None = None, seeds: Path | None = None) -> Presumptions:
+    """Ours, or those of another folder of seeds, with a region's values in place of them.
+
+    Raises RuleProblem for a name or number that cannot be meant.
+    """
+    ours, _ = read_mapping((seeds or seeds_folder()) / "presumptions.yaml")
     given = overrides or {}
     for name in sorted(set(given) - set(ours)):
         raise RuleProblem(f"engine.{name}: 未知 unknown", allowed=", ".join(ours), hint=_near(name, ours))

@@ -3,12 +3,15 @@
 Locally the buckets are folders of Parquet files that the runner reads one after another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from engine.audit.needs import LinesRead
+from engine.audit.needs import LinesRead, lines_read
+from engine.language.rule import LoadedRule
+from engine.run.region import Region
 from engine.tables.dictionary import table
 from engine.tables.persons import bucket_of, resolve
 
@@ -69,6 +72,23 @@ def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
     return found
 
 
+def institution_buckets(
+    tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule], lines_a_bucket: int = LINES_A_BUCKET
+) -> list[Callable[[], dict[str, pl.DataFrame]]]:
+    """What reads each group of whole institutions: claims, what they store, and the lines that `rules` may ask for."""
+    small, read = institution_lines(tables, region, rules)
+    groups = institution_groups(tables, read.wanted, lines_a_bucket)
+    return [partial(of_institutions, tables, small, read, sites) for sites in groups]
+
+
+def institution_lines(
+    tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule]
+) -> tuple[dict[str, pl.DataFrame], LinesRead]:
+    """The small tables that rules over institutions read whole, and what of the fee lines all of these rules read."""
+    small = dict(whole(tables, SMALL))
+    return small, lines_read(rules, region.knowledge, small)
+
+
 def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a_bucket: int) -> list[list[str]]:
     """Institutions in groups whose wanted lines fit into a bucket; an institution is never cut."""
     sites = tables["claims"].select("setl_id", "fixmedins_code")
@@ -85,11 +105,13 @@ def institution_groups(tables: dict[str, pl.LazyFrame], wanted: pl.Expr, lines_a
     return groups
 
 
-def of_institutions(tables: dict[str, pl.LazyFrame], read: LinesRead, sites: list[str]) -> dict[str, pl.DataFrame]:
-    """Claims and records of some institutions, and of their lines only those and the columns that rules read."""
+def of_institutions(
+    tables: dict[str, pl.LazyFrame], small: dict[str, pl.DataFrame], read: LinesRead, sites: list[str]
+) -> dict[str, pl.DataFrame]:
+    """Claims and records of some institutions, their lines as far as rules read them, and the small tables."""
     claims = tables["claims"].filter(pl.col("fixmedins_code").is_in(sites))
     own = claims.select("setl_id")
-    found = {"claims": claims.collect()}
+    found = {**small, "claims": claims.collect()}
     for name in ("diagnoses", "procedures"):
         if name in tables:
             found[name] = tables[name].join(own, on="setl_id", how="semi").collect(engine="streaming")

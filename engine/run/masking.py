@@ -11,6 +11,7 @@ import polars as pl
 from engine.tables.problems import ResourceProblem
 
 KEY_FILE = "YIBAO_KEY_FILE"
+PERSONAL = {"psn_no": "P", "person": "P", "first_person": "P", "doctor": "D"}  # words of conditions -> prefix
 
 
 def key_path() -> Path:
@@ -33,8 +34,17 @@ def read_key() -> bytes:
 def pseudonyms(values: pl.Series, prefix: str, key: bytes) -> pl.DataFrame:
     """Distinct values and their pseudonyms: (value, masked)."""
     distinct = values.drop_nulls().unique().sort()
-    masked = [f"{prefix}{hmac.new(key, v.encode(), hashlib.sha256).hexdigest()[:16]}" for v in distinct]
+    masked = [_pseudonym(v, prefix, key) for v in distinct]
     return pl.DataFrame({"value": distinct, "masked": masked}, schema={"value": pl.String, "masked": pl.String})
+
+
+def _pseudonym(value: str, prefix: str, key: bytes) -> str:
+    return f"{prefix}{hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:16]}"
+
+
+def hidden(word: str, value: str, key: bytes) -> str:
+    """What a condition read under a word, as a reader may see it: persons and doctors under pseudonyms."""
+    return _pseudonym(value, PERSONAL[word], key) if word in PERSONAL and value else value
 
 
 def masked(frame: pl.DataFrame, columns: dict[str, str], key: bytes) -> pl.DataFrame:

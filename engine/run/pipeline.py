@@ -14,7 +14,6 @@ import polars as pl
 
 from engine.audit import INSTITUTION_SCOPES, UNJUDGED
 from engine.audit.findings import EVIDENCE, FINDINGS
-from engine.audit.needs import lines_read
 from engine.audit.recovery import recover
 from engine.audit.told import amounts_table, values_table
 from engine.audit.waiving import waived, waiver_values
@@ -85,7 +84,7 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
     if manifest.finished(out, identity):
         shutil.rmtree(work)
         return json.loads((out / "manifest.json").read_text("utf-8"))
-    region = region.dated(_last_day(extract))
+    region = region.dated(last_day(extract))
     results = work / "results"
     _same_run(work, f"{identity} {options.lines_a_bucket}")
     tables = {"checks": run_checks(extract), "rejects": extract.rejects}
@@ -97,7 +96,7 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
         _codes(extract, region, results, progress)
     tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
     tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
-    found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, _last_day(extract))
+    found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, last_day(extract))
     tables["findings"] = found
     tables |= money(extract, region, tables)
     return finish(out, work, tables, extract, region, options, identity, progress, uses)
@@ -141,7 +140,8 @@ def _placed(claims: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
 
 
-def _last_day(extract: Extract):
+def last_day(extract: Extract):
+    """The last day of settlement; None without claims."""
     if "claims" not in extract.tables:
         return None
     return extract.tables["claims"].select(pl.col("setl_time").max().dt.date()).collect().item()
@@ -176,14 +176,11 @@ def _institutions(extract: Extract, region: Region, options: Options, results: P
     rules = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
     if not rules:
         return
-    small = dict(buckets.whole(extract.tables, buckets.SMALL))
-    read = lines_read(rules, region.knowledge, small)
-    groups = buckets.institution_groups(extract.tables, read.wanted, options.lines_a_bucket)
-    for number, sites in enumerate(groups):
+    groups = buckets.institution_buckets(extract.tables, region, rules, options.lines_a_bucket)
+    for number, tables in enumerate(groups):
         progress("机构 institutions", number, len(groups))
         if not (results / f"institution-{number:05}.done").exists():
-            tables = {**small, **buckets.of_institutions(extract.tables, read, sites)}
-            made = dict(zip(AUDITED, stages.audited(tables, region, INSTITUTION_SCOPES), strict=True))
+            made = dict(zip(AUDITED, stages.audited(tables(), region, INSTITUTION_SCOPES), strict=True))
             _write(results, f"institution-{number:05}", made)
     progress("机构 institutions", len(groups), len(groups))
 

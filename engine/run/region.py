@@ -15,6 +15,7 @@ from engine.settlement.policy import Policy, load_policy
 from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping, read_yaml
 
+UNDATED = datetime.date(2000, 1, 1)  # until the data are read
 DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
 
 
@@ -31,11 +32,16 @@ class Region:
     params: dict
     rules_at: Path
 
+    @property
+    def today(self) -> datetime.date:
+        """The date that $today and $now stand for."""
+        return next((r.setting.today for r in self.rules), UNDATED)
+
     def dated(self, today: datetime.date) -> "Region":
         """The region whose rules know the run's date for $today and $now: that of the data, not of the clock."""
         texts = [text for r in self.rules for text in (*expressions_of(r.rule).values(), *r.rule.let.values())]
         if any("$today" in text or "$now" in text for text in texts):
-            return replace(self, rules=_rules(self.rules_at, self.knowledge, self.params, today))
+            return replace(self, rules=read_rules(self.rules_at, self.knowledge, self.params, today))
         return self
 
 
@@ -54,7 +60,7 @@ def load_region(
         raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
     return Region(
         knowledge=known,
-        rules=_rules(folder, known, overrides, datetime.date(2000, 1, 1), said),
+        rules=read_rules(folder, known, overrides, UNDATED, said),
         waivers=waivers_of(folder),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
@@ -89,23 +95,22 @@ def read_params(path: Path) -> tuple[dict, Notes]:
     return values, notes
 
 
-def _rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
+def read_rules(folder: Path, knowledge: Knowledge, overrides: dict, today: datetime.date, said: Notes | None = None):
+    """The rules of a folder. Raises RuleProblem with every error of every file."""
     loaded, faults = load_rules(folder, knowledge, overrides, today, said)
-    _refuse(faults, folder)
+    refuse(faults, str(folder))
     return loaded
 
 
 def waivers_of(folder: Path) -> list[LoadedWaiver]:
     """The waivers beside the rules of a folder. Raises RuleProblem with every fault of every file."""
     loaded, faults = load_waivers(folder)
-    _refuse(faults, folder)
+    refuse(faults, str(folder))
     return loaded
 
 
-def _refuse(faults: list[RuleFault], folder: Path) -> None:
+def refuse(faults: list[RuleFault], where: str) -> None:
+    """Raises RuleProblem with every fault that is an error, where there is one."""
     if wrong := [fault for fault in faults if fault.severity == "error"]:
-        raise RuleProblem(_listed(wrong), str(folder))
-
-
-def _listed(faults: list[RuleFault]) -> str:
-    return f"{len(faults)} 处规则错误 faults in the rules\n" + "\n".join(str(f) for f in faults)
+        listed = "\n".join(map(str, wrong))
+        raise RuleProblem(f"{len(wrong)} 处规则错误 faults in the rules\n{listed}", where)

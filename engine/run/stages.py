@@ -57,11 +57,22 @@ def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
 
 def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):
     """(findings, evidence, not_evaluated) of the rules of some scopes, after refunds and returns are netted."""
+    return judged(netted(tables), region, scopes)
+
+
+def netted(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The tables with refunds and returns netted, where there are fee lines."""
+    if "fee_lines" not in tables:
+        return tables
+    claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
+    return {**tables, "claims": claims, "fee_lines": lines}
+
+
+def judged(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):
+    """(findings, evidence, not_evaluated) of the rules of some scopes over netted tables."""
     if "fee_lines" not in tables:
         return *no_findings(), pl.DataFrame(schema=UNJUDGED)
-    claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
-    facts = Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
-    return audit(region.rules, facts, scopes)
+    return audit(region.rules, Facts(tables, region.knowledge, region.presumptions), scopes)
 
 
 def _table(tables: dict[str, pl.DataFrame], name: str) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from engine.audit.codefacts import TABLES, CodeFacts
 from engine.audit.codes import judge_codes
 from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
+from engine.language.rule import LoadedRule
 from engine.run.region import Region
 from engine.tables.dictionary import with_fields
 
@@ -14,18 +15,13 @@ LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "c
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
 
-def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
-    """(findings, evidence, not_evaluated) of every trace rule over all codes."""
-    rules = [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
-    if "trace_codes" not in tables:
+def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[LoadedRule] | None = None):
+    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone."""
+    rules = _standing(region) if wanted is None else wanted
+    facts = code_facts(tables, region)
+    if facts is None:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
-    frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
-    if "fee_lines" in tables:
-        frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
-        if "claims" in tables:
-            frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
-    facts = CodeFacts(frames, rules, _cancelled(tables))
     findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
     for loaded in rules:
         if missing := facts.missing(loaded):
@@ -38,6 +34,22 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region):
             unjudged.append((loaded.rule.id, "value_missing", "when", cases, 0))
     found, rows = pl.concat(findings), pl.concat(evidence)
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
+
+
+def _standing(region: Region) -> list[LoadedRule]:
+    return [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
+
+
+def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | None:
+    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
+    if "trace_codes" not in tables:
+        return None
+    frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
+    if "fee_lines" in tables:
+        frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
+        if "claims" in tables:
+            frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
+    return CodeFacts(frames, _standing(region), _cancelled(tables))
 
 
 def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
