@@ -177,6 +177,20 @@ def test_a_busy_terminal_is_judged_without_pairing_all_its_claims(write, knowled
     assert findings.is_empty()
 
 
+def test_a_window_of_lines_may_also_ask_of_visits_and_of_the_person(write, knowledge):
+    rule = write("""
+for: person_window
+window: {days: "1"}
+let: {old: "l.item == 'X'"}
+when: "[v for v in window.visits].length > 1 and $any([old for l in person.lines])"
+flag: {excess: old, basis: v.inpatient}
+""")
+    body = {"lines": [{"item": "X"}], "others": [{}, {"admission": "2025-04-01"}, {"admission": "2025-04-01"}]}
+    findings, evidence, _ = judged(rule, canonical(body), knowledge)
+    assert findings.height == 1
+    assert evidence["role"].sort().to_list() == ["basis", "basis", "excess"]
+
+
 @pytest.mark.parametrize(
     "text, said",
     [

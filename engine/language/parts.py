@@ -148,7 +148,7 @@ class Teller:
 
     def _definitions(self, node, level: int) -> None:
         """The named parts that speak of single elements of a list: what they mean, without a value."""
-        speaker = Speaker(self.rule, self.setting, self.names, {})
+        speaker = Speaker(self.rule, self.setting, self.names, self.written.text)
         for inner in walk(node):
             if isinstance(inner, ast.ComprehensionExpression):
                 speaker = speaker.among(inner)
@@ -161,7 +161,7 @@ class Teller:
         name = self.names.get(id(node)) or self.written.told(node.span)
         if any(part.name == name for part in self.told):
             return False
-        speaker = speaker or Speaker(self.rule, self.setting, self.names, {})
+        speaker = speaker or Speaker(self.rule, self.setting, self.names, self.written.text)
         self.told.append(Part(self.of, level, name, speaker.meaning(node), *valued))
         return True
 

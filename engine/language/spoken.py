@@ -1,11 +1,11 @@
 """An expression said in Chinese, for a reader who audits: labels in place of paths, words in place of signs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rule_engine import ast
 
-from engine.language.expression import Setting, path_of, walk
+from engine.language.expression import FUNCTIONS, Setting, path_of, walk
 from engine.language.form import Rule
 from engine.language.vocabulary import Attribute, objects
 
@@ -30,7 +30,8 @@ class Speaker:
     rule: Rule
     setting: Setting
     names: Mapping[int, str]
-    elements: dict[str, str]  # variable of a list that is gone through -> object of its elements
+    written: str  # the expression itself, quoted where no words are at hand
+    elements: dict[str, str] = field(default_factory=dict)  # variable of a list gone through -> object of its elements
 
     def say(self, node) -> str:
         """The node in words; a named part is said by its name."""
@@ -39,7 +40,11 @@ class Speaker:
 
     def meaning(self, node) -> str:
         """The node in words, a named part by what it stands for."""
-        return SAID[type(node).__name__](self, node)
+        said = next((SAID[kind] for kind in type(node).__mro__ if kind in SAID), None)
+        foreign = isinstance(node, ast.FunctionCallExpression) and node.function.name not in FUNCTIONS
+        if said is None or foreign:
+            return f"`{self.written[slice(*node.span)]}`"
+        return said(self, node)
 
     def _inner(self, node) -> str:
         """A part of a larger whole, in brackets where its own limits would be lost."""
@@ -187,8 +192,9 @@ class Speaker:
 
     def among(self, node: ast.ComprehensionExpression) -> "Speaker":
         """One who also knows the variable of a list that is gone through."""
-        element = self._along(path_of(node.iterable))[-1].collection
-        return Speaker(self.rule, self.setting, self.names, {**self.elements, node.variable: element})
+        along = self._along(path_of(node.iterable) or [""])
+        inner = {node.variable: along[-1].collection} if along else {}
+        return replace(self, elements={**self.elements, **inner})
 
     def _comprehended(self, node) -> str:
         whose, result = self._through(node)
@@ -196,21 +202,21 @@ class Speaker:
 
 
 SAID = {
-    **dict.fromkeys(["NullExpression", "FloatExpression", "StringExpression", "BooleanExpression",
-                     "DatetimeExpression", "TimedeltaExpression"], Speaker._literal),
-    **dict.fromkeys(["ArrayExpression", "SetExpression"], Speaker._listed),
-    **dict.fromkeys(["ComparisonExpression", "ArithmeticComparisonExpression", "FuzzyComparisonExpression"],
+    **dict.fromkeys([ast.NullExpression, ast.FloatExpression, ast.StringExpression, ast.BooleanExpression,
+                     ast.DatetimeExpression, ast.TimedeltaExpression], Speaker._literal),
+    **dict.fromkeys([ast.ArrayExpression, ast.SetExpression], Speaker._listed),
+    **dict.fromkeys([ast.ComparisonExpression, ast.ArithmeticComparisonExpression, ast.FuzzyComparisonExpression],
                     Speaker._compared),
-    **dict.fromkeys(["AddExpression", "SubtractExpression", "ArithmeticExpression"], Speaker._calculated),
-    "SymbolExpression": Speaker._symbol,
-    "GetAttributeExpression": Speaker._attribute,
-    "LogicExpression": Speaker._logic,
-    "UnaryExpression": Speaker._unary,
-    "CoalesceExpression": Speaker._coalesced,
-    "TernaryExpression": Speaker._chosen,
-    "ContainsExpression": Speaker._contained,
-    "ComprehensionExpression": Speaker._comprehended,
-    "FunctionCallExpression": Speaker._called,
+    **dict.fromkeys([ast.AddExpression, ast.SubtractExpression, ast.ArithmeticExpression], Speaker._calculated),
+    ast.SymbolExpression: Speaker._symbol,
+    ast.GetAttributeExpression: Speaker._attribute,
+    ast.LogicExpression: Speaker._logic,
+    ast.UnaryExpression: Speaker._unary,
+    ast.CoalesceExpression: Speaker._coalesced,
+    ast.TernaryExpression: Speaker._chosen,
+    ast.ContainsExpression: Speaker._contained,
+    ast.ComprehensionExpression: Speaker._comprehended,
+    ast.FunctionCallExpression: Speaker._called,
 }  # fmt: skip
 
 
