@@ -25,9 +25,10 @@ def audit(
             unjudged.append((loaded.rule.id, "missing_table", missing, 0, 0))
             continue
         verdict = judge(loaded, facts)
-        found, rows = write_up(loaded, facts, verdict)
-        findings.append(found)
-        evidence.append(rows)
+        if verdict.hits.height:
+            found, rows = write_up(loaded, facts, verdict)
+            findings.append(found)
+            evidence.append(rows)
         if verdict.unjudged:
             unjudged.append((loaded.rule.id, "value_missing", "when", verdict.unjudged, verdict.unjudged_fen))
     found, rows = pl.concat(findings), pl.concat(evidence)

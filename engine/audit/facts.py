@@ -143,6 +143,7 @@ class Facts:
     def __init__(self, tables: dict[str, pl.DataFrame], knowledge: Knowledge, presumptions: Presumptions | None = None):
         self.tables, self.knowledge = tables, knowledge
         self.presumptions = presumptions or load_presumptions()
+        self.joined: dict[str, pl.DataFrame] = {}  # rows of knowledge tables by rule, as joins.py makes them
 
     def table(self, name: str) -> pl.DataFrame:
         frame = self.tables.get(name)

@@ -16,6 +16,8 @@ from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
 from engine.reference.presumptions import Presumptions
 
+_NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
+
 
 @dataclass
 class Verdict:
@@ -30,6 +32,8 @@ class Verdict:
 def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
     """Ask one rule of the bucket."""
     cases = cases_of(loaded, facts)
+    if cases.frame.is_empty():
+        return _none(cases)
     if loaded.rule.scope == "person_window":
         return _judge_windows(loaded, facts, cases)
     return _judged(loaded, facts, cases)
@@ -39,6 +43,9 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
     hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
+    if hits.is_empty():
+        return _none(cases, unjudged.height)
+    hits = completed(loaded, cases, hits)
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
@@ -79,15 +86,22 @@ def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataF
 
 
 def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
-    """The cases with every expression of the rule that is not about elements."""
-    frame = with_aggregates(loaded, cases)
+    """The cases with the sums that `when` needs and its answer, `_when`, `_raises`."""
     when = loaded.compiled["when"]
     raises = pl.lit(False) if when.raises is None else when.raises.fill_null(False)
-    columns = [when.value.alias("_when"), raises.alias("_raises")]
-    if "excess" in loaded.compiled:
-        excess = loaded.compiled["excess"]
-        columns.append(pl.when(when.value).then(excess.value).cast(UNITS).alias("_excess"))
-    return frame.with_columns(columns)
+    return _summed(cases.frame, cases, when.aggregates).with_columns(_when=when.value, _raises=raises)
+
+
+def completed(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFrame:
+    """The hits with what the other expressions need: their sums, and the excess."""
+    known = {a.name for a in loaded.compiled["when"].aggregates}
+    left = [a for a in _aggregates(loaded) if a.name not in known]
+    own = {a.collection for a in left}
+    members = {path: cases.members[path].join(hits.select("_case"), on="_case", how="semi") for path in own}
+    hits = _summed(hits, Cases(hits, members), left)
+    if "excess" not in loaded.compiled:
+        return hits
+    return hits.with_columns(_excess=loaded.compiled["excess"].value.cast(UNITS))
 
 
 def _worded(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
@@ -115,10 +129,17 @@ def _shown(compiled) -> pl.Expr:
 
 def with_aggregates(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     """The case frame with one column per list sum."""
-    frame = cases.frame
+    return _summed(cases.frame, cases, _aggregates(loaded))
+
+
+def _aggregates(loaded: LoadedRule) -> list[Aggregate]:
     seen = {a.name: a for c in loaded.compiled.values() for a in c.aggregates}
-    for name in sorted(seen, key=lambda n: int(n[1:])):
-        frame = _with_aggregate(frame, cases.members[seen[name].collection], seen[name])
+    return [seen[name] for name in sorted(seen, key=lambda n: int(n[1:]))]
+
+
+def _summed(frame: pl.DataFrame, cases: Cases, aggregates: list[Aggregate]) -> pl.DataFrame:
+    for aggregate in aggregates:
+        frame = _with_aggregate(frame, cases.members[aggregate.collection], aggregate)
     return frame
 
 
@@ -265,11 +286,7 @@ def _judge_windows(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         left = lines.join(first.select(group), on=group, how="semi", maintain_order="left")
         cases = windows(loaded, facts, left, group)
     if not verdicts:
-        return (
-            Verdict(with_money(round_.hits, round_.evidence), round_.evidence, unjudged)
-            if cases.frame.height
-            else _none(cases)
-        )
+        return _none(cases, unjudged)
     return Verdict(
         pl.concat([v[0] for v in verdicts], how="diagonal_relaxed"), pl.concat([v[1] for v in verdicts]), unjudged
     )
@@ -283,8 +300,8 @@ def _without_excess(lines: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:
     return lines.with_columns(cnt=left).filter(pl.col("cnt") > 0).drop("_taken")
 
 
-def _none(cases: Cases) -> Verdict:
-    return Verdict(cases.frame, pl.DataFrame(schema=EVIDENCE))
+def _none(cases: Cases, unjudged: int = 0) -> Verdict:
+    return Verdict(cases.frame.clear(), _NO_EVIDENCE, unjudged)
 
 
 def _renumbered(hits: pl.DataFrame, evidence: pl.DataFrame, offset: int):

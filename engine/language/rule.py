@@ -45,7 +45,7 @@ class RuleFault:
         return f"{self.file}:{self.line}:{self.column}: {self.code} {self.message}{caret}{hint}"
 
 
-@dataclass
+@dataclass(eq=False)
 class LoadedRule:
     """A rule that passed every check: its text, setting, version and compiled expressions by name."""
 

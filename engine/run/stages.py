@@ -59,9 +59,25 @@ def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPE
     """(findings, evidence, not_evaluated) of the rules of some scopes, after refunds and returns are netted."""
     if "fee_lines" not in tables:
         return *no_findings(), pl.DataFrame(schema=UNJUDGED)
+    return audit(region.rules, facts_of(tables, region), scopes)
+
+
+def facts_of(tables: dict[str, pl.DataFrame], region: Region) -> Facts:
+    """What is known of the claims of some tables, after refunds and returns are netted."""
     claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
-    facts = Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
-    return audit(region.rules, facts, scopes)
+    return Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
+
+
+def placed(claims):
+    """Claims that lack what every claim is placed by, which is noted when they are read, but settled all the same.
+
+    One that names no person is a person of its own and joins no other claim; its day is that of the visit.
+    """
+    days = [c for c in ("setl_time", "endtime", "begntime") if c in claims.collect_schema().names()]
+    return claims.with_columns(
+        psn_no=pl.coalesce("psn_no", pl.concat_str(pl.lit("?"), "setl_id")),
+        fixmedins_code=pl.col("fixmedins_code").fill_null("?"), setl_time=pl.coalesce(days),
+    )  # fmt: skip
 
 
 def _table(tables: dict[str, pl.DataFrame], name: str) -> pl.DataFrame:
