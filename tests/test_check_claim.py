@@ -1,4 +1,4 @@
-"""One claim asked of every rule: the same answers as a run over the bundle, and one clear message for a bad document."""
+"""One claim asked of every rule: the same answers as a run over the bundle, and clear messages for bad documents."""
 
 import json
 from decimal import Decimal
@@ -8,7 +8,6 @@ import pytest
 import sample_region
 from conftest import shared
 
-import engine
 import synthetic.cli  # noqa: F401  registers every command
 from engine.cli.app import app, call
 from engine.reference.places import rules_folder
@@ -16,7 +15,6 @@ from engine.run import buckets, stages
 from engine.run.region import load_region
 from engine.run.single import Checker
 from engine.tables import dictionary
-from engine.tables.problems import InputProblem
 from engine.tables.read import read
 
 OF_CLAIM = ("fee_lines", "diagnoses", "procedures")
@@ -90,11 +88,16 @@ def told(value, kind: str) -> str:
     return format(Decimal(value) / 100, ".2f") if kind == "money" else str(value)
 
 
-def same_as_batch(tables, region, checker) -> int:
-    """Every claim alone against the run over all; answers how many findings were compared."""
+def same_as_batch(tables, region, checker, every: int = 1) -> int:
+    """Claims alone against the run over all: those some finding touches, and of the others every so many-th.
+
+    Answers how many findings were compared.
+    """
     findings, evidence, _ = stages.audited(tables, region)
-    kept, wrong = 0, []
-    for setl_id in tables["claims"]["setl_id"]:
+    kept, wrong, accused = 0, [], {*findings["setl_id"], *evidence["setl_id"]}
+    for number, setl_id in enumerate(tables["claims"]["setl_id"]):
+        if setl_id not in accused and number % every:
+            continue
         touched = evidence.filter(pl.col("setl_id") == setl_id)["finding_id"].unique()
         mine = findings.filter((pl.col("setl_id") == setl_id) | pl.col("finding_id").is_in(touched.implode()))
         said = checker(document(tables, setl_id)).findings
@@ -113,9 +116,9 @@ def test_every_claim_of_a_bundle_is_answered_as_in_the_run(bundle, region, check
     assert same_as_batch(tables_in(bundle, region, tmp_path), region, checker) > 20
 
 
-def test_every_claim_of_the_sample_hospital_is_answered_as_in_the_run(tmp_path):
+def test_the_claims_of_the_sample_hospital_are_answered_as_in_the_run(tmp_path):
     source = shared("data", "sample-hospital")
     given = tmp_path / "region"
     sample_region.write_region(json.loads((source / "key.json").read_text("utf-8")), given, rules_folder())
     region = load_region(str(given / "policy.yaml"), params=given / "params.yaml", knowledge=[given / "knowledge"])
-    assert same_as_batch(tables_in(source, region, tmp_path), region, Checker(region)) > 100
+    assert same_as_batch(tables_in(source, region, tmp_path), region, Checker(region), every=25) > 100

@@ -31,5 +31,7 @@ def audit(
             evidence.append(rows)
         if verdict.unjudged:
             unjudged.append((loaded.rule.id, "value_missing", "when", verdict.unjudged, verdict.unjudged_fen))
+        if verdict.unvalued:
+            unjudged.append((loaded.rule.id, "value_missing", "amount: regroup", verdict.unvalued, 0))
     found, rows = pl.concat(findings), pl.concat(evidence)
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")

@@ -10,8 +10,10 @@ from functools import cached_property
 import polars as pl
 
 from engine.audit.derived import LINE_FACTS
+from engine.grouping.scheme import Scheme
 from engine.reference.knowledge import Knowledge
 from engine.reference.presumptions import Presumptions, load_presumptions
+from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
 from engine.tables.values import rounded
 
@@ -138,10 +140,17 @@ class Facts:
     """The facts of one bucket: `visits` and `lines` as frames whose columns are the vocabulary's words.
 
     tables are canonical frames after netting (claims with `cancelled` and `_person`, fee_lines with `net_cnt`).
+    paying: the policy and scheme by which stays are paid, where rules may ask what a code was worth.
     """
 
-    def __init__(self, tables: dict[str, pl.DataFrame], knowledge: Knowledge, presumptions: Presumptions | None = None):
-        self.tables, self.knowledge = tables, knowledge
+    def __init__(
+        self,
+        tables: dict[str, pl.DataFrame],
+        knowledge: Knowledge,
+        presumptions: Presumptions | None = None,
+        paying: tuple[Policy, Scheme] | None = None,
+    ):
+        self.tables, self.knowledge, self.paying = tables, knowledge, paying
         self.presumptions = presumptions or load_presumptions()
         self.joined: dict[str, pl.DataFrame] = {}  # rows of knowledge tables by rule, as joins.py makes them
 
@@ -150,7 +159,8 @@ class Facts:
         return with_fields(pl.DataFrame() if frame is None else frame, name)
 
     @cached_property
-    def _claims(self) -> pl.DataFrame:
+    def standing_claims(self) -> pl.DataFrame:
+        """Claims that no refund cancelled, with sex and birthday of the person where the claim does not say."""
         claims = self.table("claims").filter(~pl.col("cancelled"))
         if "_person" not in claims.columns:
             claims = claims.with_columns(_person=pl.col("psn_no"))
@@ -163,7 +173,7 @@ class Facts:
 
     @cached_property
     def _visits(self) -> pl.DataFrame:
-        frame = self._claims.select(*(expr.alias(name) for name, expr in VISIT.items()), "die_date")
+        frame = self.standing_claims.select(*(expr.alias(name) for name, expr in VISIT.items()), "die_date")
         return frame.sort("id")
 
     def visits(self, names: set[str]) -> pl.DataFrame:
@@ -350,11 +360,12 @@ class Facts:
     # elements of a visit
 
     def elements(self, kind: str, names: set[str]) -> pl.DataFrame:
-        """Diagnoses or procedures with the id of their visit in `_visit`."""
+        """Diagnoses or procedures with their key `id` and the id of their visit in `_visit`."""
         rows = self._diagnoses if kind == "diagnosis" else self._procedures
         for name in sorted(names & set(BACKED)):
             rows = rows.join(self._backed(name), on=["id", "code"], how="left", maintain_order="left")
-        return rows.rename({"id": "_visit"}).select("_visit", *sorted(names))
+        key = pl.concat_str("id", pl.lit("|"), pl.col("seq").cast(pl.String))
+        return rows.select(*sorted(names), _visit="id", id=key)
 
 
 def natural(name: str) -> pl.Expr:

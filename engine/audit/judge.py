@@ -12,6 +12,7 @@ from engine.audit.cases import cases_of, windows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, valued, with_money
+from engine.audit.regroup import regrouped
 from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
 from engine.reference.presumptions import Presumptions
@@ -27,6 +28,7 @@ class Verdict:
     evidence: pl.DataFrame
     unjudged: int = 0
     unjudged_fen: int = 0
+    unvalued: int = 0  # hits whose money could not be told
 
 
 def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
@@ -52,7 +54,9 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     hits = _posted_late(loaded, cases, hits, flagged, facts.presumptions)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
-    evidence = valued(loaded, facts, hits, flagged)
+    evidence, unvalued = valued(loaded, facts, hits, flagged), 0
+    if loaded.rule.amount == "regroup":
+        hits, evidence, unvalued = regrouped(facts, hits, evidence)
     if loaded.rule.amount in BY_LINE:
         hits = hits.join(evidence.filter(pl.col("role") == "excess").select("_case").unique(), on="_case", how="semi")
         evidence = evidence.join(hits.select("_case"), on="_case", how="semi")
@@ -61,7 +65,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     hits = with_money(hits, evidence)
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
         evidence = _of_store(hits)
-    return Verdict(hits, evidence, unjudged.height, 0)
+    return Verdict(hits, evidence, unjudged.height, unvalued=unvalued)
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:

@@ -67,6 +67,8 @@ class Screen:
         return {rule for rule, demand in self.demands.items() if any(one <= empty for one in demand.lists)}
 
     def _visits_meet(self, facts: Facts) -> dict[str, bool]:
+        if not self.tests:
+            return {}
         visits = facts.visits({path.rpartition(".")[2] for path in self.paths})
         named = visits.select(pl.col(path.rpartition(".")[2]).alias(path) for path in self.paths)
         return named.select(self.tests).row(0, named=True)

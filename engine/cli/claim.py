@@ -42,8 +42,7 @@ def _shown(checked: Checked, words: Words, console: Console) -> None:
     for found in checked.findings:
         result = words[found["result"]]
         console.print(f"\n[bold]{escape(found['title'])}[/bold] ({result}) {escape(found['rule_id'])}", soft_wrap=True)
-        money = words["no_money"] if found["gross_fen"] is None else words["money"].format(
-            yuan(found["gross_fen"]), yuan(found["fund_fen"]))  # fmt: skip
+        money = words["money"].format(yuan(found["gross_fen"]), yuan(found["fund_fen"]))
         for line in (found["message"], money, "；".join(found["basis"])):
             print(f"  {line}")
         if found["innocent_open"]:

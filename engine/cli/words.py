@@ -38,7 +38,6 @@ WORDS = {
     "violation": ("明确违规", "violation"),
     "suspicion": ("可疑", "suspicion"),
     "money": ("涉及 {} 元，基金 {} 元", "{} yuan, of which the fund {}"),
-    "no_money": ("金额未评估", "money not evaluated"),
     "innocent": ("待排除的合理解释", "innocent explanation left open"),
     "needs": ("需调取", "to fetch"),
     "excess": ("超出", "excess"),

@@ -237,6 +237,9 @@ def _expressions(loaded: LoadedRule, note) -> None:
             note("E_RULE_EXPRESSION", path, problem.message, problem.hint, problem.part)
     if "when" in loaded.compiled:
         loaded.cheap = _cheap(loaded, compiler)
+    if rule.amount == "regroup" and not loaded.elements.get("excess", "").endswith((".diagnoses", ".procedures")):
+        hint = "flag: d.code in …, or p.code in …"
+        note("E_RULE_AMOUNT", ("amount",), "amount regroup needs diagnoses or procedures flagged as excess", hint)
     bad_roles = [role for role in rule.flags if role not in ROLES]
     if bad_roles:
         note("E_RULE_ROLE", ("flag",), f"unknown role {bad_roles[0]!r}", f"known: {', '.join(ROLES)}")

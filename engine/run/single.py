@@ -17,7 +17,6 @@ from engine.audit.facts import Facts
 from engine.audit.screen import Screen, others_read
 from engine.language.vocabulary import scopes
 from engine.run import stages
-from engine.run.buckets import persons_of
 from engine.run.region import Region, load_region
 from engine.run.tracing import trace_bucket
 from engine.tables.document import load, tables_of
@@ -65,7 +64,8 @@ class Checker:
         name = str(document) if isinstance(document, Path) else ""
         document = load(document) if isinstance(document, Path) else document
         tables, notes = tables_of(document, name)
-        tables["claims"] = _owned(stages.placed(tables["claims"]), tables.get("persons"))
+        # The document says whose claims they are: one person's, under whatever numbers.
+        tables["claims"] = stages.placed(tables["claims"]).with_columns(_person=pl.col("psn_no").min())
         setl_id = tables["claims"]["setl_id"][0]
         findings, evidence, unjudged = self._judged(tables, "history" in document)
         traced, rows, untraced = self._traced(tables)
@@ -138,16 +138,6 @@ def default_checker() -> Checker:
 
 def _unjudged(rule: str, reason: str, detail: str) -> dict:
     return {"rule_id": rule, "reason": reason, "detail": detail}
-
-
-def _owned(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.DataFrame:
-    """Claims with `_person`: whose they are, by the numbers that are one person."""
-    numbers = {*claims["psn_no"], *(() if persons is None else persons["psn_no"])}
-    if len(numbers) == 1:
-        return claims.with_columns(_person=pl.col("psn_no"))
-    known = {"claims": claims.lazy(), **({} if persons is None else {"persons": persons.lazy()})}
-    owners = persons_of(known).rename({"person": "_person"})
-    return claims.join(owners, on="psn_no", how="left", maintain_order="left")
 
 
 def _plain(value):

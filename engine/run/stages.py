@@ -65,7 +65,8 @@ def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPE
 def facts_of(tables: dict[str, pl.DataFrame], region: Region) -> Facts:
     """What is known of the claims of some tables, after refunds and returns are netted."""
     claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
-    return Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
+    known = {**tables, "claims": claims, "fee_lines": lines}
+    return Facts(known, region.knowledge, region.presumptions, (region.policy, region.scheme))
 
 
 def placed(claims):
