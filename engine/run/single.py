@@ -70,7 +70,9 @@ class Checker:
         findings, evidence, unjudged = self._judged(tables, "history" in document)
         traced, rows, untraced = self._traced(tables)
         findings, evidence = pl.concat([findings, traced]), pl.concat([evidence, rows])
-        touched = evidence.filter(pl.col("setl_id") == setl_id)["finding_id"].unique()
+        lines = tables["fee_lines"].filter(pl.col("setl_id") == setl_id)["feedetl_sn"] if "fee_lines" in tables else []
+        own = (pl.col("setl_id") == setl_id) | ((pl.col("table") == "fee_lines") & pl.col("row_key").is_in(list(lines)))
+        touched = evidence.filter(own)["finding_id"].unique()
         mine = findings.filter((pl.col("setl_id") == setl_id) | pl.col("finding_id").is_in(touched.implode()))
         mine = mine.sort("rule_id", "scope_key", "service_date", "finding_id", nulls_last=True)
         rows = evidence.sort("finding_id", "role", "table", "row_key").partition_by("finding_id", as_dict=True)

@@ -113,15 +113,14 @@ def _rows(document) -> tuple[dict[str, list[Row]], list[str]]:
 def _listed(path: str, value, claim: dict, faults: list[str], table: str = "") -> Iterator[Row]:
     """The rows of one table; what they leave out and their claim says is filled in, and `seq` by their order."""
     table = table or ONE_ROW.get(path, path)
-    fields, key = dictionary.table(table).fields, dictionary.table(table).key
+    required = [f.name for f in dictionary.table(table).fields.values() if f.required]
+    known = {name: value if isinstance(value, str) else None for name, value in claim.items()}
+    own = {name: known[name] for name in ("setl_id", "psn_no") if name in required and name in known}
+    mine = own.get("setl_id")
     for number, (where, row) in enumerate(_objects(path, [value] if path in ONE_ROW else value, faults), 1):
-        own = {
-            name: claim[name] for name in ("setl_id", "psn_no") if name in claim and fields.get(name, _NO_KEY).required
-        }
-        yield where, {**own, **({"seq": number} if "seq" in key else {}), **row}
-
-
-_NO_KEY = dictionary.Field("", "", "text", "-", "")
+        if mine and row.get("setl_id", mine) != mine:
+            faults.append(f"{where}.setl_id: {row['setl_id']} 不是所属结算单 is not the claim above it, {mine}")
+        yield where, {**own, **({"seq": number} if "seq" in required else {}), **row}
 
 
 def _objects(path: str, value, faults: list[str]) -> Iterator[Row]:
