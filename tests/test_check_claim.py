@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -18,11 +17,10 @@ from engine.reference.places import rules_folder
 from engine.run import buckets, stages
 from engine.run.region import load_region
 from engine.run.single import Checker
-from engine.tables import dictionary
 from engine.tables.problems import InputProblem
 from engine.tables.read import read
+from synthetic.documents import document
 
-OF_CLAIM = ("fee_lines", "diagnoses", "procedures")
 CLAIM = {
     "setl_id": "S1", "psn_no": "P1", "fixmedins_code": "H00000000001", "visit_kind": "inpatient", "hosp_lv": "3",
     "begntime": "2025-03-03 09:00:00", "endtime": "2025-03-05 10:00:00", "setl_time": "2025-03-05 10:00:00",
@@ -59,38 +57,6 @@ def tables_in(source, region, folder) -> dict[str, pl.DataFrame]:
     extract.tables["claims"] = stages.placed(extract.tables["claims"])
     buckets.split(extract.tables, folder / "cut", 10**9)
     return buckets.bucket_tables(folder / "cut", 0)
-
-
-def document(tables: dict[str, pl.DataFrame], setl_id: str) -> dict:
-    """One claim with the rest of its person's claims as a caller would send them."""
-    claims = tables["claims"]
-    mine = claims.filter(pl.col("setl_id") == setl_id)
-    others = claims.filter(pl.col("_person") == mine["_person"][0], pl.col("setl_id") != setl_id)
-    persons = {"person": rows("persons", tables["persons"], "psn_no", mine["psn_no"][0])} if "persons" in tables else {}
-    extra = {name: rows(name, tables[name], "setl_id", setl_id) for name in ("service_logs",) if name in tables}
-    return {
-        **parts(tables, mine), **extra, **{part: found[0] for part, found in persons.items() if found},
-        "history": [parts(tables, others.filter(pl.col("setl_id") == other)) for other in others["setl_id"]],
-    }  # fmt: skip
-
-
-def parts(tables: dict[str, pl.DataFrame], claim: pl.DataFrame) -> dict:
-    setl_id = claim["setl_id"][0]
-    own = {name: rows(name, tables[name], "setl_id", setl_id) for name in OF_CLAIM if name in tables}
-    return {"claim": rows("claims", claim, "setl_id", setl_id)[0], **own}
-
-
-def rows(table: str, frame: pl.DataFrame, key: str, value: str) -> list[dict]:
-    fields = dictionary.table(table).fields
-    blank = dict.fromkeys(f.name for f in fields.values() if f.required)
-    return [
-        blank | {n: told(v, fields[n].type) for n, v in row.items() if n in fields and v is not None}
-        for row in frame.filter(pl.col(key) == value).iter_rows(named=True)
-    ]
-
-
-def told(value, kind: str) -> str:
-    return format(Decimal(value) / 100, ".2f") if kind == "money" else str(value)
 
 
 def same_as_batch(tables, region, checker, every: int = 1) -> int:
@@ -279,3 +245,17 @@ def test_a_file_that_is_not_there_is_a_mistake_of_usage(run, tmp_path):
 def test_importing_the_engine_loads_nothing():
     code = "import sys, engine; sys.exit('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=rules_folder().parent).returncode == 0
+
+
+def test_today_is_the_day_of_the_claim(region, tmp_path):
+    text = next(rules_folder().rglob("daily-fees-exceed-stay-days.yaml")).read_text("utf-8")
+    (tmp_path / "daily-fees-exceed-stay-days.yaml").write_text(
+        text.replace("when: finished and units > days", "when: finished and ($today - visit.admit_date).days == 2"),
+        "utf-8",
+    )
+    assert "$today" in (tmp_path / "daily-fees-exceed-stay-days.yaml").read_text("utf-8")
+    dated = Checker(load_region(rules=tmp_path))
+    beds = [{**BED, "cnt": "3", "det_item_fee_sumamt": "120.00"}]
+    later = {**CLAIM, "setl_time": "2025-03-06 10:00:00"}
+    documents = (stay(fee_lines=beds), stay(fee_lines=beds, claim=later), stay(fee_lines=beds))
+    assert [len(dated(document).findings) for document in documents] == [1, 0, 1]

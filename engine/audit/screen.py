@@ -19,7 +19,6 @@ from engine.language.expression import conjuncts
 from engine.language.rule import LoadedRule
 
 SCOPES = ("line", "line_pair", "visit", "visit_day", "person_day", "person_window")  # whose cases are understood here
-OF_PERSON = ("person_day", "person_window")
 OTHERS = {"others", "death_date", "death_sources", "present_elsewhere", "previous_supply_left"}  # told by other visits
 VISITS = ("visit", "line.visit", "a.visit", "b.visit")
 EMPTY = {"sum": 0, "count": 0, "distinct": 0, "any": False, "all": True}
@@ -150,4 +149,4 @@ def _each(items) -> set[tuple[str, ...]] | None:
 def others_read(loaded: LoadedRule) -> bool:
     """Does the rule look at other visits of the person?"""
     words = {path.rpartition(".")[2] for path in loaded.asked()}
-    return loaded.rule.scope in OF_PERSON or loaded.rule.same == "person" or bool(words & OTHERS)
+    return loaded.rule.scope.startswith("person") or loaded.rule.same == "person" or bool(words & OTHERS)

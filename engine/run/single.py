@@ -5,6 +5,7 @@ quick: a region is prepared once, and rules that cannot hit are seen at a glance
 claim cannot tell, such as the stock of an institution or the life of a trace code, is said, not passed over.
 """
 
+import datetime
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -14,6 +15,7 @@ import polars as pl
 
 from engine.audit import PERSON_SCOPES, audit
 from engine.audit.facts import Facts
+from engine.audit.findings import no_findings
 from engine.audit.screen import Screen, others_read
 from engine.language.vocabulary import scopes
 from engine.run import stages
@@ -48,6 +50,10 @@ class Checker:
     """A region made ready; called with a document, it answers what the rules say of its claim."""
 
     def __init__(self, region: Region):
+        self.day: datetime.date | None = None
+        self._prepare(region)
+
+    def _prepare(self, region: Region) -> None:
         self.region = region
         self.rules = [r for r in region.rules if r.rule.status != "retired"]
         self.known = {r.rule.id: r for r in self.rules}
@@ -67,6 +73,8 @@ class Checker:
         # The document says whose claims they are: one person's, under whatever numbers.
         tables["claims"] = stages.placed(tables["claims"]).with_columns(_person=pl.col("psn_no").min())
         setl_id = tables["claims"]["setl_id"][0]
+        if any("$today" in r.rule.when or "$now" in r.rule.when for r in self.rules):
+            self._date(tables["claims"]["setl_time"][0])
         findings, evidence, unjudged = self._judged(tables, "history" in document)
         traced, rows, untraced = self._traced(tables)
         findings, evidence = pl.concat([findings, traced]), pl.concat([evidence, rows])
@@ -79,6 +87,12 @@ class Checker:
         told = [self._told(row, rows.get((row["finding_id"],))) for row in mine.iter_rows(named=True)]
         said = sorted([*unjudged, *untraced, *self._beyond()], key=lambda row: (row["rule_id"], row["reason"]))
         return Checked(setl_id, told, said, len(self.rules), notes)
+
+    def _date(self, moment: datetime.datetime) -> None:
+        """Rules that ask for $today are told the day of the claim, not of the clock."""
+        if moment.date() != self.day:
+            self.day = moment.date()
+            self._prepare(self.region.dated(self.day))
 
     def _judged(self, tables: dict[str, pl.DataFrame], history: bool):
         """(findings, evidence, not evaluated) of the rules over lines, visits, days and persons."""
@@ -102,15 +116,12 @@ class Checker:
         rules = [r for r in self.rules if r.rule.scope == "fee_line_codes"]
         codes = tables.get("trace_codes")
         if codes is None:
-            lacking, rules = rules, []
-        else:
-            bought = "purchase" in codes["event_type"]
-            lacking = [] if bought else [r for r in rules if {p.rpartition(".")[2] for p in r.asked()} & SUPPLIES]
-            rules = [r for r in rules if r not in lacking]
-        said = [_unjudged(r.rule.id, "missing_table", "trace_codes") for r in lacking]
+            return *no_findings(), [_unjudged(r.rule.id, "missing_table", "trace_codes") for r in rules]
+        bought = "purchase" in codes["event_type"]
+        lacking = [] if bought else [r for r in rules if {p.rpartition(".")[2] for p in r.asked()} & SUPPLIES]
+        said = [_unjudged(r.rule.id, "missing_table", "trace_codes: purchase") for r in lacking]
+        rules = [r for r in rules if r not in lacking]
         lazy = {name: frame.lazy() for name, frame in tables.items()}
-        if not rules:
-            lazy.pop("trace_codes", None)
         findings, evidence, unjudged = trace_bucket(lazy, replace(self.region, rules=rules))
         return findings, evidence, [*said, *unjudged.select("rule_id", "reason", "detail").to_dicts()]
 
