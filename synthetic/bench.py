@@ -29,17 +29,20 @@ from engine.language.expression import interpret
 from engine.language.rule import LoadedRule
 from engine.run import buckets, stages
 from engine.run.region import Region, load_region
+from engine.run.single import Checker
 from engine.run.tracing import trace_bucket
 from engine.tables.dictionary import with_fields
 from engine.tables.netting import net
 from engine.tables.problems import InvariantBroken
 from engine.tables.read import Extract, read
 from engine.tracing.codes import keyed
+from synthetic.documents import document, typical_stays
 from synthetic.make import make
 from synthetic.sql import QUESTIONS, answer, database, keep_views, told
 
 CLAIMS, SEED = 20_000, 2026
 ROUNDS, SECONDS = 3, 1  # at least so many rounds, and more until so many seconds are used
+STAYS = 60  # claims asked alone
 SAMPLE = 400  # cases the interpreter is asked
 TRACE_EVENTS = 150_000
 INTERPRETED = (  # one of each scope that has many cases
@@ -75,7 +78,7 @@ def bench(folder: Path, claims: int = CLAIMS, progress: Callable[[str, int, int]
     made = make(folder / "claims", claims, SEED)
     region = load_region()
     progress("造数 making data", 1, 1)
-    progress("测量 measuring", 0, 7)
+    progress("测量 measuring", 0, 8)
     rows, extract = _reading(folder, region, sum(made["rows"].values()))
     buckets.split(extract.tables, folder / "buckets", lines_a_bucket=2 * made["fee_lines"])
     tables = buckets.bucket_tables(folder / "buckets", 0)
@@ -83,6 +86,7 @@ def bench(folder: Path, claims: int = CLAIMS, progress: Callable[[str, int, int]
     netted = tables | dict(zip(("claims", "fee_lines"), netted, strict=True))
     jobs = [
         lambda: _rules(tables, region),
+        lambda: _one_claim(tables, region),
         lambda: _interpreted(netted, region),
         lambda: _sql(netted, region, folder),
         lambda: _grouping(tables, region),
@@ -90,9 +94,9 @@ def bench(folder: Path, claims: int = CLAIMS, progress: Callable[[str, int, int]
         lambda: _traces(extract, region),
     ]
     for number, job in enumerate(jobs, 1):
-        progress("测量 measuring", number, 7)
+        progress("测量 measuring", number, 8)
         rows += job()
-    progress("测量 measuring", 7, 7)
+    progress("测量 measuring", 8, 8)
     return {
         "claims": made["claims"], "fee_lines": made["fee_lines"], "cpus": os.cpu_count(), "load_before": load,
         "polars": pl.__version__, "rows": [asdict(row) for row in rows],
@@ -145,6 +149,17 @@ def _rules(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
         Row("rules", label, lines, "明细 · lines", _rate(lines, seconds[:, 0])),
         Row("rules", "　同上 · the same", both, "明细×规则 · lines x rules", _rate(both, seconds[:, 0])),
     ]
+
+
+def _one_claim(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
+    """Ordinary stays one by one, from the document to the answer, every rule loaded: the median and the slow ones."""
+    checker = Checker(region)
+    told = [document(tables, setl_id) for setl_id in typical_stays(tables, STAYS)]
+    checker(told[0])
+    taken = np.array([_seconds(lambda one=one: checker(one)) for one in told * ROUNDS])
+    middle, slow = (round(1000 * np.quantile(taken, share), 1) for share in (0.5, 0.95))
+    label = f"单张，中位 {middle} 毫秒，95% 在 {slow} 毫秒内 · one claim, median {middle} ms, 95 % within {slow} ms"
+    return [Row("claim", label, len(told), "结算单 · claims", _rate(1, taken))]
 
 
 def _interpreted(netted: dict[str, pl.DataFrame], region: Region) -> list[Row]:

@@ -102,7 +102,7 @@ def test_the_bench_measures_every_part_and_compares_only_what_is_equal(tmp_path,
         monkeypatch.setattr(bench, name, little)
     measured = json.loads(json.dumps(bench.bench(tmp_path, claims=500)))
     rows = measured["rows"]
-    assert {row["part"] for row in rows} == {"read", "rules", "interpreter", "sql", "group", "settle", "trace"}
+    assert {row["part"] for row in rows} == {"read", "rules", "claim", "interpreter", "sql", "group", "settle", "trace"}
     compared = [row for row in rows if row["part"] in ("interpreter", "trace")]
     assert all(row["ratio"] > 0 and row["against_per_second"] > 0 for row in compared)
     shown = StringIO()

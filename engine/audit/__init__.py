@@ -27,11 +27,14 @@ def audit(
             unjudged.append((loaded.rule.id, "missing_table", missing, 0, 0))
             continue
         verdict = judge(loaded, facts)
-        found, rows = write_up(loaded, facts, verdict)
-        findings.append(found)
-        evidence.append(rows)
+        if verdict.hits.height:
+            found, rows = write_up(loaded, facts, verdict)
+            findings.append(found)
+            evidence.append(rows)
         unjudged += [(loaded.rule.id, "value_missing", name, rows, 0) for name, rows in verdict.unplaced.items()]
         if verdict.unjudged:
             unjudged.append((loaded.rule.id, "value_missing", "when", verdict.unjudged, verdict.unjudged_fen))
+        if verdict.unvalued:
+            unjudged.append((loaded.rule.id, "value_missing", "amount: regroup", verdict.unvalued, 0))
     found, rows = pl.concat(findings), pl.concat(evidence)
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")

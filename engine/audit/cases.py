@@ -105,10 +105,8 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
 def _shrunk(frame: pl.DataFrame, loaded: LoadedRule) -> pl.DataFrame:
     """Only the cases for which no cheap part of `when` is already false, as far as their columns are there."""
     have = set(frame.columns)
-    for test in loaded.cheap:
-        if set(test.meta.root_names()) <= have:
-            frame = frame.filter(test)
-    return frame
+    tests = [test for test in loaded.cheap if set(test.meta.root_names()) <= have]
+    return frame.filter(*tests) if tests else frame
 
 
 def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:

@@ -8,7 +8,7 @@ import polars as pl
 
 from engine.audit.findings import EVIDENCE, FINDINGS, ids_of, no_findings
 from engine.audit.frames import Cases, holds
-from engine.audit.judge import asked, spared
+from engine.audit.judge import asked, completed, spared
 from engine.audit.money import UNITS
 from engine.audit.told import DETAIL, values
 from engine.language.rule import LoadedRule
@@ -47,7 +47,7 @@ def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame |
         cases.frame = cases.frame.filter(test)
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null()).height
-    hits = spared(loaded, frame.filter(pl.col("_when"), ~pl.col("_raises")))
+    hits = spared(loaded, completed(loaded, cases, frame.filter(pl.col("_when"), ~pl.col("_raises"))))
     if hits.is_empty():
         return *no_findings(), unjudged
     events = _in_evidence(loaded, hits, facts, fee_lines)

@@ -14,9 +14,11 @@ from engine.audit.derived import LINE_FACTS
 from engine.audit.needs import missing
 from engine.audit.plain import DAY, LINE, LOG, VISIT, midnight, text
 from engine.audit.visitfacts import NEIGHBOURS, VISIT_FACTS, idle_days
+from engine.grouping.scheme import Scheme
 from engine.language.vocabulary import tables_behind
 from engine.reference.knowledge import Knowledge
 from engine.reference.presumptions import Presumptions, load_presumptions
+from engine.settlement.policy import Policy
 from engine.tables.dictionary import table, with_fields
 from engine.tables.values import rounded
 
@@ -59,11 +61,19 @@ class Facts:
     """The facts of one bucket: `visits` and `lines` as frames whose columns are the vocabulary's words.
 
     tables are canonical frames after netting (claims with `cancelled` and `_person`, fee_lines with `net_cnt`).
+    paying: the policy and scheme by which stays are paid, where rules may ask what a code was worth.
     """
 
-    def __init__(self, tables: dict[str, pl.DataFrame], knowledge: Knowledge, presumptions: Presumptions | None = None):
-        self.tables, self.knowledge = tables, knowledge
+    def __init__(
+        self,
+        tables: dict[str, pl.DataFrame],
+        knowledge: Knowledge,
+        presumptions: Presumptions | None = None,
+        paying: tuple[Policy, Scheme] | None = None,
+    ):
+        self.tables, self.knowledge, self.paying = tables, knowledge, paying
         self.presumptions = presumptions or load_presumptions()
+        self.joined: dict[str, pl.DataFrame] = {}  # rows of knowledge tables by rule, as joins.py makes them
         self._made: dict[str, pl.DataFrame] = {}
 
     @cached_property
@@ -76,7 +86,8 @@ class Facts:
         return with_fields(pl.DataFrame() if frame is None else frame, name)
 
     @cached_property
-    def _claims(self) -> pl.DataFrame:
+    def standing_claims(self) -> pl.DataFrame:
+        """Claims that no refund cancelled, with sex and birthday of the person where the claim does not say."""
         claims = self.table("claims").filter(~pl.col("cancelled"))
         if "_person" not in claims.columns:
             claims = claims.with_columns(_person=pl.col("psn_no"))
@@ -90,11 +101,11 @@ class Facts:
     @cached_property
     def died(self) -> pl.DataFrame:
         """(id, die_date): when the register says that the person of a visit died."""
-        return self._claims.select("die_date", id="setl_id")
+        return self.standing_claims.select("die_date", id="setl_id")
 
     @cached_property
     def _visits(self) -> pl.DataFrame:
-        frame = self._claims.with_row_index("_at")
+        frame = self.standing_claims.with_row_index("_at")
         return frame.select("_at", *(expr.alias(name) for name, expr in VISIT.items())).sort("id")
 
     def visits(self, names: set[str]) -> pl.DataFrame:
@@ -103,7 +114,7 @@ class Facts:
         Always `id` and `person`. A neighbour's `id` is null exactly where there is no such visit.
         """
         own = {n for n in names if "." not in n}
-        frame = carried(self._visits, self._claims, own - set(VISIT) - set(VISIT_FACTS))
+        frame = carried(self._visits, self.standing_claims, own - set(VISIT) - set(VISIT_FACTS))
         for name in sorted(own & set(VISIT_FACTS)):
             frame = frame.join(self._visit_fact(name), on="id", how="left", maintain_order="left")
         for part in sorted({n.split(".", 1)[0] for n in names - own}):
@@ -217,12 +228,13 @@ class Facts:
     # elements of a visit
 
     def elements(self, kind: str, names: set[str]) -> pl.DataFrame:
-        """Diagnoses or procedures with the id of their visit in `_visit`."""
+        """Diagnoses or procedures with their key `id` and the id of their visit in `_visit`."""
         rows = self.diagnoses if kind == "diagnosis" else self.procedures
         rows = carried(rows, self.table(tables_behind()[kind].table), names - set(rows.columns) - set(BACKED))
         for name in sorted(names & set(BACKED)):
             rows = rows.join(self._backed(name), on=["id", "code"], how="left", maintain_order="left")
-        return rows.rename({"id": "_visit"}).select("_visit", *sorted(names))
+        key = pl.concat_str("id", pl.lit("|"), pl.col("seq").cast(pl.String))
+        return rows.select(*sorted(names), _visit="id", id=key)
 
     def logs(self, names: set[str]) -> pl.DataFrame:
         """One row per record of a service, with the named attributes and its claim in `_visit`, null where it has none.

@@ -5,6 +5,7 @@ a line of a file or a version of the rule, so that a decision made on it survive
 """
 
 import hashlib
+from functools import cache
 
 import polars as pl
 
@@ -28,6 +29,7 @@ EVIDENCE = {
 }  # fmt: skip
 
 
+@cache
 def no_findings() -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.DataFrame(schema=FINDINGS), pl.DataFrame(schema=EVIDENCE)
 

@@ -12,6 +12,12 @@ from engine.language.rule import LoadedRule
 
 def joined_rows(loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
     """The rows of the joined table that belong to the rule, columns named `alias.name`, with `_row`, `_from`, `_to`."""
+    if loaded.rule.id not in facts.joined:
+        facts.joined[loaded.rule.id] = _rows(loaded, facts)
+    return facts.joined[loaded.rule.id]
+
+
+def _rows(loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
     join = loaded.rule.join
     rows = facts.knowledge[join.table].with_row_index("_row")
     if "rule" in rows.columns:

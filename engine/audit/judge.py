@@ -12,11 +12,14 @@ from engine.audit.cases import cases_of, with_lists
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, charged, valued, with_money
+from engine.audit.regroup import regrouped
 from engine.audit.windows import WINDOWS, sliding, windows
 from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
-from engine.language.values import either, only_if, plain
+from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
+
+_NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Verdict:
     unjudged: int = 0
     unjudged_fen: int = 0
     unplaced: dict[str, int] = field(default_factory=dict)
+    unvalued: int = 0  # hits whose money could not be told
 
 
 def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
@@ -44,9 +48,13 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
     hits, flagged, unclear = accused(loaded, facts, cases, frame)
+    if hits.is_empty():
+        return _none(cases, unjudged.height + unclear.height)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
-    evidence = valued(loaded, facts, hits, flagged)
+    evidence, unvalued = valued(loaded, facts, hits, flagged), 0
+    if loaded.rule.amount == "regroup":
+        hits, evidence, unvalued = regrouped(facts, hits, evidence)
     if loaded.rule.amount in BY_LINE:
         hits = hits.join(evidence.filter(pl.col("role") == "excess").select("_case").unique(), on="_case", how="semi")
         evidence = evidence.join(hits.select("_case"), on="_case", how="semi")
@@ -56,7 +64,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
         hits = hits.join(charged(facts, flagged["excess"]), on="_case", how="left", maintain_order="left")
         evidence = _of_store(hits)
-    return Verdict(hits, evidence, unjudged.height + unclear.height, 0, cases.unplaced)
+    return Verdict(hits, evidence, unjudged.height + unclear.height, 0, cases.unplaced, unvalued)
 
 
 def accused(
@@ -67,6 +75,9 @@ def accused(
     innocent explanations read.
     """
     hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
+    if hits.is_empty():
+        return hits, {}, hits.select("_case")
+    hits = completed(loaded, cases, hits)
     unclear = _unclear(loaded, cases, hits)
     hits = hits.join(unclear, on="_case", how="anti")
     if loaded.rule.scope == "line_pair":
@@ -97,15 +108,24 @@ def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataF
 
 
 def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
-    """The cases with every expression of the rule that is not about elements."""
-    frame = with_aggregates(loaded, cases)
-    when, excess = loaded.compiled["when"], loaded.compiled.get("excess")
-    raises = either(when.raises, excess and only_if(when.value, excess.raises))
-    raises = pl.lit(False) if raises is None else raises.fill_null(False)
-    columns = [when.value.alias("_when"), raises.alias("_raises")]
-    if excess:
-        columns.append(pl.when(when.value).then(excess.value).cast(UNITS).alias("_excess"))
-    return frame.with_columns(columns)
+    """The cases with the sums that `when` needs and its answer, `_when`, `_raises`."""
+    when = loaded.compiled["when"]
+    raises = pl.lit(False) if when.raises is None else when.raises.fill_null(False)
+    return _summed(cases.frame, cases, when.aggregates).with_columns(_when=when.value, _raises=raises)
+
+
+def completed(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFrame:
+    """The hits with what the other expressions need: their sums, and the excess."""
+    known = {a.name for a in loaded.compiled["when"].aggregates}
+    left = [a for a in _aggregates(loaded) if a.name not in known]
+    own = {a.collection for a in left}
+    members = {path: cases.members[path].join(hits.select("_case"), on="_case", how="semi") for path in own}
+    hits = _summed(hits, Cases(hits, members), left)
+    if "excess" not in loaded.compiled:
+        return hits
+    excess = loaded.compiled["excess"]
+    value = excess.value if excess.raises is None else pl.when(~excess.raises).then(excess.value)
+    return hits.with_columns(_excess=value.cast(UNITS))
 
 
 def _worded(loaded: LoadedRule, hits: pl.DataFrame) -> pl.DataFrame:
@@ -129,10 +149,17 @@ def _shown(compiled) -> pl.Expr:
 
 def with_aggregates(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     """The case frame with one column per list sum."""
-    frame = cases.frame
+    return _summed(cases.frame, cases, _aggregates(loaded))
+
+
+def _aggregates(loaded: LoadedRule) -> list[Aggregate]:
     seen = {a.name: a for c in loaded.compiled.values() for a in c.aggregates}
-    for name in sorted(seen, key=lambda n: int(n[1:])):
-        frame = _with_aggregate(frame, cases.members[seen[name].collection], seen[name])
+    return [seen[name] for name in sorted(seen, key=lambda n: int(n[1:]))]
+
+
+def _summed(frame: pl.DataFrame, cases: Cases, aggregates: list[Aggregate]) -> pl.DataFrame:
+    for aggregate in aggregates:
+        frame = _with_aggregate(frame, cases.members[aggregate.collection], aggregate)
     return frame
 
 
@@ -195,8 +222,10 @@ def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, 
 
 
 def _unclear(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFrame:
-    """Cases one of whose elements cannot be told to be evidence or not: the flag raises for it."""
-    unclear = [hits.select("_case").clear()]
+    """Cases whose excess cannot be worked out, or one of whose elements cannot be told to be evidence or not."""
+    excess = loaded.compiled.get("excess")
+    raises = pl.lit(False) if excess is None or excess.raises is None else excess.raises.fill_null(False)
+    unclear = [hits.filter(raises).select("_case")]
     for role, path in loaded.elements.items():
         flag = loaded.compiled[f"flag.{role}"]
         if flag.raises is not None:
@@ -311,6 +340,10 @@ def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:
     left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(rows.schema["cnt"])
     kept = rows.filter(~pl.col("_whole").fill_null(False)).with_columns(cnt=left)
     return kept.filter(pl.col("cnt") > 0).drop("_taken", "_whole")
+
+
+def _none(cases: Cases, unjudged: int = 0) -> Verdict:
+    return Verdict(cases.frame.clear(), _NO_EVIDENCE, unjudged, 0, cases.unplaced)
 
 
 def _renumbered(hits: pl.DataFrame, evidence: pl.DataFrame, offset: int):

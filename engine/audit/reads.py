@@ -3,6 +3,8 @@
 So that only the lines a rule names are looked at, and only the columns it reads are computed.
 """
 
+from functools import lru_cache
+
 from rule_engine import ast
 
 from engine.language.expression import conjuncts, path_of, walk
@@ -48,6 +50,7 @@ def short(name: str, kind: str = "line") -> str:
     return words.get(name, name)
 
 
+@lru_cache(1024)
 def named_items(loaded: LoadedRule) -> list[str] | None:
     """The items that lines of the rule must have, where its expressions say so; else None."""
     found: set[str] = set()
@@ -67,7 +70,7 @@ def named_items(loaded: LoadedRule) -> list[str] | None:
     if not expressions:
         return None
     for expression in expressions:
-        items = _items(expression, loaded)
+        items = items_of(expression, loaded)
         if items is None:
             return None
         found |= items
@@ -78,9 +81,10 @@ def _is_lines(node) -> bool:
     return isinstance(node, ast.GetAttributeExpression) and node.name == "lines"
 
 
-def _items(node, loaded: LoadedRule) -> set[str] | None:
+def items_of(node, loaded: LoadedRule) -> set[str] | None:
+    """The items one of which a line must have for a condition on it to hold; None where it demands none."""
     if isinstance(node, ast.LogicExpression):
-        left, right = _items(node.left, loaded), _items(node.right, loaded)
+        left, right = items_of(node.left, loaded), items_of(node.right, loaded)
         if node.type == "and":
             return left if right is None else right if left is None else left & right
         return None if left is None or right is None else left | right
@@ -97,6 +101,16 @@ def _items(node, loaded: LoadedRule) -> set[str] | None:
     return None
 
 
+def item_columns(node, loaded: LoadedRule) -> list[str]:
+    """The columns of the joined row (`alias.name`) to which a condition demands the item of a line to be equal."""
+    alias, found = loaded.rule.join and loaded.rule.join.alias, []
+    for part in conjuncts(node):
+        if isinstance(part, ast.ComparisonExpression) and part.type == "eq":
+            paths = [path_of(side) for side in (part.left, part.right)]
+            found += [".".join(p) for p in paths if p and p[0] == alias and any(map(_is_item, (part.left, part.right)))]
+    return found
+
+
 def _is_item(node) -> bool:
     """An item by either of its names; the national one may be missing, which the short one calls blank."""
     if isinstance(node, ast.CoalesceExpression) and isinstance(node.right, ast.StringExpression):
@@ -110,7 +124,7 @@ def side_items(loaded: LoadedRule, symbol: str) -> list[str] | None:
         node for node in conjuncts(loaded.parsed["when"].statement.expression)
         if {n.name for n in walk(node) if isinstance(n, ast.SymbolExpression)} & {"a", "b"} == {symbol}
     ]  # fmt: skip
-    named = [items for node in of_side if (items := _items(node, loaded)) is not None]
+    named = [items for node in of_side if (items := items_of(node, loaded)) is not None]
     return sorted(set.intersection(*named)) if named else None
 
 

@@ -161,6 +161,9 @@ def fit_faults(rule: Rule, elements: dict[str, str], compiled: dict, notes: Note
     if "line" not in symbols.values() and rule.amount in OF_LINES and accused not in ("lines", "events"):
         said = f"要用 flag 指明明细 amount {rule.amount} needs a flag that says which lines are in evidence"
         notes.value("E_AMOUNT", ("amount",), said, "flag: l.item in treatments; amount: claim, none")
+    if rule.amount == "regroup" and accused not in ("diagnoses", "procedures"):
+        said = "要用 flag 指明诊断或手术操作 amount regroup needs diagnoses or procedures flagged as excess"
+        notes.value("E_AMOUNT", ("amount",), said, "flag: d.code in …, p.code in …")
     for name, part in compiled.items():
         lists = (a.columns | {a.collection} for a in part.aggregates)
         words = {word for path in part.columns.union(part.element, *lists) for word in path.split(".")[1:]}

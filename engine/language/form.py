@@ -99,7 +99,7 @@ class Rule(Strict):
     flag: Expression | dict[str, Expression] = {}
     excess: Expression | None = None
     cut: Literal["latest", "earliest", "cheapest", "dearest"] = "latest"
-    amount: Literal["units", "lines", "claim", "difference", "gap", "later_visit", "none"] = "lines"
+    amount: Literal["units", "lines", "claim", "difference", "gap", "later_visit", "regroup", "none"] = "lines"
     message: str = ""
     innocent: list[Innocent] = []
     supersedes: list[str] = []

@@ -37,7 +37,7 @@ STAND_IN = {"int": Decimal(1), "decimal": Decimal(1), "text": "", "list": (), "b
 NUMBERS = ("excess", "window.days", "window.hours", "window.minutes")  # expressions whose value is counted with
 
 
-@dataclass
+@dataclass(eq=False)
 class LoadedRule:
     """A rule that passed every check: its text, setting, version and compiled expressions by name."""
 

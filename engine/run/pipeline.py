@@ -123,21 +123,9 @@ def read_once(source: Path, work: Path, region: Region, options: Options, progre
         shutil.rmtree(folder)
     extract = read(Path(source), folder, options.profile, region.knowledge["wordings"])
     if "claims" in extract.tables:
-        extract.tables["claims"] = _placed(extract.tables["claims"])
+        extract.tables["claims"] = stages.placed(extract.tables["claims"])
     progress("读取 read", 1, 1)
     return extract
-
-
-def _placed(claims: pl.LazyFrame) -> pl.LazyFrame:
-    """Claims that lack what every claim is placed by, which is noted when they are read, but settled all the same.
-
-    One that names no person is a person of its own and joins no other claim; its day is that of the visit.
-    """
-    days = [c for c in ("setl_time", "endtime", "begntime") if c in claims.collect_schema().names()]
-    return claims.with_columns(
-        psn_no=pl.coalesce("psn_no", pl.concat_str(pl.lit("?"), "setl_id")),
-        fixmedins_code=pl.col("fixmedins_code").fill_null("?"), setl_time=pl.coalesce(days),
-    )  # fmt: skip
 
 
 def last_day(extract: Extract):

@@ -61,18 +61,34 @@ def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPE
 
 
 def netted(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """The tables with refunds and returns netted, where there are fee lines."""
-    if "fee_lines" not in tables:
-        return tables
-    claims, lines = net(with_fields(tables["claims"], "claims"), with_fields(tables["fee_lines"], "fee_lines"))[:2]
-    return {**tables, "claims": claims, "fee_lines": lines}
+    """The tables with refunds and returns netted."""
+    given = {name: with_fields(_table(tables, name), name) for name in ("claims", "fee_lines")}
+    claims, lines = net(*given.values())[:2]
+    return {**tables, "claims": claims} | ({"fee_lines": lines} if "fee_lines" in tables else {})
 
 
 def judged(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):
     """(findings, evidence, not_evaluated) of the rules of some scopes over netted tables."""
     if "fee_lines" not in tables:
         return *no_findings(), pl.DataFrame(schema=UNJUDGED)
-    return audit(region.rules, Facts(tables, region.knowledge, region.presumptions), scopes)
+    return audit(region.rules, facts_of(tables, region), scopes)
+
+
+def facts_of(tables: dict[str, pl.DataFrame], region: Region) -> Facts:
+    """What is known of netted tables, and by which policy and scheme their stays are paid."""
+    return Facts(tables, region.knowledge, region.presumptions, (region.policy, region.scheme))
+
+
+def placed(claims):
+    """Claims that lack what every claim is placed by, which is noted when they are read, but settled all the same.
+
+    One that names no person is a person of its own and joins no other claim; its day is that of the visit.
+    """
+    days = [c for c in ("setl_time", "endtime", "begntime") if c in claims.collect_schema().names()]
+    return claims.with_columns(
+        psn_no=pl.coalesce("psn_no", pl.concat_str(pl.lit("?"), "setl_id")),
+        fixmedins_code=pl.col("fixmedins_code").fill_null("?"), setl_time=pl.coalesce(days),
+    )  # fmt: skip
 
 
 def _table(tables: dict[str, pl.DataFrame], name: str) -> pl.DataFrame:

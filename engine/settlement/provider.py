@@ -57,7 +57,7 @@ def provider_payment(
     volume is the sum of weights, null by item; refunds count as minus one case. Nothing is prepaid in the input, so
     what is cleared is what is payable. Wholly self-paid claims are left out.
     """
-    cases = _cases(settlement, claims, grouping, policy)
+    cases = case_payments(settlement, claims, grouping, policy)
     return (
         cases.group_by("fixmedins_code", "month", "method")
         .agg(
@@ -81,10 +81,12 @@ def provider_payment(
     )
 
 
-def _cases(
+def case_payments(
     settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy
 ) -> pl.DataFrame:
-    """One row per insured claim: its month, method, sign, weight in units of 1e-8, and what the funds owe."""
+    """One row per insured claim, as provider_payment sums them: setl_id, month, `method`, sign, weight in `units` of
+    1e-8, and `payable_fen`, what the funds owe.
+    """
     claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter((pl.col("insured_flag") != "0").fill_null(True))
     claims = claims.with_columns(
         pl.col("setl_time").dt.date().alias("day"), pl.col("setl_time").dt.strftime("%Y-%m").alias("month")

@@ -11,6 +11,7 @@ import polars as pl
 
 UNITS = pl.Decimal(16, 4)
 GROUP = ["setl_id", "_item", "pric"]
+_NOTHING = pl.lit(0).cast(UNITS)
 
 
 def net(claims: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -23,14 +24,15 @@ def net(claims: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
     """
     claims = _cancelled(claims)
     gone = claims.filter("cancelled").select("setl_id").unique()
+    if gone.is_empty() and not (lines["cnt"] < 0).any():
+        return claims, lines.with_columns(net_cnt=pl.col("cnt").cast(UNITS).fill_null(0), unmatched_cnt=_NOTHING)
     work = _work(lines.join(gone, on="setl_id", how="anti"))
     named = _named(work)
     pool = _pool(named)
     done = pool.select("feedetl_sn", net_cnt=_units("_net"), unmatched_cnt=_units("_unmatched"))
     kept = [c for c in lines.columns if c not in ("net_cnt", "unmatched_cnt")]
     lines = lines.select(kept).join(done, on="feedetl_sn", how="left", maintain_order="left")
-    zero = pl.lit(0).cast(UNITS)
-    return claims, lines.with_columns(pl.col("net_cnt", "unmatched_cnt").fill_null(zero))
+    return claims, lines.with_columns(pl.col("net_cnt", "unmatched_cnt").fill_null(_NOTHING))
 
 
 def _units(column: str) -> pl.Expr:

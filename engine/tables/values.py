@@ -6,6 +6,7 @@ answers the values with, where anything was odd, a series of reason codes (W_ ac
 """
 
 from datetime import datetime, timedelta
+from functools import cache
 
 import polars as pl
 
@@ -60,15 +61,33 @@ def parse(text: pl.Series, field: Field) -> Parsed:
     return _scaled(number.values, number.code, field)
 
 
+@cache
+def plain(field: Field) -> pl.Expr:
+    """A column of text in its plain form as the type of its field, as `parse` reads it; null for any other form."""
+    kind, text = field.type.partition("(")[0], pl.col(field.name)
+    if kind == "text":
+        return text
+    if kind in ("date", "datetime"):
+        moment = _plain_time(text).alias(field.name)
+        return moment.dt.date() if kind == "date" else moment
+    scale, limit = _size(field)
+    micro, step = _plain_number(text), 10 ** (MICRO - scale)
+    unit = pl.when(micro % step == 0, micro.abs() < limit * step).then(micro // step)
+    return (unit.reinterpret(dtype=field.dtype) if kind == "decimal" else unit.cast(pl.Int64)).alias(field.name)
+
+
 def _columns(**series) -> pl.DataFrame:
     return pl.DataFrame(series)
 
 
 def numbers(text: pl.Series) -> Parsed:
     """Text as millionths (Int128). Listed forms only: 1,234.50, ￥12, 12元, (5.00), full-width; a dash is blank."""
-    plain = pl.when(pl.col("t").str.contains(PLAIN)).then("t")
-    fast = _columns(t=text).select(_micro(plain)).to_series()
+    fast = _columns(t=text).select(_plain_number(pl.col("t"))).to_series()
     return _with_odd_forms(text, fast, _odd_numbers)
+
+
+def _plain_number(text: pl.Expr) -> pl.Expr:
+    return _micro(pl.when(text.str.contains(PLAIN)).then(text))
 
 
 def _micro(text: pl.Expr) -> pl.Expr:
@@ -108,10 +127,8 @@ def _tidy_number(text: pl.Expr) -> pl.Expr:
 
 def _scaled(micro: pl.Series, code: pl.Series | None, field: Field, exact: bool = True) -> Parsed:
     """Millionths as the type of the field: fen, decimal or int; what does not fit is null with a code."""
-    kind, _, size = field.type.partition("(")
-    precision, scale = (int(x) for x in size.rstrip(")").split(",")) if size else (18, 2 if kind == "money" else 0)
+    kind, (scale, limit) = field.type.partition("(")[0], _size(field)
     step = 10 ** (MICRO - scale)
-    limit = MONEY_LIMIT if kind == "money" else 10**precision
     code = code if code is not None else pl.Series([None], dtype=pl.String).new_from_index(0, len(micro))
     frame = _columns(m=micro, c=code)
     unit = truncated(pl.col("m"), step) if kind == "int" else rounded(pl.col("m"), step)
@@ -127,6 +144,13 @@ def _scaled(micro: pl.Series, code: pl.Series | None, field: Field, exact: bool 
     value = kept.reinterpret(dtype=field.dtype) if decimal else kept.cast(pl.Int64)
     done = frame.select(value.alias("v"), "c")
     return Parsed(done["v"], done["c"] if done["c"].null_count() < len(done) else None)
+
+
+def _size(field: Field) -> tuple[int, int]:
+    """Decimal places of a number's field, and what its whole units stay below."""
+    kind, _, size = field.type.partition("(")
+    precision, scale = (int(x) for x in size.rstrip(")").split(",")) if size else (18, 2 if kind == "money" else 0)
+    return scale, MONEY_LIMIT if kind == "money" else 10**precision
 
 
 def rounded(value: pl.Expr, step: int | pl.Expr) -> pl.Expr:
@@ -165,11 +189,7 @@ def _from_float(column: pl.Series, field: Field, kind: str) -> Parsed:
 
 def times(text: pl.Series) -> Parsed:
     """Text as Datetime("us"): ISO dates and times, YYYYMMDD, YYYY/M/D; 24:00:00 is midnight of the next day."""
-    second = pl.col("t").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
-    day = pl.col("t").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    size = pl.col("t").str.len_bytes()
-    fast = _in_range(pl.when(size == 10).then(day).when(size == 19).then(second))
-    moments = _columns(t=text).select(fast).to_series()
+    moments = _columns(t=text).select(_plain_time(pl.col("t"))).to_series()
     if moments.null_count() > text.null_count():
         usual = text.set(~text.str.contains(f"{DAY_FIRST}|{COMPACT}"), None)
         for form in FORMS:
@@ -178,6 +198,13 @@ def times(text: pl.Series) -> Parsed:
                 read = usual.gather(left).str.to_datetime(form, time_unit="us", strict=False).dt.truncate("1s")
                 moments = moments.scatter(left, _columns(m=read).select(_in_range(pl.col("m"))).to_series())
     return _with_odd_forms(text, moments, _odd_times)
+
+
+def _plain_time(text: pl.Expr) -> pl.Expr:
+    second = text.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    size = text.str.len_bytes()
+    return _in_range(pl.when(size == 10).then(day).when(size == 19).then(second))
 
 
 def _odd_times(frame: pl.DataFrame) -> pl.DataFrame:
