@@ -14,12 +14,14 @@ from engine.audit.facts import VISIT, Facts
 from engine.audit.joins import join_keys, joined_rows
 from engine.audit.money import BY_LINE as OF_LINES
 from engine.audit.reads import element_only, item_columns, items_of, named_items, side_items
+from engine.audit.visitfacts import NEIGHBOURS, VISIT_FACTS
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import conjuncts
 from engine.language.rule import LoadedRule
 
 SCOPES = ("line", "line_pair", "visit", "visit_day", "person_day", "person_window")  # whose cases are understood here
-OTHERS = {"others", "death_date", "death_sources", "present_elsewhere", "previous_supply_left"}  # told by other visits
+OTHERS = {"others", "death_date", "death_sources", "present_elsewhere", "previous_supply_left",
+          *NEIGHBOURS, *(name for name, made in VISIT_FACTS.items() if made is VISIT_FACTS[NEIGHBOURS[0]])}  # fmt: skip
 VISITS = ("visit", "line.visit", "a.visit", "b.visit")
 EMPTY = {"sum": 0, "count": 0, "distinct": 0, "any": False, "all": True}
 
