@@ -319,6 +319,8 @@ class Compiler:
         self.columns, self.element_columns, self.element, self.inside = rows.outer, rows.columns, node.variable, True
         condition = Value(YES, "bool") if node.condition is None else self._truth(node.condition)
         rows.where, rows.result = condition.expr, self._node(node.result)
+        if rows.result.kind not in (*SHOWN, "object"):
+            raise ExpressionProblem(f"a list of a {rows.result.kind} each", hint="a list holds single values")
         self.columns, self.element_columns, self.bound, self.element = saved
         self.inside = False
         raises = either(condition.raises, only_if(condition.expr, rows.result.raises))
