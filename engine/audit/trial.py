@@ -11,6 +11,7 @@ import datetime
 from dataclasses import dataclass, replace
 
 import polars as pl
+import polars.selectors as cs
 from rule_engine.errors import EvaluationError
 
 from engine.audit import CODE_SCOPES
@@ -21,6 +22,7 @@ from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
 from engine.language.expression import interpret
+from engine.language.numbers import COLUMN
 from engine.language.rule import LoadedRule, rebuilt
 from engine.language.vocabulary import objects, scopes
 from engine.reference.knowledge import Knowledge, shapes
@@ -243,11 +245,11 @@ def disagreement(loaded: LoadedRule, cases: Cases) -> str:
 
 def spoken_cases(loaded: LoadedRule, cases: Cases):
     """Each case as the interpreter reads it: nested mappings of the vocabulary's words."""
-    elements = {}
+    elements, read = {}, cs.decimal().cast(COLUMN)  # as frames read them
     for path, members in cases.members.items():
-        for row in members.iter_rows(named=True):
+        for row in members.with_columns(read).iter_rows(named=True):
             elements.setdefault((row["_case"], path), []).append(row)
-    for row in cases.frame.iter_rows(named=True):
+    for row in cases.frame.with_columns(read).iter_rows(named=True):
         case = {"params": loaded.setting.params} | {k: set(v) for k, v in loaded.setting.sets.items()}
         for symbol in loaded.setting.symbols:
             case[symbol] = _spoken(row, symbol, loaded.setting.attributes_of(symbol))

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from engine.language.compile import Compiled, Compiler
 from engine.language.expression import ExpressionProblem, Setting, conjuncts, parse, with_lets
 from engine.language.form import Param, Rule
+from engine.language.values import SAY
 from engine.language.vocabulary import Attribute, objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.tables.problems import InputProblem
@@ -267,8 +268,7 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
     condition = name in ("when", "violation_when", "join.where") or name.startswith(("flag.", "innocent."))
     compiled = compiler.compile(loaded.parsed[name], variable and variable[:2], condition)
     if name in NUMBERS and (compiled.kind != "number" or compiled.nullable):
-        raise ExpressionProblem("a number that is never missing is needed here", text, "say with ?? what a missing "
-                                "value means")  # fmt: skip
+        raise ExpressionProblem("a number that is never missing is needed here", text, SAY)
     loaded.compiled[name] = compiled
 
 

@@ -11,7 +11,7 @@ from rule_engine import ast
 
 from engine.language.expression import ExpressionProblem
 from engine.language.regex import NOTHING, PatternProblem, shared
-from engine.language.values import NO, Value, either
+from engine.language.values import MISSING, NO, SAY, Value, either
 
 BAR = "|"
 LONGEST_TEXT = 1_000_000  # characters
@@ -21,8 +21,7 @@ SPECIAL = r"([\\.+*?()\[\]{}^$#&~\-])"
 def holds(container: Value, member: Value) -> pl.Expr:
     """`member in container` for a text or a list of texts."""
     if container.kind == "text" and (member.kind != "text" or member.nullable):
-        raise ExpressionProblem("only a text that is never missing can be in a text", hint="say with ?? what a missing "
-                                "value means")  # fmt: skip
+        raise ExpressionProblem("only a text that is never missing can be in a text", hint=SAY)
     if container.kind == "text":
         return container.expr.str.contains(member.expr, literal=True)
     if member.kind != "text" or (member.literal is not None and (member.literal == "" or BAR in member.literal)):
@@ -39,7 +38,7 @@ def begins(codes: Value, prefixes: Value) -> Value:
     if codes.kind not in ("text", "texts") or (listed is None and prefixes.kind not in ("text", "texts")):
         raise ExpressionProblem("$begins(codes, prefixes) takes a text or several, and a text, several or a set")
     if codes.nullable or prefixes.nullable:
-        raise ExpressionProblem("a value may be missing here", hint="say with ?? what a missing value means")
+        raise ExpressionProblem(MISSING, hint=SAY)
     if listed is not None:
         test = _with_any(codes.expr, several, [p for p in listed if p and not (several and BAR in p)])
     else:
@@ -116,5 +115,5 @@ def place(node) -> int:
     """A place in a text: a whole number, written out."""
     value = node.value if isinstance(node, ast.FloatExpression) else None
     if value is None or value != int(value) or abs(value) > LONGEST_TEXT:
-        raise ExpressionProblem("a place in a text is a whole number, written out", str(node))
+        raise ExpressionProblem("a place in a text is a whole number, written out")
     return int(value)
