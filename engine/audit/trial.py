@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import polars as pl
+import polars.selectors as cs
 from rule_engine.errors import EvaluationError
 
 from engine.audit import CODE_SCOPES
@@ -20,6 +21,7 @@ from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
 from engine.language.expression import interpret
+from engine.language.numbers import COLUMN
 from engine.language.rule import LoadedRule, rebuilt
 from engine.language.vocabulary import Attribute, objects
 from engine.reference.knowledge import Knowledge
@@ -96,16 +98,17 @@ def disagreement(loaded: LoadedRule, cases: Cases) -> str:
 def spoken_cases(loaded: LoadedRule, cases: Cases) -> Iterator[dict]:
     """Each case as the interpreter reads it: nested mappings of the vocabulary's words."""
     setting, elements, plans = loaded.setting, {}, {}
+    read = cs.decimal().cast(COLUMN)  # as frames read them
     for path, members in cases.members.items():
         if "." in path:
             symbol, name = path.split(".")
             kind = setting.attributes_of(symbol)[name].collection
             plan = _plan(members.columns, "", objects()[kind])
-            for row in members.iter_rows(named=True):
+            for row in members.with_columns(read).iter_rows(named=True):
                 elements.setdefault((row["_case"], path), []).append(_spoken(row, plan))
     for symbol in setting.symbols:
         plans[symbol] = _plan(cases.frame.columns, f"{symbol}.", setting.attributes_of(symbol))
-    for row in cases.frame.iter_rows(named=True):
+    for row in cases.frame.with_columns(read).iter_rows(named=True):
         case = {"params": setting.params} | {k: set(v) for k, v in setting.sets.items()}
         case |= {symbol: _spoken(row, plan) for symbol, plan in plans.items()}
         for path in cases.members:

@@ -21,7 +21,7 @@ from engine.language import lists, numbers, texts
 from engine.language.constants import parameter, written
 from engine.language.expression import ExpressionProblem, Setting, may_be_missing
 from engine.language.lists import Aggregate
-from engine.language.values import YES, Member, Value, either, moved, only_if, truth
+from engine.language.values import YES, Member, Value, a, either, moved, only_if, truth
 from engine.language.vocabulary import Attribute, objects
 from engine.language.words import WORDS
 
@@ -77,7 +77,7 @@ class Compiler:
         if condition:
             value = self._about(node, truth, value)
         elif value.kind not in SHOWN:
-            raise ExpressionProblem(f"a {value.kind} is no value", str(node), span=getattr(node, "span", None))
+            raise ExpressionProblem(f"{a(value)} is no value", span=getattr(node, "span", None))
         value = numbers.outgoing(value) if value.kind == "number" else value
         expr = value.expr if value.raises is None else pl.when(~value.raises).then(value.expr)
         used = self._used(self.columns)
@@ -98,7 +98,7 @@ class Compiler:
         handler = next((HANDLERS[kind] for kind in type(node).__mro__ if kind in HANDLERS), None)
         if handler is None:
             message, hint = REFUSED.get(type(node), (f"{type(node).__name__} has no meaning in a rule", ""))
-            raise ExpressionProblem(message, str(node), hint, getattr(node, "span", None))
+            raise ExpressionProblem(message, "", hint, getattr(node, "span", None))
         return self._about(node, handler, self, node)
 
     def _about(self, node, function: Callable, *arguments):
@@ -152,7 +152,7 @@ class Compiler:
             return word(base)
         if base.kind == "null":
             return base
-        raise ExpressionProblem(f".{node.name} of a {base.kind} has no meaning in a rule", node.name)
+        raise ExpressionProblem(f".{node.name} of {a(base)} has no meaning in a rule", node.name)
 
     def _member(self, base: Value, name: str) -> Value:
         path, attributes = base.detail
@@ -165,7 +165,9 @@ class Compiler:
         nullable = base.nullable or attribute.nullable
         if attribute.kind in objects():
             known = objects()[attribute.kind]
-            missing = self._column(f"{full}.id", known["id"]).expr if nullable and "id" in known else None
+            if nullable and "id" not in known:
+                raise ExpressionProblem(f"{full} may be missing and has no id to tell it by", name)
+            missing = self._column(f"{full}.id", known["id"]).expr if nullable else None
             return Value(missing, "object", nullable=nullable, detail=(full, known))
         return replace(self._column(full, attribute), nullable=nullable)
 
@@ -194,7 +196,7 @@ class Compiler:
             return Value(~right.expr, "bool", raises=right.raises)
         right = self._node(node.right)
         if right.kind not in ("number", "span"):
-            raise ExpressionProblem(f"a {right.kind} has no negative")
+            raise ExpressionProblem(f"{a(right)} has no negative")
         return numbers.negated(right) if right.kind == "number" else replace(right, expr=-right.expr, literal=None)
 
     def comparison(self, node) -> Value:
@@ -209,10 +211,10 @@ class Compiler:
         if left.nullable or right.nullable:
             missing = node.left if left.nullable else node.right
             raise may_be_missing(span=getattr(missing, "span", None))
-        if strange := next((v.kind for v in (left, right) if v.kind not in SHOWN[:-2]), None):
-            raise ExpressionProblem(f"a {strange} cannot be compared", hint="ask with `in`, or compare its .length")
+        if strange := next((v for v in (left, right) if v.kind not in SHOWN[:-2]), None):
+            raise ExpressionProblem(f"{a(strange)} cannot be compared", hint="ask with `in`, or compare its .length")
         if left.kind != right.kind:
-            said = f"类型不符 types do not fit: {left.kind}, {right.kind}"
+            said = f"类型不符 types do not fit: {a(left)}, {a(right)}"
             raise ExpressionProblem(said, hint="文字加引号，数不加 texts have quotes, numbers none", code="E_TYPE")
         if left.kind == "number":
             left, right = numbers.aligned(left, right)
@@ -249,18 +251,18 @@ class Compiler:
 
     def _alike(self, one: Value, other: Value) -> list[Value]:
         """Two values that may stand for each other."""
-        if strange := next((v.kind for v in (one, other) if v.kind not in SHOWN), None):
-            raise ExpressionProblem(f"a {strange} cannot be chosen", hint="choose between single values")
+        if strange := next((v for v in (one, other) if v.kind not in SHOWN), None):
+            raise ExpressionProblem(f"{a(strange)} cannot be chosen", hint="choose between single values")
         if one.kind == other.kind == "number":
             return numbers.aligned(one, other)
         if one.kind != other.kind and "null" not in (one.kind, other.kind):
-            raise ExpressionProblem(f"a {one.kind} and a {other.kind} cannot stand for each other")
+            raise ExpressionProblem(f"{a(one)} and {a(other)} cannot stand for each other")
         return [one, other]
 
     def contains(self, node) -> Value:
         container, member = self._node(node.container), self._node(node.member)
         if member.expr is None or member.kind == "object":
-            raise ExpressionProblem(f"a {member.kind} is no member of a list")
+            raise ExpressionProblem(f"{a(member)} is no member of a list")
         if container.kind in ("set", "array"):
             found = lists.among(container, member)
         elif container.kind == "rows":
@@ -268,7 +270,7 @@ class Compiler:
         elif container.kind in ("text", "texts"):
             found = Value(texts.holds(container, member), "bool")
         else:
-            raise ExpressionProblem(f"nothing is in a {container.kind}")
+            raise ExpressionProblem(f"nothing is in {a(container)}")
         return replace(found, raises=either(container.raises, member.raises, found.raises))
 
     def regex(self, node) -> Value:
@@ -277,13 +279,13 @@ class Compiler:
     def item(self, node) -> Value:
         base = self._node(node.container)
         if base.kind not in ("text", "texts"):
-            raise ExpressionProblem(f"a {base.kind} has no first and second", hint="ask with $any or $all")
+            raise ExpressionProblem(f"{a(base)} has no first and second", hint="ask with $any or $all")
         return texts.item(base, texts.place(node.item), node.safe)
 
     def slice(self, node) -> Value:
         base = self._node(node.container)
         if base.kind != "text":
-            raise ExpressionProblem(f"a {base.kind} cannot be cut")
+            raise ExpressionProblem(f"{a(base)} cannot be cut")
         stop = None if isinstance(node.stop, ast.NullExpression) else texts.place(node.stop)
         start = 0 if isinstance(node.start, ast.NullExpression) else texts.place(node.start)
         return replace(base, expr=texts.sliced(base, start, stop), literal=None)
@@ -303,13 +305,13 @@ class Compiler:
     def _rows(self, node, source: Value) -> Value:
         """A comprehension over the elements of a list of the case."""
         if source.kind != "rows":
-            raise ExpressionProblem("only lists of the case and lists written out can be gone through", str(node),
-                                    "ask with `in` or $begins, or go through visit.diagnoses")  # fmt: skip
+            raise ExpressionProblem("only lists of the case and lists written out can be gone through",
+                                    hint="ask with `in` or $begins, or go through visit.diagnoses")  # fmt: skip
         if self.inside:
-            raise ExpressionProblem("a list inside a list cannot be compiled", str(node), "give the inner one a name "
+            raise ExpressionProblem("a list inside a list cannot be compiled", hint="give the inner one a name "
                                     "in `let` and compare with its sum, or ask both of one element")  # fmt: skip
         if source.detail.variable:
-            raise ExpressionProblem("a list made of a list", str(node), "put both conditions behind one `if`")
+            raise ExpressionProblem("a list made of a list", hint="put both conditions behind one `if`")
         saved = self.columns, self.element_columns, self.bound, self.element
         rows = lists.Rows(source.detail.path, node.variable, columns=set(), outer=set())
         hidden = {name: Value(None, "outer") if value.kind == "object" else value for name, value in self.bound.items()}
@@ -317,6 +319,8 @@ class Compiler:
         self.columns, self.element_columns, self.element, self.inside = rows.outer, rows.columns, node.variable, True
         condition = Value(YES, "bool") if node.condition is None else self._truth(node.condition)
         rows.where, rows.result = condition.expr, self._node(node.result)
+        if rows.result.kind not in (*SHOWN, "object"):
+            raise ExpressionProblem("a list of lists", hint="a list holds single values")
         self.columns, self.element_columns, self.bound, self.element = saved
         self.inside = False
         raises = either(condition.raises, only_if(condition.expr, rows.result.raises))
@@ -350,7 +354,7 @@ class Compiler:
         if isinstance(function, ast.GetAttributeExpression) and function.name in texts.ENDS:
             return texts.ends(function.name, self._node(function.object), self._node(node.arguments[0]))
         if not isinstance(function, ast.SymbolExpression) or function.scope is None:
-            raise ExpressionProblem("this cannot be called", str(node))
+            raise ExpressionProblem("this cannot be called")
         arguments = [self._node(argument) for argument in node.arguments]
         if function.name == "begins":
             return texts.begins(*arguments)

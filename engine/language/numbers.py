@@ -19,8 +19,8 @@ LIMIT = 10**DIGITS - 1
 MOST_PLACES = 24  # of a product
 ROWS = 2**32  # more elements no list has
 WHOLE = pl.Int128
-COLUMN = pl.Decimal(18, 6)  # counts, prices and days of the tables; a number beyond it stops the run
-OUT = pl.Decimal(DIGITS, PLACES)
+COLUMN = pl.Decimal(DIGITS, 6)  # counts, prices and days of the tables, read to six decimal places
+LARGEST = 10**19  # what 64 bits hold, and more than any decimal of the tables
 
 
 def constant(units: int) -> pl.Expr:
@@ -41,7 +41,7 @@ def literal(value: Decimal) -> Value:
 
 def column(expr: pl.Expr) -> Value:
     """A number of the tables."""
-    return Value(expr.cast(COLUMN).to_physical(), "number", COLUMN.scale, 10**COLUMN.precision)
+    return Value(expr.cast(COLUMN).to_physical(), "number", COLUMN.scale, LARGEST * 10**COLUMN.scale)
 
 
 def money(fen: pl.Expr) -> Value:

@@ -21,8 +21,7 @@ SPECIAL = r"([\\.+*?()\[\]{}^$#&~\-])"
 def holds(container: Value, member: Value) -> pl.Expr:
     """`member in container` for a text or a list of texts."""
     if container.kind == "text" and (member.kind != "text" or member.nullable):
-        raise ExpressionProblem("only a text that is never missing can be in a text", hint="say with ?? what a missing "
-                                "value means")  # fmt: skip
+        raise may_be_missing()
     if container.kind == "text":
         return container.expr.str.contains(member.expr, literal=True)
     if member.kind != "text" or (member.literal is not None and (member.literal == "" or BAR in member.literal)):
@@ -116,5 +115,5 @@ def place(node) -> int:
     """A place in a text: a whole number, written out."""
     value = node.value if isinstance(node, ast.FloatExpression) else None
     if value is None or value != int(value) or abs(value) > LONGEST_TEXT:
-        raise ExpressionProblem("a place in a text is a whole number, written out", str(node))
+        raise ExpressionProblem("a place in a text is a whole number, written out")
     return int(value)
