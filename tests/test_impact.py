@@ -238,6 +238,21 @@ def test_what_a_fact_reads_of_a_region_is_known(fact, region):
     assert tables.seen == set(derived.KNOWLEDGE_READ.get(fact.removeprefix("_visit_"), ()))
 
 
+def test_a_waiver_takes_the_money_of_its_rule_and_keeps_its_findings(extract, region, rules, often):
+    waivers = rules / "waivers"
+    waivers.mkdir(exist_ok=True)
+    said = {"rule": often, "until": "2099-12-31", "reason": "已核实", "owner": "稽核一科"}
+    site = answers(extract, region).findings.filter(rule_id=often)["fixmedins_code"].sort()[0]
+    said["scope"] = f"{{fixmedins_code: {site}}}"
+    (waivers / "own.yaml").write_text("".join(f"{key}: {value}\n" for key, value in said.items()), "utf-8")
+    found, asked = compared(extract, region, load_region(rules=rules))
+    assert asked == []
+    (row,) = found.rules.to_dicts()
+    assert (row["rule_id"], row["why"]) == (often, ["waivers"])
+    assert row["findings_before"] == row["findings_after"] >= row["changed"] > 0
+    assert row["due_fen_after"] < row["due_fen_before"]
+
+
 # where the side before comes from
 
 

@@ -6,7 +6,7 @@ fingerprints differ the parts say what was edited: the file, a parameter, rows o
 
 import hashlib
 
-from engine.audit import CODE_SCOPES, INSTITUTION_SCOPES
+from engine.audit import CODE_SCOPES
 from engine.audit.codefacts import TUNED
 from engine.audit.derived import KNOWLEDGE_READ
 from engine.audit.facts import Facts
@@ -17,7 +17,7 @@ from engine.reference.presumptions import Presumptions
 
 PARTS = {
     "file": "规则文件", "params": "参数", "sets": "名单", "rows": "知识表中的行", "facts": "派生事实所依的知识表",
-    "presumptions": "推定", "others": "同类规则的表或参数", "today": "运行日期",
+    "presumptions": "推定", "others": "其他追溯规则的参数", "today": "运行日期",
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def fingerprint(
         "rows": _rows(loaded, knowledge, presumed),
         "facts": _hash([knowledge[name].write_csv() for name in behind]),
         "presumptions": _hash(presumed),
-        "others": _hash(_of_others(loaded, rules, knowledge)),
+        "others": _hash(_of_others(loaded, rules)),
         "today": _hash(setting.today if _asks_the_date(loaded) else None),
     }
 
@@ -56,18 +56,13 @@ def _rows(loaded: LoadedRule, knowledge: Knowledge, presumed: Presumptions) -> s
     return _hash(joined_rows(loaded, Facts({}, knowledge, presumed)).drop("_row").write_csv())
 
 
-def _of_others(loaded: LoadedRule, rules: list[LoadedRule], knowledge: Knowledge) -> list:
-    """Which lines rules over institutions see, and how facts of codes are computed, is decided by all such rules."""
+def _of_others(loaded: LoadedRule, rules: list[LoadedRule]) -> list:
+    """How facts of codes are computed is decided by all trace rules together."""
     standing = [r for r in rules if r.rule.status != "retired"]
-    if loaded.rule.scope in INSTITUTION_SCOPES:
-        joined = {r.rule.join.table for r in rules if r.rule.scope in INSTITUTION_SCOPES and r.rule.join}
-        listed = [knowledge[name] for name in sorted(joined) if "med_list_codg" in knowledge[name].columns]
-        return [sorted(set(table["med_list_codg"].drop_nulls())) for table in listed]
-    if loaded.rule.scope in CODE_SCOPES:
-        tuned = {n: r.setting.params[n] for r in standing if r.rule.scope in CODE_SCOPES
-                 for n in TUNED if n in r.setting.params}  # fmt: skip
-        return sorted(tuned.items())
-    return []
+    if loaded.rule.scope not in CODE_SCOPES:
+        return []
+    return sorted({n: r.setting.params[n] for r in standing if r.rule.scope in CODE_SCOPES
+                   for n in TUNED if n in r.setting.params}.items())  # fmt: skip
 
 
 def _asks_the_date(loaded: LoadedRule) -> bool:

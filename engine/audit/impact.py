@@ -9,7 +9,17 @@ from dataclasses import dataclass
 
 import polars as pl
 
-COMPARED = ["result", "rule_status", "excess_cnt", "gross_fen", "inscope_fen", "fund_fen", "innocent_open", "message"]
+COMPARED = [
+    "result",
+    "rule_status",
+    "excess_cnt",
+    "gross_fen",
+    "inscope_fen",
+    "fund_fen",
+    "innocent_open",
+    "waived",
+    "message",
+]
 SUMS = ["findings", "gross_fen", "fund_fen", "due_fen", "unjudged"]
 SHOWN = ["finding_id", "rule_id", "result", "fixmedins_code", "setl_id", "psn_no", "med_list_codg", "service_date",
          "excess_cnt", "gross_fen", "fund_fen", "due_fen", "message"]  # fmt: skip

@@ -14,13 +14,13 @@ from engine.cli import show
 from engine.cli.app import Json, Knowledge, Params, Profile, Rules, Source, plain, region_of, state
 from engine.cli.rules import rules_app
 from engine.report.text import yuan
-from engine.run.impact import ADDED, REMOVED, compared, earlier
+from engine.run.impact import ADDED, REMOVED, WAIVERS, compared, earlier
 from engine.run.masking import masked, read_key
 from engine.run.prepared import prepared
 
 MOST_MOVED = 10
 BEFORE = "改动之前：规则目录，或 git 版本（规则与知识表一并取自该版本）· the rules before: a folder, or a git revision"
-WHY = {ADDED: "新增", REMOVED: "删除或停用", **PARTS}
+WHY = {ADDED: "新增", REMOVED: "删除或停用", WAIVERS: "豁免", **PARTS}
 FIGURES = {"findings": "findings", "gross_fen": "gross", "fund_fen": "fund", "due_fen": "due", "unjudged": "unjudged"}
 BECAME = {"gained": ("+", "新增"), "lost": ("−", "消失"), "changed": ("~", "改变")}
 

@@ -15,12 +15,12 @@ from engine.reference.places import seeds_folder
 from engine.reference.presumptions import load_presumptions
 from engine.run import pipeline
 from engine.run.prepared import Prepared
-from engine.run.region import Region, read_params, refuse
+from engine.run.region import Region, read_params, refuse, waivers_of
 from engine.run.revision import at_revision
 from engine.run.verdicts import answers, fingerprints
 from engine.tables.problems import UsageProblem
 
-ADDED, REMOVED = "added", "removed"
+ADDED, REMOVED, WAIVERS = "added", "removed", "waivers"
 
 
 def earlier(
@@ -44,7 +44,8 @@ def earlier(
     file = was_params or (past.get(params, params) if params else None)
     given = read_params(file)[0] if file else {}
     presumed = load_presumptions(given.get("engine"), ours)
-    side = replace(now, knowledge=known, presumptions=presumed, params=given, rules_at=rules, rules=[])
+    side = replace(now, knowledge=known, presumptions=presumed, params=given, rules_at=rules, rules=[],
+                   waivers=waivers_of(rules))  # fmt: skip
     side.rules = _rules(side, now)
     return side
 
@@ -79,7 +80,7 @@ def compared(
 
 
 def edited(was: Region, now: Region) -> dict[str, list[str]]:
-    """Rule id -> which parts of it differ, `added` or `removed`; only rules of which something differs."""
+    """Rule id -> which parts of it differ, `added`, `removed` or `waivers`; only rules of which something differs."""
     old, new = fingerprints(was), fingerprints(now)
     found = {}
     for rule_id in sorted(old.keys() | new.keys()):
@@ -87,4 +88,7 @@ def edited(was: Region, now: Region) -> dict[str, list[str]]:
             found[rule_id] = [ADDED if rule_id in new else REMOVED]
         elif parts := [part for part in PARTS if old[rule_id][part] != new[rule_id][part]]:
             found[rule_id] = parts
+    sides = [{(w.waiver.rule, w.text) for w in region.waivers} for region in (was, now)]
+    for rule_id in sorted({rule_id for rule_id, _ in sides[0] ^ sides[1]} & (old.keys() | new.keys())):
+        found[rule_id] = [*found.get(rule_id, []), WAIVERS]
     return found

@@ -13,6 +13,7 @@ from engine.audit import CODE_SCOPES, INSTITUTION_SCOPES, PERSON_SCOPES, UNJUDGE
 from engine.audit.findings import EVIDENCE, FINDINGS, supersede
 from engine.audit.fingerprint import fingerprint
 from engine.audit.recovery import recover
+from engine.audit.waiving import waived
 from engine.language.rule import LoadedRule
 from engine.run import buckets, pipeline, stages
 from engine.run.prepared import Prepared, digest
@@ -62,7 +63,8 @@ def answers(prepared: Prepared, region: Region, progress: pipeline.Progress = pi
         rows = _read(own, "evidence")
         findings.append(supersede(_read(own, "findings"), rows, region.rules))
         evidence.append(rows)
-    found, rows = pl.concat(findings), pl.concat(evidence)
+    rows = pl.concat(evidence)
+    found, _ = waived(pl.concat(findings), rows, region.rules, region.waivers, prepared.last_day)
     unjudged = _read(list(places.values()), "unjudged")
     return Answers(found, rows, unjudged, recover(found, rows, _paid(prepared, region)), [r.rule.id for r in unknown])
 
