@@ -438,3 +438,31 @@ def test_a_run_judges_the_scopes_of_persons_and_of_institutions(tmp_path):
         ("terminal-window", "H00000000001|T1|2025-03-07 10:03:00"),
     ]  # fmt: skip
     assert pl.read_parquet(out / "not_evaluated.parquet").rows() == []
+
+
+def test_a_rule_may_ask_of_the_visit_before(write, knowledge):
+    rule = write("""
+for: visit
+let:
+  gap: (visit.admit_date - (visit.previous_insured&.discharge_date ?? visit.admit_date)).days
+  same_ward: (visit.previous_insured&.dept ?? '') == visit.dept
+when: visit.previous_insured != null and gap <= 1 and gap == (visit.days_since_previous_insured ?? 99) and same_ward
+amount: claim
+message: "{gap}天前自{visit.previous_insured&.dept ?? ''}出院"
+tests:
+  - hit:
+      visit: {admission: "2025-03-10 09:00:00", discharge: "2025-03-12 09:00:00"}
+      others: [{admission: "2025-03-03", discharge: "2025-03-09 20:00:00"}]
+  - clear:
+      visit: {admission: "2025-03-10 09:00:00", discharge: "2025-03-12 09:00:00"}
+      others: [{admission: "2025-03-03", discharge: "2025-03-09 20:00:00", insured: "false"}]
+    why: 上次自费
+  - clear:
+      visit: {admission: "2025-03-10 09:00:00", discharge: "2025-03-12 09:00:00"}
+      others: [{admission: "2025-03-03", discharge: "2025-03-09 20:00:00", dept: 外科}]
+    why: 另一病区
+  - clear: {}
+""")
+    assert not isinstance(rule, list), rule
+    assert [r.said for r in run_tests(rule, knowledge) if not r.passed] == []
+    assert judged(rule, canonical(hits_of(rule)[0]), knowledge)[0]["message"].item() == "1天前自内科出院"

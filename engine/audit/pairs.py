@@ -40,9 +40,9 @@ def line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
     a, b = _shrunk_side(a, "a", loaded), _shrunk_side(b, "b", loaded)
     left = [f"a.{within}", *(f"a.{x}" for x, _ in equal), *on]
     right = [f"b.{within}", *(f"b.{y}" for _, y in equal), *on]
-    # What both lines lack is equal, as the condition says.
-    pairs = a.join(b, left_on=left, right_on=right, how="inner", coalesce=False, nulls_equal=bool(equal))
-    pairs = pairs.filter(pl.col("a.id") != pl.col("b.id"))
+    pairs = a.join(b, left_on=left, right_on=right, how="inner", coalesce=False).filter(
+        pl.col("a.id") != pl.col("b.id")
+    )
     if join:
         pairs = pairs.filter(in_force(pl.col("b.date").cast(pl.Date)))
     if ordered:
