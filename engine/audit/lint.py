@@ -15,7 +15,7 @@ from engine.audit import CODE_SCOPES
 from engine.audit.frames import Cases
 from engine.audit.judge import with_aggregates
 from engine.audit.reads import elements_of, named_items, side_items
-from engine.audit.trial import WORDS, UnknownWord, canonical, run_tests
+from engine.audit.trial import WORDS, UnknownWord, body_of, canonical, given, run_tests, traced
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, walk
 from engine.language.faults import Notes, RuleFault
@@ -60,11 +60,10 @@ def _tests(loaded: LoadedRule, notes: Notes) -> None:
             said = f"测试要说明结果 a test says what is expected: {first!r}"
             notes.key("E_TEST", ("tests", index, first), said, allowed=", ".join(WORDS))
             continue
-        body = test[word] if isinstance(test[word], dict) else {}
-        body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
+        body = body_of(test, word)
         try:
-            if loaded.rule.scope not in CODE_SCOPES:
-                canonical(body)
+            (traced if loaded.rule.scope in CODE_SCOPES else canonical)(body)
+            given(test)
         except UnknownWord as problem:
             quoted = re.search(r"'([^']*)'", str(problem))
             name = quoted[1] if quoted else word

@@ -2,13 +2,15 @@
 
 A test names one visit of one person with its lines, diagnoses and procedures, other visits under `others`, rows of
 knowledge tables under `tables`, what the institution stores under `stores` (units of a half year), and values for
-`params` and `sets`. What it does not say has plain defaults: an insured stay of four days in a third-level hospital,
-every line on its first day. A hit must hit, a clear must not, and for every case the interpreter and the compiled
-rule must say the same.
+`params` and `sets`; `gives` beside it says what the findings must amount to. What it does not say has plain defaults:
+an insured stay of four days in a third-level hospital, every line on its first day. A hit must hit, a clear must not,
+and for every case the interpreter and the compiled rule must say the same.
 """
 
 import datetime
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from functools import cache, cached_property
 
 import polars as pl
 from rule_engine.errors import EvaluationError
@@ -20,10 +22,11 @@ from engine.audit.codes import judge_codes
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
-from engine.language.expression import interpret
+from engine.language.expression import Setting, interpret, parse
 from engine.language.rule import LoadedRule, rebuilt
 from engine.language.vocabulary import objects, scopes
 from engine.reference.knowledge import Knowledge, shapes
+from engine.reference.presumptions import load_presumptions
 from engine.tables.dictionary import table
 from engine.tables.netting import net
 
@@ -58,6 +61,15 @@ EVENT_DEFAULTS = {
 }  # fmt: skip
 
 
+LIMIT_GONE = {
+    "known_miss": "这条已知漏报现在查得出了，请把 known_miss 改成 hit",
+    "known_false_alarm": "这条已知误报现在不报了，请把 known_false_alarm 改成 clear",
+}
+LATE_WORDS = {"day.posted_late"}
+GIVES = ("cases", "cnt", "amount", "inscope", "fund", "result")
+default_presumptions = cache(load_presumptions)
+
+
 @dataclass
 class TrialResult:
     """One test of one rule: what was asked, what came, and whether both readers agreed."""
@@ -69,49 +81,168 @@ class TrialResult:
     said: str
 
 
+@dataclass
+class Trial:
+    """One test made ready: the rule with the values the test gives it, and what it is judged over.
+
+    `tables` are canonical frames; `facts` are made of them, except for trace codes, whose facts depend on the rule.
+    """
+
+    index: int
+    test: dict
+    word: str
+    body: dict
+    rule: LoadedRule
+    tables: dict[str, pl.DataFrame]
+    facts: Facts | None
+
+    @property
+    def wanted(self) -> bool:
+        """Must there be a finding?"""
+        return self.word in ("hit", "known_false_alarm")
+
+    @cached_property
+    def cases(self) -> Cases:
+        """All cases of the test, also those that the condition's items, equalities or cheap parts would spare."""
+        if self.facts is not None:
+            wide = replace(self.rule, cheap=[], parsed={"when": _anything()})
+            return self._with_late_words(cases_of(wide, self.facts))
+        scope = self.rule.rule.scope
+        symbol = next(iter(scopes()[scope].symbols))
+        traced = CodeFacts(self.tables, [self.rule]).of(scope)
+        frame = traced.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
+        events = traced.events(traced.cases["case"]).rename({"case": "_case"})
+        return Cases(frame, {f"{symbol}.events": events}, ("_case",))
+
+    def _with_late_words(self, cases: Cases) -> Cases:
+        """With the words that are known only once a case hits, such as `day.posted_late`."""
+        late = set().union(*(c.columns for c in self.rule.compiled.values())) & LATE_WORDS
+        if late:
+            unspared = replace(self.rule, rule=self.rule.rule.model_copy(update={"innocent": []}))
+            hits = judge(unspared, self.facts).hits
+            if late <= set(hits.columns):
+                known = hits.select(*cases.key, *sorted(late)).unique(cases.key)
+                cases.frame = cases.frame.join(known, on=cases.key, how="left", maintain_order="left")
+        return cases
+
+
+@cache
+def _anything():
+    """A condition that demands no item of a line."""
+    return parse("true", Setting("line"))
+
+
 def run_tests(loaded: LoadedRule, knowledge: Knowledge) -> list[TrialResult]:
     """Run every test of a rule."""
-    return [_run(loaded, knowledge, index, test) for index, test in enumerate(loaded.rule.tests, 1)]
+    return [run_test(loaded, knowledge, index, test)[0] for index, test in enumerate(loaded.rule.tests, 1)]
 
 
-def _run(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> TrialResult:
+def run_test(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> tuple[TrialResult, Trial | None]:
+    """Run one test; with it the test made ready, where its words could be read."""
+    try:
+        trial = prepared(loaded, knowledge, index, test)
+        return tried(trial), trial
+    except UnknownWord as error:
+        word = next((w for w in WORDS if w in test), "?")
+        return TrialResult(loaded.rule.id, index, word, False, str(error)), None
+
+
+def prepared(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> Trial:
+    """One test of a rule, its words read. Raises UnknownWord."""
     word = next((w for w in WORDS if w in test), "")
     if not word:
-        return TrialResult(loaded.rule.id, index, "?", False, f"a test says one of {', '.join(WORDS)}")
+        raise UnknownWord(f"测试要写明 a test says one of {', '.join(WORDS)}")
+    body = body_of(test, word)
+    rule = with_values(loaded, body)
+    if rule.rule.scope in CODE_SCOPES:
+        return Trial(index, test, word, body, rule, traced(body), None)
+    tables = canonical(body)
+    facts = Facts(tables, _with_rows(knowledge, body.get("tables", {})), default_presumptions())
+    return Trial(index, test, word, body, rule, tables, facts)
+
+
+def body_of(test: dict, word: str) -> dict:
+    """What a test is about, whether it stands below the word or beside it."""
     body = test[word] if isinstance(test[word], dict) else {}
-    body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
+    return {**body, **{k: v for k, v in test.items() if k not in (word, "why", "gives")}}
+
+
+def with_values(loaded: LoadedRule, body: dict) -> LoadedRule:
+    """The rule with the parameters and sets that the body of a test gives. Raises UnknownWord for one it has not."""
+    for kind, known in (("params", loaded.rule.params), ("sets", loaded.rule.sets)):
+        if strange := set(body.get(kind) or {}) - set(known):
+            raise UnknownWord(f"{kind}: 没有 unknown {sorted(strange)[0]!r}, known: {', '.join(known) or '—'}")
+    given = body.get("params"), body.get("sets")
+    return rebuilt(loaded, *given) if any(given) else loaded
+
+
+def tried(trial: Trial) -> TrialResult:
+    """Judge a test, and see that the interpreter agrees on every case."""
+    hits = outcome(trial)
+    difference = disagreement(trial.rule, trial.cases) or broken(trial, hits)
+    said = difference or f"{hits.height} 例" + (f"，{trial.test['why']}" if trial.test.get("why") else "")
+    return TrialResult(trial.rule.rule.id, trial.index, trial.word, not difference, said)
+
+
+def outcome(trial: Trial, rule: LoadedRule | None = None) -> pl.DataFrame:
+    """What the rule finds in a test: a row per finding with `cnt`, `result`, and `amount`, `inscope`, `fund` in fen."""
+    rule = rule or trial.rule
+    if trial.facts is None:
+        facts = CodeFacts(trial.tables, [rule]).of(rule.rule.scope)
+        findings, evidence, _ = judge_codes(rule, facts, trial.tables.get("fee_lines"))
+        money = {"amount": "gross_fen", "inscope": "inscope_fen", "fund": "fund_fen"}
+        findings = findings.join(evidence, on="finding_id", how="semi")  # a finding shows what it rests on
+        return findings.select(cnt="excess_cnt", result="result", **money)
+    hits = judge(rule, trial.facts).hits
+    if hits.is_empty():
+        return hits.select()
+    return hits.select("inscope", "fund", cnt="excess_cnt", result="_result", amount="gross")
+
+
+def broken(trial: Trial, hits: pl.DataFrame) -> str:
+    """How the outcome of a test is not what the test says, in words; empty where it is."""
+    if (hits.height > 0) != trial.wanted:
+        return LIMIT_GONE.get(trial.word) or ("应查出而未查出" if trial.wanted else f"不应查出而查出 {hits.height} 例")
+    gives = given(trial.test)
+    came = {name: _came(hits, name) for name in gives}
+    wrong = [f"{n} 应为 {gives[n]} 而得 {came[n]}" for n in gives if not _same(gives[n], came[n])]
+    return "；".join(wrong)
+
+
+def given(test: dict) -> dict[str, str]:
+    """What the findings of a test must amount to. Raises UnknownWord."""
+    gives = test.get("gives", {})
+    if strange := set(gives) - set(GIVES):
+        raise UnknownWord(f"gives: 没有 unknown {sorted(strange)[0]!r}, known: {', '.join(GIVES)}")
+    return gives
+
+
+def _came(hits: pl.DataFrame, name: str) -> str:
+    """What came, over all cases of a test; money in yuan."""
+    if name == "cases":
+        return str(hits.height)
+    if name == "result":
+        return "|".join(sorted(set(hits["result"])))
+    total = hits[name].sum()
+    return f"{total if name == 'cnt' else Decimal(total) / 100:f}"
+
+
+def _same(wanted: str, came: str) -> bool:
     try:
-        given = body.get("params"), body.get("sets")
-        rule = rebuilt(loaded, *given) if any(given) else loaded
-        if rule.rule.scope in CODE_SCOPES:
-            return _run_traced(rule, index, word, body)
-        facts = Facts(canonical(body), _with_rows(knowledge, body.get("tables", {})))
-        hits = judge(rule, facts).hits.height
-        difference = disagreement(rule, cases_of(replace(rule, cheap=[]), facts))
-    except UnknownWord as error:
-        return TrialResult(loaded.rule.id, index, word, False, str(error))
-    wanted = word in ("hit", "known_false_alarm")
-    said = difference or f"{hits} hit(s)" + (f", {test['why']}" if test.get("why") else "")
-    return TrialResult(loaded.rule.id, index, word, not difference and (hits > 0) == wanted, said)
+        return Decimal(wanted) == Decimal(came)
+    except InvalidOperation:
+        return wanted == came
 
 
-def _run_traced(loaded: LoadedRule, index: int, word: str, body: dict) -> TrialResult:
-    """A test over trace events: `events` are rows of trace_codes, `tables` rows of the other trace tables."""
+def traced(body: dict) -> dict[str, pl.DataFrame]:
+    """The trace tables of a test: `events` are rows of trace_codes, `tables` rows of the other trace tables."""
     if strange := set(body) - {"events", "tables", "params", "sets"}:
         raise UnknownWord(f"unknown word {sorted(strange)[0]!r}, known: events, tables, params, sets")
     tables = {name: _frame(name, [_known(name, row) for row in rows]) for name, rows in body.get("tables", {}).items()}
     events = [
         {**EVENT_DEFAULTS, "event_id": f"E{n}", "setl_id": f"S{n}", **row} for n, row in enumerate(body["events"], 1)
     ]
-    tables["trace_codes"] = _frame("trace_codes", [_known("trace_codes", row) for row in events])
-    facts = CodeFacts(tables, [loaded]).of(loaded.rule.scope)
-    findings, evidence, _ = judge_codes(loaded, facts, tables.get("fee_lines"))
-    symbol = next(iter(scopes()[loaded.rule.scope].symbols))
-    frame = facts.cases.select(pl.col("case").alias("_case"), pl.exclude("case").name.prefix(f"{symbol}."))
-    difference = disagreement(loaded, Cases(frame, {}, ("_case",)))
-    wanted = word in ("hit", "known_false_alarm")
-    passed = not difference and (findings.height > 0) == wanted and (evidence.height > 0) == wanted
-    return TrialResult(loaded.rule.id, index, word, passed, difference or f"{findings.height} hit(s)")
+    return tables | {"trace_codes": _frame("trace_codes", [_known("trace_codes", row) for row in events])}
 
 
 def _known(name: str, row: dict) -> dict:
@@ -193,8 +324,6 @@ def _line(claim: dict, row: dict, number: int) -> dict:
 
 
 def _fen(text: str) -> int:
-    from decimal import Decimal
-
     return int(Decimal(str(text)) * 100)
 
 
@@ -261,8 +390,6 @@ def spoken_cases(loaded: LoadedRule, cases: Cases):
 
 
 def _spoken(row: dict, symbol: str, attributes) -> dict:
-    from decimal import Decimal
-
     said = {}
     for name, attribute in attributes.items():
         path = f"{symbol}.{name}" if symbol else name

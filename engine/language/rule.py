@@ -22,7 +22,7 @@ from engine.language.joined import row_attributes
 from engine.language.vocabulary import objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
-from engine.tables.problems import InputProblem
+from engine.tables.problems import InputProblem, RuleProblem
 from engine.tables.yamltext import Document, read_yaml
 
 STAND_IN = {"int": Decimal(1), "decimal": Decimal(1), "text": "", "list": (), "bool": True}  # for a refused parameter
@@ -113,16 +113,27 @@ def load_rule(
     return loaded, notes
 
 
-def rebuilt(loaded: LoadedRule, params: dict | None = None, sets: dict | None = None) -> LoadedRule:
-    """The rule with some parameters or sets given other values, as a test inside the rule may ask."""
-    setting, sets = replace(loaded.setting), {k: tuple(v) for k, v in (sets or {}).items()}
-    setting.params = {**setting.params, **{k: parameter(loaded.rule.params[k], v) for k, v in (params or {}).items()}}
+def rebuilt(
+    loaded: LoadedRule, params: dict | None = None, sets: dict | None = None, rule: Rule | None = None
+) -> LoadedRule:
+    """The rule compiled anew, with some parameters or sets given other values, or its expressions another text.
+
+    Raises RuleProblem where it cannot be.
+    """
+    rule, sets = rule or loaded.rule, {k: tuple(v) for k, v in (sets or {}).items()}
+    setting = replace(loaded.setting, lets=rule.let)
+    try:
+        given = {name: parameter(rule.params[name], value) for name, value in (params or {}).items()}
+    except ValueError as refused:
+        raise RuleProblem(f"参数的值不合 a parameter does not fit: {refused}", rule.id) from None
+    setting.params = {**setting.params, **given}
     setting.sets = {**setting.sets, **sets}
     setting.periods = {name: spans for name, spans in setting.periods.items() if name not in sets}
     notes = Notes(loaded.notes.file, loaded.notes.document)
-    fresh = LoadedRule(loaded.rule, loaded.path, loaded.version, setting, notes)
+    fresh = LoadedRule(rule, loaded.path, loaded.version, setting, notes)
     _expressions(fresh)
-    assert not fresh.notes.faults, fresh.notes.faults
+    if notes.faults:
+        raise RuleProblem(notes.faults[0].message, rule.id)
     return fresh
 
 
