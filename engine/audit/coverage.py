@@ -7,13 +7,14 @@ them must break. Both only advise: a gap names the place in the author's own tex
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from rule_engine import ast
 from rule_engine.errors import EvaluationError
 
-from engine.audit.trial import Trial, TrialResult, broken, outcome, run_test, spoken_cases, with_values
+from engine.audit.spoken import spoken_cases
+from engine.audit.trial import Trial, TrialResult, broken, outcome, run_test, with_values
 from engine.language.expression import children, interpret, walk
 from engine.language.form import Rule
 from engine.language.rule import ELEMENTS, LoadedRule, rebuilt
@@ -186,9 +187,17 @@ def survivors(loaded: LoadedRule, trials: list[Trial]) -> list[Gap]:
 def _killed(mutant: Mutant, loaded: LoadedRule, trials: list[Trial]) -> bool:
     try:
         moved = rebuilt(loaded, mutant.params, rule=mutant.rule)
-        return any(broken(trial, outcome(trial, with_values(moved, trial.body))) for trial in trials)
+        rules = [(trial, with_values(moved, trial.body)) for trial in trials]
     except RuleProblem:
         return True  # the moved rule cannot even be written
+    if any(broken(trial, outcome(trial, rule)) for trial, rule in rules):
+        return True
+    return any(_holds(trial, rule) != _holds(trial, trial.rule) for trial, rule in rules)
+
+
+def _holds(trial: Trial, rule: LoadedRule) -> bool:
+    """Whether a test hits, its money apart: at the very threshold nothing is in excess, and no finding is made."""
+    return not outcome(trial, replace(rule, rule=rule.rule.model_copy(update={"amount": "none"}))).is_empty()
 
 
 def _mutants(loaded: LoadedRule) -> Iterator[Mutant]:
