@@ -23,7 +23,7 @@ from engine.audit.codefacts import TABLES
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import with_aggregates
-from engine.audit.spoken import disagreement, spoken_cases
+from engine.audit.trial import disagreement, spoken_cases
 from engine.grouping.group import group
 from engine.language.expression import interpret
 from engine.language.rule import LoadedRule

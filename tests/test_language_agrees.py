@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from engine.audit.frames import Cases
-from engine.audit.spoken import disagreement
+from engine.audit.trial import disagreement
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, Setting, parse
 from engine.language.form import Rule

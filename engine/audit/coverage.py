@@ -13,8 +13,7 @@ from decimal import Decimal
 from rule_engine import ast
 from rule_engine.errors import EvaluationError
 
-from engine.audit.spoken import spoken_cases
-from engine.audit.trial import Trial, TrialResult, broken, outcome, run_test, with_values
+from engine.audit.trial import Trial, TrialResult, broken, outcome, run_test, spoken_cases, with_values
 from engine.language.expression import children, interpret, walk
 from engine.language.form import Rule
 from engine.language.rule import ELEMENTS, LoadedRule, rebuilt

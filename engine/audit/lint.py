@@ -12,10 +12,11 @@ import polars as pl
 from rule_engine import ast
 
 from engine.audit import CODE_SCOPES
+from engine.audit.examples import UnknownWord, canonical, traced
 from engine.audit.frames import Cases
 from engine.audit.judge import with_aggregates
 from engine.audit.reads import elements_of, named_items, side_items
-from engine.audit.trial import WORDS, UnknownWord, body_of, canonical, given, run_tests, traced
+from engine.audit.trial import WORDS, body_of, given, run_tests
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, walk
 from engine.language.faults import Notes, RuleFault
