@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-import engine.cli.rules  # noqa: F401  registers `yibao rules`
+import engine.cli.authors  # noqa: F401  registers `yibao rules`
 from engine.cli import show
 from engine.cli.app import Json, app, call, plain, state
 from engine.run import pipeline

@@ -13,6 +13,7 @@ from decimal import Decimal
 from rule_engine import ast
 from rule_engine.errors import EvaluationError
 
+from engine.audit.money import BY_LINE
 from engine.audit.trial import Trial, TrialResult, broken, outcome, run_test, spoken_cases, with_values
 from engine.language.expression import children, interpret, walk
 from engine.language.form import Rule
@@ -195,8 +196,9 @@ def _killed(mutant: Mutant, loaded: LoadedRule, trials: list[Trial]) -> bool:
 
 
 def _holds(trial: Trial, rule: LoadedRule) -> bool:
-    """Whether a test hits, its money apart: at the very threshold nothing is in excess, and no finding is made."""
-    return not outcome(trial, replace(rule, rule=rule.rule.model_copy(update={"amount": "none"}))).is_empty()
+    """Whether a test hits, its excess apart: at the very threshold nothing is in excess, and no finding is made."""
+    amount = "lines" if rule.rule.amount in BY_LINE else rule.rule.amount
+    return not outcome(trial, replace(rule, rule=rule.rule.model_copy(update={"amount": amount}))).is_empty()
 
 
 def _mutants(loaded: LoadedRule) -> Iterator[Mutant]:

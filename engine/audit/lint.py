@@ -17,10 +17,11 @@ from engine.audit.frames import Cases
 from engine.audit.judge import with_aggregates
 from engine.audit.reads import elements_of, named_items, side_items
 from engine.audit.trial import WORDS, body_of, given, run_tests
+from engine.language import lockfile
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, walk
 from engine.language.faults import Notes, RuleFault
-from engine.language.rule import LoadedRule, expressions_of, load_rules
+from engine.language.rule import LoadedRule, expressions_of, load_rules, rule_files
 from engine.language.vocabulary import Attribute, objects, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
@@ -45,6 +46,7 @@ def lint(folder: Path, knowledge: Knowledge) -> tuple[int, list[RuleFault]]:
         faults += notes.faults
     if folder.resolve() == rules_folder().resolve():
         faults += _tables(loaded, knowledge)
+    faults += _unlocked(folder)
     return len(loaded), sorted(faults, key=lambda f: (f.file, f.line, f.column, f.code))
 
 
@@ -213,6 +215,20 @@ def _below(kind: str, path: str) -> Attribute:
     name, *rest = path.split(".")
     attribute = objects()[kind][name]
     return _below(attribute.kind, ".".join(rest)) if rest else attribute
+
+
+def _unlocked(folder: Path) -> list[RuleFault]:
+    """Rules that differ from rules.lock, where the folder has one."""
+    lock = folder / lockfile.NAME
+    if not lock.exists():
+        return []
+    files = rule_files(folder)
+    places = {path.stem: path.relative_to(folder).as_posix() for path in files}
+    said = {"changed": "已改动 has changed", "new": "是新规则 is new", "gone": "已不在 is gone"}
+    return [
+        RuleFault(places.get(rule_id, lockfile.NAME), 1, 1, "W_LOCK", f"{rule_id} {said[how]}")
+        for rule_id, how in lockfile.differences(files, lock).items()
+    ]
 
 
 def _tables(loaded: list[LoadedRule], knowledge: Knowledge) -> list[RuleFault]:

@@ -5,7 +5,6 @@ with its place, what would be allowed and what was likely meant.
 """
 
 import datetime
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -19,6 +18,7 @@ from engine.language.expression import ExpressionProblem, Setting, conjuncts, li
 from engine.language.faults import Notes, RuleFault
 from engine.language.form import Rule
 from engine.language.joined import row_attributes
+from engine.language.lockfile import version_of
 from engine.language.vocabulary import objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
@@ -107,8 +107,7 @@ def load_rule(
     if rule.scope not in scopes() or (rule.join and rule.join.table not in shapes()):
         return None, notes
     setting = _setting(rule, knowledge, overrides.get(rule.id, {}), today, notes)
-    version = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    loaded = LoadedRule(rule, path, version, setting, notes)
+    loaded = LoadedRule(rule, path, version_of(path), setting, notes)
     _expressions(loaded)
     return loaded, notes
 

@@ -23,10 +23,15 @@ def _info(loaded) -> RuleInfo:
     return RuleInfo(
         rule_id=rule.id, title=rule.title, family=rule.family, family_title=FAMILIES.get(rule.family, ""),
         number=rule.number, description=rule.description,
-        basis="；".join(f"《{b.law}》{f'第{b.article}条' if b.article else ''}" for b in rule.basis),
+        basis=basis_text(rule),
         sources=tuple(rule.sources), needs=tuple(rule.needs), result=rule.result, status=rule.status,
         innocent=tuple(i.because for i in rule.innocent), amount=rule.amount, parameters=shown, version=loaded.version,
     )  # fmt: skip
+
+
+def basis_text(rule) -> str:
+    """The legal basis of a rule in one line."""
+    return "；".join(f"《{b.law}》{f'第{b.article}条' if b.article else ''}" for b in rule.basis)
 
 
 def _text(value) -> str:
