@@ -159,5 +159,8 @@ def with_rows(knowledge: Knowledge, tables: dict[str, list[dict]]) -> Knowledge:
         if strange := {k for row in rows for k in row} - set(shape):
             raise UnknownWord(f"table {name} has no column {sorted(strange)[0]!r}")
         texts = {c: [row.get(c) for row in rows] for c in shape}
-        made[name] = pl.DataFrame(texts, schema=dict.fromkeys(shape, pl.String)).cast(shape)
+        rows_read = pl.DataFrame(texts, schema=dict.fromkeys(shape, pl.String))
+        made[name] = rows_read.select(
+            pl.col(c).str.to_date("%Y-%m-%d") if t == pl.Date else pl.col(c).cast(t) for c, t in shape.items()
+        )
     return Knowledge(made, knowledge.files)

@@ -159,7 +159,7 @@ def new_command(
     article: Annotated[str | None, typer.Option(help="条款 · article")] = None,
 ):
     """问几个问题，写出一条能用的规则 · ask a few questions and write a rule that works."""
-    folder, known = rules_at(rules), load_knowledge(knowledge or [])
+    folder, known = rules or rules_at(None), load_knowledge(knowledge or [])
     title = title or _ask("标题，如：按次计价的项目一日多计")
     family = _choice("类别", FAMILIES, family)
     scope = _choice("一个案例是什么", {name: scopes()[name].label for name in draftable()}, scope)
