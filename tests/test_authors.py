@@ -236,6 +236,12 @@ def test_a_page_says_what_the_rule_says(pages):
         assert said in page, said
 
 
+def test_a_number_on_a_page_is_no_truth_value(pages):
+    page = (pages / "short-interval-repeat-imaging.html").read_text("utf-8")
+    assert "<td>1</td>" in page[page.index("<code>min_days</code></td>") :][:200]
+    assert "<td>是</td>" in page[page.index("<code>same_body_region</code></td>") :][:200]
+
+
 def test_pages_need_nothing_from_elsewhere_and_lead_only_to_each_other(pages):
     for path in pages.iterdir():
         text = path.read_text("utf-8")

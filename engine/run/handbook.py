@@ -93,11 +93,13 @@ def _name(name: str) -> str:
 
 
 def _value(value) -> str:
-    return "、".join(value) if isinstance(value, tuple) else {True: "是", False: "否"}.get(value, str(value))
+    if isinstance(value, bool):
+        return "是" if value else "否"
+    return "、".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _proofs(innocent, loaded: LoadedRule) -> list[dict]:
-    said = {"unless": "能证明它的", "unknown": "无法判断的"}
+    said = {"unless": "能证明它的", "unknown": "不能排除的情形"}
     return [{"label": label, "text": text, "words": words_of(text, loaded)}
             for part, label in said.items() if (text := getattr(innocent, part))]  # fmt: skip
 
@@ -125,7 +127,7 @@ def _meaning(path: list[str], loaded: LoadedRule) -> tuple[str, int] | None:
         if attribute is None:
             return None
         if attribute.kind not in objects() or depth == len(path):
-            unit = f"（{TYPES[attribute.kind]}）" if attribute.kind in ("money", "bool") else ""
+            unit = f"（{TYPES[attribute.kind]}）" if attribute.kind == "money" else ""
             return f"{attribute.label}{unit}{'，可能缺失' if attribute.nullable else ''}", depth
         attributes = objects()[attribute.kind]
     return None
