@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+import engine.cli.authors
 import engine.cli.claim
 import engine.cli.explain
 import engine.cli.impact

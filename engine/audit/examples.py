@@ -84,7 +84,8 @@ def with_rows(knowledge: Knowledge, given: dict[str, list[dict]]) -> Knowledge:
         for row in given[name]:
             _only(row, set(shape), f"{name}: ")
         texts = {c: [row.get(c) for row in given[name]] for c in shape}
-        made[name] = pl.DataFrame(texts, schema=dict.fromkeys(shape, pl.String)).cast(shape)
+        rows = pl.DataFrame(texts, schema=dict.fromkeys(shape, pl.String))
+        made[name] = rows.select(_read(pl.col(c), t) for c, t in shape.items())
     return Knowledge(made, knowledge.files)
 
 

@@ -12,10 +12,12 @@ import polars as pl
 from rule_engine import ast
 
 from engine.audit import CODE_SCOPES
+from engine.audit.examples import UnknownWord, canonical, traced
 from engine.audit.frames import Cases
 from engine.audit.judge import with_aggregates
 from engine.audit.reads import elements_of, named_items, side_items
-from engine.audit.trial import WORDS, UnknownWord, canonical, run_tests
+from engine.audit.trial import WORDS, body_of, given, run_tests
+from engine.language import lockfile
 from engine.language.compile import Compiler
 from engine.language.expression import ExpressionProblem, walk
 from engine.language.faults import Notes, RuleFault
@@ -47,6 +49,7 @@ def lint(folder: Path, knowledge: Knowledge) -> tuple[int, list[RuleFault]]:
         faults += _tables(loaded, knowledge)
     waivers, wrong = load_waivers(folder)
     faults += wrong + dead(waivers, datetime.date.today(), {path.stem for path in rule_files(folder)})
+    faults += _unlocked(folder)
     return len(loaded), sorted(faults, key=lambda f: (f.file, f.line, f.column, f.code))
 
 
@@ -63,11 +66,10 @@ def _tests(loaded: LoadedRule, notes: Notes) -> None:
             said = f"测试要说明结果 a test says what is expected: {first!r}"
             notes.key("E_TEST", ("tests", index, first), said, allowed=", ".join(WORDS))
             continue
-        body = test[word] if isinstance(test[word], dict) else {}
-        body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
+        body = body_of(test, word)
         try:
-            if loaded.rule.scope not in CODE_SCOPES:
-                canonical(body)
+            (traced if loaded.rule.scope in CODE_SCOPES else canonical)(body)
+            given(test)
         except UnknownWord as problem:
             quoted = re.search(r"'([^']*)'", str(problem))
             name = quoted[1] if quoted else word
@@ -216,6 +218,20 @@ def _below(kind: str, path: str) -> Attribute:
     name, *rest = path.split(".")
     attribute = objects()[kind][name]
     return _below(attribute.kind, ".".join(rest)) if rest else attribute
+
+
+def _unlocked(folder: Path) -> list[RuleFault]:
+    """Rules that differ from rules.lock, where the folder has one."""
+    lock = folder / lockfile.NAME
+    if not lock.exists():
+        return []
+    files = rule_files(folder)
+    places = {path.stem: path.relative_to(folder).as_posix() for path in files}
+    said = {"changed": "已改动 has changed", "new": "是新规则 is new", "gone": "已不在 is gone"}
+    return [
+        RuleFault(places.get(rule_id, lockfile.NAME), 1, 1, "W_LOCK", f"{rule_id} {said[how]}")
+        for rule_id, how in lockfile.differences(files, lock).items()
+    ]
 
 
 def _tables(loaded: list[LoadedRule], knowledge: Knowledge) -> list[RuleFault]:

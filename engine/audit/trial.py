@@ -1,12 +1,14 @@
 """The tests inside a rule, run: both readers of the rule judge the tables a test is made into (examples.py).
 
-A hit must hit, a clear must not, and for every case the interpreter and the compiled rule must say the same.
+A hit must hit, a clear must not, and for every case the interpreter and the compiled rule must say the same. `gives`
+beside the word says what the findings must amount to.
 """
 
 from collections import UserDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from functools import cache, cached_property
 
 import polars as pl
 import polars.selectors as cs
@@ -15,18 +17,26 @@ from rule_engine.errors import EvaluationError
 from engine.audit import CODE_SCOPES
 from engine.audit.cases import cases_of
 from engine.audit.codefacts import CodeFacts
-from engine.audit.codes import code_cases, judge_codes
+from engine.audit.codes import code_cases, judge_codes, symbol_of
 from engine.audit.examples import UnknownWord, canonical, traced, with_rows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import judge, with_aggregates
-from engine.language.expression import interpret
+from engine.language.expression import Setting, interpret, parse
 from engine.language.numbers import COLUMN
 from engine.language.rule import LoadedRule, rebuilt
 from engine.language.vocabulary import Attribute, objects
 from engine.reference.knowledge import Knowledge
+from engine.reference.presumptions import load_presumptions
 
 WORDS = ("hit", "clear", "known_miss", "known_false_alarm")
+LIMIT_GONE = {
+    "known_miss": "这条已知漏报现在查得出了，请把 known_miss 改成 hit",
+    "known_false_alarm": "这条已知误报现在不报了，请把 known_false_alarm 改成 clear",
+}
+LATE_WORDS = {"day.posted_late"}
+GIVES = ("cases", "cnt", "amount", "inscope", "fund", "result")
+default_presumptions = cache(load_presumptions)
 
 
 @dataclass
@@ -40,41 +50,155 @@ class TrialResult:
     said: str
 
 
+@dataclass
+class Trial:
+    """One test made ready: the rule with the values the test gives it, and what it is judged over.
+
+    `tables` are canonical frames; `facts` are made of them, except for trace codes, whose facts depend on the rule.
+    """
+
+    index: int
+    test: dict
+    word: str
+    body: dict
+    rule: LoadedRule
+    tables: dict[str, pl.DataFrame]
+    facts: Facts | None
+
+    @property
+    def wanted(self) -> bool:
+        """Must there be a finding?"""
+        return self.word in ("hit", "known_false_alarm")
+
+    @cached_property
+    def cases(self) -> Cases:
+        """All cases of the test, also those that the condition's items, equalities or cheap parts would spare."""
+        if self.facts is not None:
+            wide = replace(self.rule, cheap=[], parsed={"when": _anything()})
+            return self._with_late_words(cases_of(wide, self.facts))
+        known = CodeFacts(self.tables, [self.rule]).of(self.rule.rule.scope)
+        cases = code_cases(self.rule, known)
+        cases.members[f"{symbol_of(self.rule)}.events"] = known.events(known.cases["case"]).rename({"case": "_case"})
+        return cases
+
+    def _with_late_words(self, cases: Cases) -> Cases:
+        """With the words that are known only once a case hits, such as `day.posted_late`."""
+        late = set().union(*(c.columns for c in self.rule.compiled.values())) & LATE_WORDS
+        if late:
+            unspared = replace(self.rule, rule=self.rule.rule.model_copy(update={"innocent": []}))
+            hits = judge(unspared, self.facts).hits
+            if late <= set(hits.columns):
+                known = hits.select(*cases.key, *sorted(late)).unique(cases.key)
+                cases.frame = cases.frame.join(known, on=cases.key, how="left", maintain_order="left")
+        return cases
+
+
+@cache
+def _anything():
+    """A condition that demands no item of a line."""
+    return parse("true", Setting("line"))
+
+
 def run_tests(loaded: LoadedRule, knowledge: Knowledge) -> list[TrialResult]:
     """Run every test of a rule."""
-    return [_run(loaded, knowledge, index, test) for index, test in enumerate(loaded.rule.tests, 1)]
+    return [run_test(loaded, knowledge, index, test)[0] for index, test in enumerate(loaded.rule.tests, 1)]
 
 
-def _run(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> TrialResult:
+def run_test(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> tuple[TrialResult, Trial | None]:
+    """Run one test; with it the test made ready, where its words could be read."""
+    try:
+        trial = prepared(loaded, knowledge, index, test)
+        return tried(trial), trial
+    except UnknownWord as error:
+        word = next((w for w in WORDS if w in test), "?")
+        return TrialResult(loaded.rule.id, index, word, False, str(error)), None
+
+
+def prepared(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -> Trial:
+    """One test of a rule, its words read. Raises UnknownWord."""
     word = next((w for w in WORDS if w in test), "")
     if not word:
-        return TrialResult(loaded.rule.id, index, "?", False, f"a test says one of {', '.join(WORDS)}")
+        raise UnknownWord(f"测试要写明 a test says one of {', '.join(WORDS)}")
+    body = body_of(test, word)
+    rule = with_values(loaded, body)
+    if rule.rule.scope in CODE_SCOPES:
+        return Trial(index, test, word, body, rule, traced(body), None)
+    tables = canonical(body)
+    facts = Facts(tables, with_rows(knowledge, body.get("tables", {})), default_presumptions())
+    return Trial(index, test, word, body, rule, tables, facts)
+
+
+def body_of(test: dict, word: str) -> dict:
+    """What a test is about, whether it stands below the word or beside it."""
     body = test[word] if isinstance(test[word], dict) else {}
-    body = {**body, **{k: v for k, v in test.items() if k not in (word, "why")}}
+    return {**body, **{k: v for k, v in test.items() if k not in (word, "why", "gives")}}
+
+
+def with_values(loaded: LoadedRule, body: dict) -> LoadedRule:
+    """The rule with the parameters and sets that the body of a test gives. Raises UnknownWord for one it has not."""
+    for kind, known in (("params", loaded.rule.params), ("sets", loaded.rule.sets)):
+        if strange := set(body.get(kind) or {}) - set(known):
+            raise UnknownWord(f"{kind}: 没有 unknown {sorted(strange)[0]!r}, known: {', '.join(known) or '—'}")
+    given = body.get("params"), body.get("sets")
+    return rebuilt(loaded, *given) if any(given) else loaded
+
+
+def tried(trial: Trial) -> TrialResult:
+    """Judge a test, and see that the interpreter agrees on every case."""
+    hits = outcome(trial)
+    difference = disagreement(trial.rule, trial.cases) or broken(trial, hits)
+    said = difference or f"{hits.height} 例" + (f"，{trial.test['why']}" if trial.test.get("why") else "")
+    return TrialResult(trial.rule.rule.id, trial.index, trial.word, not difference, said)
+
+
+def outcome(trial: Trial, rule: LoadedRule | None = None) -> pl.DataFrame:
+    """What the rule finds in a test: a row per finding with `cnt`, `result`, and `amount`, `inscope`, `fund` in fen."""
+    rule = rule or trial.rule
+    if trial.facts is None:
+        facts = CodeFacts(trial.tables, [rule]).of(rule.rule.scope)
+        findings, evidence, _ = judge_codes(rule, facts, trial.tables.get("fee_lines"))
+        money = {"amount": "gross_fen", "inscope": "inscope_fen", "fund": "fund_fen"}
+        findings = findings.join(evidence, on="finding_id", how="semi")  # a finding shows what it rests on
+        return findings.select(cnt="excess_cnt", result="result", **money)
+    hits = judge(rule, trial.facts).hits
+    if hits.is_empty():
+        return hits.select()
+    return hits.select("inscope", "fund", cnt="excess_cnt", result="_result", amount="gross")
+
+
+def broken(trial: Trial, hits: pl.DataFrame) -> str:
+    """How the outcome of a test is not what the test says, in words; empty where it is."""
+    if (hits.height > 0) != trial.wanted:
+        return LIMIT_GONE.get(trial.word) or ("应查出而未查出" if trial.wanted else f"不应查出而查出 {hits.height} 例")
+    gives = given(trial.test)
+    came = {name: _came(hits, name) for name in gives}
+    wrong = [f"{n} 应为 {gives[n]} 而得 {came[n]}" for n in gives if not _same(gives[n], came[n])]
+    return "；".join(wrong)
+
+
+def given(test: dict) -> dict[str, str]:
+    """What the findings of a test must amount to. Raises UnknownWord."""
+    gives = test.get("gives", {})
+    if strange := set(gives) - set(GIVES):
+        raise UnknownWord(f"gives: 没有 unknown {sorted(strange)[0]!r}, known: {', '.join(GIVES)}")
+    return gives
+
+
+def _came(hits: pl.DataFrame, name: str) -> str:
+    """What came, over all cases of a test; money in yuan."""
+    if name == "cases":
+        return str(hits.height)
+    if name == "result":
+        return "|".join(sorted(set(hits["result"])))
+    total = hits[name].sum()
+    return f"{total if name == 'cnt' else Decimal(total) / 100:f}"
+
+
+def _same(wanted: str, came: str) -> bool:
     try:
-        given = body.get("params"), body.get("sets")
-        rule = rebuilt(loaded, *given) if any(given) else loaded
-        if rule.rule.scope in CODE_SCOPES:
-            return _run_traced(rule, index, word, body)
-        facts = Facts(canonical(body), with_rows(knowledge, body.get("tables", {})))
-        hits = judge(rule, facts).hits.height
-        difference = disagreement(rule, cases_of(replace(rule, cheap=[]), facts))
-    except UnknownWord as error:
-        return TrialResult(loaded.rule.id, index, word, False, str(error))
-    wanted = word in ("hit", "known_false_alarm")
-    said = difference or f"{hits} hit(s)" + (f", {test['why']}" if test.get("why") else "")
-    return TrialResult(loaded.rule.id, index, word, not difference and (hits > 0) == wanted, said)
-
-
-def _run_traced(loaded: LoadedRule, index: int, word: str, body: dict) -> TrialResult:
-    """A test over trace events."""
-    tables = traced(body)
-    facts = CodeFacts(tables, [loaded]).of(loaded.rule.scope)
-    findings, evidence, _ = judge_codes(loaded, facts, tables.get("fee_lines"))
-    difference = disagreement(loaded, code_cases(loaded, facts))
-    wanted = word in ("hit", "known_false_alarm")
-    passed = not difference and (findings.height > 0) == wanted and (evidence.height > 0) == wanted
-    return TrialResult(loaded.rule.id, index, word, passed, difference or f"{findings.height} hit(s)")
+        return Decimal(wanted) == Decimal(came)
+    except InvalidOperation:
+        return wanted == came
 
 
 def disagreement(loaded: LoadedRule, cases: Cases) -> str:

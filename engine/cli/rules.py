@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from engine.audit.coverage import examine
 from engine.audit.lint import lint
-from engine.audit.trial import run_tests
+from engine.cli import show
 from engine.cli.app import Json, Knowledge, Rules, app, plain, region_of, state
 from engine.language.faults import as_json, as_sarif
 from engine.language.rule import load_rules
@@ -91,24 +93,48 @@ def lint_command(
 @rules_app.command("test")
 def test_command(
     rules: Rules = None,
-    only: Annotated[str | None, typer.Option("--rule", help="只测一条 · one rule alone")] = None,
+    only: Annotated[str | None, typer.Option("--rule", help="只测一条，并移动它的界线 · one rule, mutated too")] = None,
+    mutate: Annotated[bool, typer.Option("--mutate", help="移动每条规则的界线 · move the thresholds of all")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="没测到的也算失败 · what no test holds fails too")] = False,
+    knowledge: Knowledge = None,
+    as_json: Json = False,
 ):
-    """运行规则自带的测试 · run the tests inside the rules."""
-    knowledge, folder = load_knowledge([]), rules_at(rules)
-    loaded, faults = load_rules(folder, knowledge)
+    """运行规则自带的测试，指出没测到的条件和界线 · run the tests inside the rules, and say what they leave loose."""
+    known, folder = load_knowledge(knowledge or []), rules_at(rules)
+    loaded, faults = load_rules(folder, known)
     if wrong := [str(fault) for fault in faults if fault.severity == "error"]:
         raise RuleProblem("\n".join(wrong), str(folder))
     chosen = [r for r in loaded if only in (None, r.rule.id)]
     if not chosen:
         raise no_rule(only, [r.rule.id for r in loaded])
-    results = [result for rule in chosen for result in run_tests(rule, knowledge)]
+    results, gaps = [], []
+    with show.progress() as progress:
+        for done, rule in enumerate(chosen, 1):
+            tested, loose = examine(rule, known, mutate or only is not None)
+            results, gaps = results + tested, gaps + loose
+            progress(state["words"]["testing"], done, len(chosen))
     failed = [r for r in results if not r.passed]
-    for r in failed:
-        plain.print(f"[red]✗[/red] {r.rule_id} #{r.index} {r.word}: {escape(r.said)}")
-    words = state["words"]
-    print(f"{len(results) - len(failed)} {words['tests_passed']}, {len(failed)} {words['tests_failed']}")
-    if failed:
+    if as_json:
+        print(
+            json.dumps({"tests": [asdict(r) for r in results], "gaps": [asdict(g) for g in gaps]}, ensure_ascii=False)
+        )
+    else:
+        _tested(results, failed, gaps, mutate or only is not None)
+    if failed or (strict and gaps):
         raise typer.Exit(4)
+
+
+def _tested(results: list, failed: list, gaps: list, mutated: bool) -> None:
+    words = state["words"]
+    for gap in gaps:
+        plain.print(f"[yellow]·[/yellow] {escape(str(gap))}", soft_wrap=True)
+    for r in failed:
+        plain.print(f"[red]✗[/red] {r.rule_id} #{r.index} {r.word}: {escape(r.said)}", soft_wrap=True)
+    counts = {"tests_passed": len(results) - len(failed), "tests_failed": len(failed)}
+    counts["branches_loose"] = sum(gap.kind == "branch" for gap in gaps)
+    if mutated:
+        counts["thresholds_loose"] = sum(gap.kind == "mutant" for gap in gaps)
+    print(", ".join(f"{count} {words[name]}" for name, count in counts.items()))
 
 
 def rules_at(rules: Path | None) -> Path:

@@ -5,7 +5,6 @@ with its place, what would be allowed and what was likely meant.
 """
 
 import datetime
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -27,10 +26,11 @@ from engine.language.expression import ExpressionProblem, Setting, conjuncts, li
 from engine.language.faults import Notes, RuleFault
 from engine.language.form import Rule
 from engine.language.joined import row_attributes
+from engine.language.lockfile import version_of
 from engine.language.vocabulary import objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
-from engine.tables.problems import InputProblem
+from engine.tables.problems import InputProblem, RuleProblem
 from engine.tables.yamltext import Document, read_yaml
 
 STAND_IN = {"int": Decimal(1), "decimal": Decimal(1), "text": "", "list": (), "bool": True}  # for a refused parameter
@@ -115,23 +115,33 @@ def load_rule(
     if rule.scope not in scopes() or (rule.join and rule.join.table not in shapes()):
         return None, notes
     setting = _setting(rule, knowledge, overrides.get(rule.id, {}), today, notes)
-    version = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    loaded = LoadedRule(rule, path, version, setting, notes)
+    loaded = LoadedRule(rule, path, version_of(path), setting, notes)
     _expressions(loaded)
     fit_faults(rule, loaded.elements, loaded.compiled, notes)
     return loaded, notes
 
 
-def rebuilt(loaded: LoadedRule, params: dict | None = None, sets: dict | None = None) -> LoadedRule:
-    """The rule with some parameters or sets given other values, as a test inside the rule may ask."""
-    setting, sets = replace(loaded.setting), {k: tuple(v) for k, v in (sets or {}).items()}
-    setting.params = {**setting.params, **{k: parameter(loaded.rule.params[k], v) for k, v in (params or {}).items()}}
+def rebuilt(
+    loaded: LoadedRule, params: dict | None = None, sets: dict | None = None, rule: Rule | None = None
+) -> LoadedRule:
+    """The rule compiled anew, with some parameters or sets given other values, or its expressions another text.
+
+    Raises RuleProblem where it cannot be.
+    """
+    rule, sets = rule or loaded.rule, {k: tuple(v) for k, v in (sets or {}).items()}
+    setting = replace(loaded.setting, lets=rule.let)
+    try:
+        given = {name: parameter(rule.params[name], value) for name, value in (params or {}).items()}
+    except ValueError as refused:
+        raise RuleProblem(f"参数的值不合 a parameter does not fit: {refused}", rule.id) from None
+    setting.params = {**setting.params, **given}
     setting.sets = {**setting.sets, **sets}
     setting.periods = {name: spans for name, spans in setting.periods.items() if name not in sets}
     notes = Notes(loaded.notes.file, loaded.notes.document)
-    fresh = LoadedRule(loaded.rule, loaded.path, loaded.version, setting, notes)
+    fresh = LoadedRule(rule, loaded.path, loaded.version, setting, notes)
     _expressions(fresh)
-    assert not fresh.notes.faults, fresh.notes.faults
+    if notes.faults:
+        raise RuleProblem(notes.faults[0].message, rule.id)
     return fresh
 
 

@@ -20,7 +20,7 @@ from engine.tables.outputs import output_fields
 from engine.tables.reasons import NOTED
 
 SIZE_LIMIT = 5_000_000
-_ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent / "assets"
 _SHOWN = (400, 150, 50, 15, 5)  # findings in full; other lists shrink with it until the page fits
 _EVIDENCE_ROWS = 6
 _SAMPLE = 5
@@ -35,9 +35,10 @@ def page(run: Run) -> bytes:
     return html
 
 
-def _render(run: Run, shown: int) -> str:
+def environment() -> Environment:
+    """Where the pages are rendered: everything escaped and visible, nothing undefined passed over."""
     env = Environment(
-        loader=FileSystemLoader(_ASSETS),
+        loader=FileSystemLoader(ASSETS),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
@@ -45,19 +46,27 @@ def _render(run: Run, shown: int) -> str:
         lstrip_blocks=True,
     )
     env.filters.update(yuan=yuan, clip=clip, word=_word, count=_count, plain=_plain, labelled=_labelled)
-    style, script = ((_ASSETS / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    return env.get_template("report.html.j2").render(
-        run=run,
-        words=words,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        **_trust(run),
-        **_money(run, shown),
-        **_rules(run, shown),
-        **_findings(run, shown),
-        **_rest(run, shown),
+    return env
+
+
+def _render(run: Run, shown: int) -> str:
+    style, script = ((ASSETS / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            words=words,
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            **_trust(run),
+            **_money(run, shown),
+            **_rules(run, shown),
+            **_findings(run, shown),
+            **_rest(run, shown),
+        )
     )
 
 

@@ -24,10 +24,15 @@ def rule_info(loaded) -> RuleInfo:
     return RuleInfo(
         rule_id=rule.id, title=rule.title, family=rule.family, family_title=FAMILIES.get(rule.family, ""),
         number=rule.number, description=rule.description,
-        basis="；".join(f"《{b.law}》{_article(b.article)}" for b in rule.basis),
+        basis=basis_text(rule),
         sources=tuple(rule.sources), needs=tuple(rule.needs), result=rule.result, status=rule.status,
         innocent=tuple(i.because for i in rule.innocent), amount=rule.amount, parameters=shown, version=loaded.version,
     )  # fmt: skip
+
+
+def basis_text(rule) -> str:
+    """The legal basis of a rule in one line."""
+    return "；".join(f"《{b.law}》{_article(b.article)}" for b in rule.basis)
 
 
 def _article(article: str) -> str:
