@@ -230,7 +230,8 @@ POOLS = {
     "texts": ["|A01|B02|", "|A|", "", "||", "|中药|A01|A01|"],
     "bool": [True, False],
     "time": [START, START + datetime.timedelta(days=2), datetime.datetime(2024, 12, 31, 23, 59, 59),
-             datetime.datetime(2025, 1, 1, 12, 30, 0, 500), datetime.datetime(1, 1, 1), datetime.datetime(2024, 2, 29)],
+             datetime.datetime(2025, 1, 1, 12, 30, 0, 500_000), datetime.datetime(1, 1, 1),
+             datetime.datetime(2024, 2, 29)],
 }  # fmt: skip
 DTYPES = {"number": pl.Decimal(16, 4), "money": pl.Int64, "text": pl.String, "texts": pl.String, "bool": pl.Boolean,
           "time": pl.Datetime("us")}  # fmt: skip

@@ -11,7 +11,7 @@ from engine.language.values import LONGEST_SPAN, Value, either, with_expr
 
 DAY, SECOND = 86_400_000_000, 1_000_000  # microseconds
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-CLEAR_SECONDS = 2**33  # a float still tells their microseconds apart
+CLEAR_SECONDS = 2**33  # a float still tells their microseconds apart, and beyond it milliseconds
 
 
 def _number(part: Callable[[pl.Expr], pl.Expr], value: Value, scale: int = 0, size: int = numbers.ROWS) -> Value:
@@ -26,7 +26,7 @@ def _seconds(micros: Callable[[pl.Expr], pl.Expr], value: Value) -> Value:
     """Seconds with six decimals. The interpreter's are a float, which far from 1970 knows no microseconds: so those
     raise."""
     made = _number(micros, value, 6, 8 * LONGEST_SPAN)
-    unclear = (made.expr.abs() > CLEAR_SECONDS * SECOND) & (made.expr % SECOND != 0)
+    unclear = (made.expr.abs() > CLEAR_SECONDS * SECOND) & (made.expr % (SECOND // 1000) != 0)
     return replace(made, raises=either(made.raises, unclear.fill_null(False)))
 
 
