@@ -97,7 +97,7 @@ def test_an_expression_is_worth_what_python_says(text, wanted):
         ("$summ([1]) > 1", "$summ", "$sum"),
         ("visit.sex == '1'", "may be missing", "??"),
         ("visit.age > 3", "missing", "??"),
-        ("visit.days > 'x'", "mismatch", ""),
+        ("visit.days > 'x'", "types do not fit", ""),
         ("stay.days > 1", "stay", ""),
         ("$any([$any([k.cnt > 1 for k in visit.lines]) for l in visit.lines])", "list inside a list", "let"),
         ("$any([x > 1 for x in [l.cnt for l in visit.lines]])", "list made of a list", "if"),
