@@ -200,13 +200,17 @@ def frame_of(name: str, rows: list[dict]) -> pl.DataFrame:
 
 
 def _typed(shape: Table, schema: dict[str, pl.DataType], rows: list[dict]) -> pl.DataFrame:
-    texts = {c: [None if row.get(c) is None else str(row.get(c)) for row in rows] for c in schema}
-    given = pl.DataFrame(texts, schema=dict.fromkeys(schema, pl.String))
-    made = given.select(_read(pl.col(c), t) for c, t in schema.items())
-    for c in schema:
+    told = {c: [None if row.get(c) is None else str(row[c]) for row in rows] for c in schema
+            if any(c in row for row in rows)}  # fmt: skip
+    if not told:
+        return pl.DataFrame(schema=schema)
+    given = pl.DataFrame(told, schema=dict.fromkeys(told, pl.String))
+    made = given.select(_read(pl.col(c), schema[c]) for c in told)
+    for c in told:
         for wrong in given[c].filter(made[c].is_null() & given[c].is_not_null()).head(1):
             raise UnknownWord(f"{shape.name}.{c}: {wrong!r} cannot be read as {shape.fields[c].type}")
-    return made
+    untold = (pl.lit(None, kind).alias(c) for c, kind in schema.items() if c not in told)
+    return made.with_columns(untold).select(list(schema))
 
 
 def _read(text: pl.Expr, kind: pl.DataType) -> pl.Expr:
