@@ -237,6 +237,6 @@ def told(findings: pl.DataFrame, evidence: pl.DataFrame, rule_id: str) -> pl.Dat
     own = findings.filter(pl.col("rule_id") == rule_id).select(
         "finding_id", "setl_id", item="med_list_codg", day="service_date", all_units="excess_cnt", all_fund="fund_fen"
     )
-    rows = evidence.filter(pl.col("role") == "excess").drop("setl_id").join(own, on="finding_id")
-    names = {"row_key": "line", "cnt": "units", "amount_fen": "gross", "inscope_fen": "inscope", "fund_fen": "fund"}
-    return rows.rename(names).select(pl.col(n).cast(t) for n, t in ROW.items()).sort(KEY)
+    names = {"line": "row_key", "units": "cnt", "gross": "amount_fen", "inscope": "inscope_fen", "fund": "fund_fen"}
+    rows = evidence.filter(pl.col("role") == "excess").select("finding_id", **names).join(own, on="finding_id")
+    return rows.select(pl.col(n).cast(t) for n, t in ROW.items()).sort(KEY)

@@ -55,7 +55,8 @@ WAYS = {
     "&& for and": (rf"{IN_CONDITION}\b(and) ", "&&", "E_SYNTAX"),
     "a comparison twice": (rf"{IN_CONDITION} >=? (params)", "> params", "E_SYNTAX"),
     "text compared with a number": (rf"{IN_CONDITION}>=? (params\.\w+|\d+)", "'many'", "E_TYPE"),
-    "a value that may be missing": (rf"{IN_CONDITION}(\(visit\.kind \?\? ''\))", "visit.kind", "E_MISSING"),
+    "a value that may be missing": (
+        rf"{IN_CONDITION}(\((\w+(?:\.\w+)+) \?\? [^()]+\)) [=!<>]", r"\2", "E_MISSING"),
     "full-width signs": (rf"{IN_CONDITION} (>=?|<=?) params", "＞", "E_SYNTAX"),
     "a role there is not": (r"^  (basis): [a-z$]", "bassis", "E_ROLE"),
     "a message with an open brace": (r"^message: [^\n]*(\})", "", "E_MESSAGE E_YAML"),

@@ -14,7 +14,6 @@ from engine.audit import trial
 from engine.audit.findings import write_up
 from engine.audit.told import amounts_table, values_table
 from engine.cli.app import app, call
-from engine.language.parts import parts_of
 from engine.reference.knowledge import load_knowledge
 from engine.reference.places import rules_folder
 from engine.report.explain import case_of, told
@@ -196,7 +195,7 @@ def test_a_part_is_told_in_the_words_of_its_author(region):
     for loaded in region.rules:
         texts = " ".join([loaded.rule.when, loaded.rule.excess or "", *loaded.rule.let.values(), *loaded.rule.let])
         texts += " ".join(f"{i.unless} {i.unknown}" for i in loaded.rule.innocent) + str(loaded.rule.violation_when)
-        for part in parts_of(loaded.rule, loaded.parsed, loaded.compiled, loaded.setting):
+        for part in loaded.parts:
             assert part.name in texts, (loaded.rule.id, part.name)
             assert re.search(r"[\u4e00-\u9fff「]", part.words), (loaded.rule.id, part)
 

@@ -43,7 +43,7 @@ REFUSED = {
     "a bomb of names": (RULE.replace("when: WHEN", f"let:\n  a0: visit.days\n{LETS}\nwhen: a39 > 1"), "E_LONG", 20, 8),
     "names in a circle": (RULE.replace("when: WHEN", "let:\n  a: b > 1\n  b: a > 1\nwhen: a"), "E_CIRCLE", 9, 6),
     "an endless range": (when("$range(100000000).length > 1"), "E_FUNCTION", 7, 8),
-    "a number beyond all bounds": (when("visit.days > 1e999999999"), "E_SYNTAX", 7, 8),
+    "a number beyond all bounds": (when("visit.days > 1e999999999"), "E_EXPRESSION", 7, 21),
     "a tower of powers": (when("visit.days > 9 ** 9 ** 9 ** 9"), None, 7, None),
     "a pattern that never ends": (when('visit.dept =~ "(a+)+$"'), "E_REGEX", 7, None),
     "another that never ends": (when('visit.dept =~ "(a|aa)+$"'), "E_REGEX", 7, None),

@@ -140,4 +140,4 @@ def test_regrouping_needs_codes_in_evidence(region, tmp_path):
     text = RULE.replace("flag: d.code in doubted\n", "flag: l.cnt > 0\n")
     (tmp_path / "doubted-codes.yaml").write_text(text, "utf-8")
     rules, (fault,) = load_rules(tmp_path, region.knowledge)
-    assert rules == [] and fault.code == "E_RULE_AMOUNT" and "amount: regroup" in fault.text
+    assert rules == [] and fault.code == "E_AMOUNT" and "amount: regroup" in fault.text

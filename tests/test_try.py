@@ -24,7 +24,8 @@ def rules(tmp_path_factory):
     """A folder of one small rule, since a question needs none and they take long to load."""
     folder = tmp_path_factory.mktemp("rules")
     (folder / "none.yaml").write_text(
-        "id: none\ntitle: 无\ndescription: 无\nfamily: none\nbasis: [{law: 无}]\nfor: visit\nwhen: visit.days < 0\namount: claim\n",
+        "id: none\ntitle: 无\ndescription: 无\nfamily: none\nbasis: [{law: 无}]\nfor: visit\n"
+        "when: visit.days < 0\namount: claim\n",
         "utf-8",
     )
     return folder

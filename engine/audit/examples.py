@@ -15,7 +15,7 @@ import polars as pl
 
 from engine.language.vocabulary import tables_behind
 from engine.reference.knowledge import Knowledge, shapes
-from engine.tables.dictionary import table, tables
+from engine.tables.dictionary import Table, table, tables
 from engine.tables.netting import net
 from engine.tables.persons import resolve
 
@@ -83,9 +83,7 @@ def with_rows(knowledge: Knowledge, given: dict[str, list[dict]]) -> Knowledge:
         shape = made[name].schema
         for row in given[name]:
             _only(row, set(shape), f"{name}: ")
-        texts = {c: [row.get(c) for row in given[name]] for c in shape}
-        rows = pl.DataFrame(texts, schema=dict.fromkeys(shape, pl.String))
-        made[name] = rows.select(_read(pl.col(c), t) for c, t in shape.items())
+        made[name] = _typed(shapes()[name], shape, given[name])
     return Knowledge(made, knowledge.files)
 
 
@@ -198,13 +196,16 @@ def _fen(text, name: str, field: str) -> int:
 
 def frame_of(name: str, rows: list[dict]) -> pl.DataFrame:
     """Rows of texts as a typed canonical frame. Raises UnknownWord for a value that its field cannot hold."""
-    schema = table(name).schema
+    return _typed(table(name), table(name).schema, rows)
+
+
+def _typed(shape: Table, schema: dict[str, pl.DataType], rows: list[dict]) -> pl.DataFrame:
     texts = {c: [None if row.get(c) is None else str(row.get(c)) for row in rows] for c in schema}
     given = pl.DataFrame(texts, schema=dict.fromkeys(schema, pl.String))
     made = given.select(_read(pl.col(c), t) for c, t in schema.items())
     for c in schema:
         for wrong in given[c].filter(made[c].is_null() & given[c].is_not_null()).head(1):
-            raise UnknownWord(f"{name}.{c}: {wrong!r} cannot be read as {table(name).fields[c].type}")
+            raise UnknownWord(f"{shape.name}.{c}: {wrong!r} cannot be read as {shape.fields[c].type}")
     return made
 
 

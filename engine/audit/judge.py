@@ -47,9 +47,10 @@ def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
 def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     frame = asked(loaded, cases)
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
-    hits, flagged, unclear = accused(loaded, facts, cases, frame)
+    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
     if hits.is_empty():
-        return _none(cases, unjudged.height + unclear.height)
+        return _none(cases, unjudged.height)
+    hits, flagged, unclear = accused(loaded, facts, cases, hits)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
     evidence, unvalued = valued(loaded, facts, hits, flagged), 0
@@ -68,15 +69,11 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
 
 
 def accused(
-    loaded: LoadedRule, facts: Facts, cases: Cases, frame: pl.DataFrame
+    loaded: LoadedRule, facts: Facts, cases: Cases, hits: pl.DataFrame
 ) -> tuple[pl.DataFrame, dict[str, pl.DataFrame], pl.DataFrame]:
-    """Of the cases asked, those the condition holds for, before any innocent explanation is heard; the elements in
-    evidence by role; and the cases of which a further expression cannot be worked out. The first with all that
-    innocent explanations read.
+    """The cases for which the condition holds, with all that innocent explanations read, before any is heard; the
+    elements in evidence by role; and the cases of which a further expression cannot be worked out, which are gone.
     """
-    hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
-    if hits.is_empty():
-        return hits, {}, hits.select("_case")
     hits = completed(loaded, cases, hits)
     unclear = _unclear(loaded, cases, hits)
     hits = hits.join(unclear, on="_case", how="anti")

@@ -9,7 +9,7 @@ import polars as pl
 from engine.audit.facts import Facts
 from engine.audit.judge import left_open
 from engine.language.numbers import money, outgoing
-from engine.language.parts import Part, param_text, parts_of, text_of
+from engine.language.parts import Part, param_text, text_of
 from engine.language.rule import LoadedRule
 from engine.reference.knowledge import shapes
 
@@ -35,7 +35,7 @@ TOLD = {"rule_id": pl.String, "seq": pl.Int64, "part": pl.String, "level": pl.In
 def told_of(loaded: LoadedRule) -> list[Part]:
     """Everything that is told of a finding of the rule, in order: conditions, innocence, the joined row, parameters."""
     rule, setting = loaded.rule, loaded.setting
-    told = parts_of(rule, loaded.parsed, loaded.compiled, setting)
+    told = [*loaded.parts]
     told.append(Part("amount", 0, rule.amount, "", "amount", pl.lit(rule.cut)))
     for index, innocent in enumerate(rule.innocent):
         answer = pl.when(left_open(loaded, index)).then(pl.lit("open")).otherwise(pl.lit("excluded"))

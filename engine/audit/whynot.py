@@ -16,7 +16,7 @@ from engine.audit.facts import Facts
 from engine.audit.findings import in_force
 from engine.audit.frames import Cases
 from engine.audit.joins import join_keys, joined_rows
-from engine.audit.judge import accused, asked, judge, spared
+from engine.audit.judge import accused, asked, completed, judge, spared
 from engine.audit.parts import Part, nearness, parts
 from engine.audit.reads import element_variable, elements_of, named_items, side_items
 from engine.audit.trial import spoken, spoken_cases
@@ -62,7 +62,7 @@ def tried(loaded: LoadedRule, facts: Facts, claim: str) -> list[Tried]:
     cases = cases_of(full, facts)
     own = _own(cases, claim)
     frame = asked(full, cases)
-    hits, _, _ = accused(full, facts, cases, frame)
+    hits, _, _ = accused(full, facts, cases, frame.filter(pl.col("_when"), ~pl.col("_raises")))
     verdict = judge(full, facts)
     kept = {"accused": hits, "left": spared(full, hits), "judged": verdict.hits}
     if verdict.hits.height:
@@ -85,7 +85,7 @@ def tried_codes(loaded: LoadedRule, facts: CodeFacts, claim: str) -> list[Tried]
     own = events.filter(pl.col("setl_id") == claim)["case"].unique() if "setl_id" in events.columns else pl.Series([])
     cases = code_cases(loaded, of).some(own)
     hits = asked(loaded, cases).filter(pl.col("_when"), ~pl.col("_raises"))
-    left = spared(loaded, hits)
+    left = spared(loaded, completed(loaded, cases, hits))
     found = judge_codes(loaded, of, facts.tables.get("fee_lines"))[0]
     judged = left.filter(code_key(loaded).is_in(found["scope_key"].implode()))
     kept = {"accused": hits, "left": left, "judged": judged, "dated": judged}

@@ -83,6 +83,9 @@ def _value_fault(path: tuple, fault: dict, notes: Notes) -> None:
         said = f"{path[-1]} 不能是 cannot be {given!r}"
         notes.value("E_VALUE", path, said, likely(given, known), ", ".join(known))
         return
+    if path[-1] == "window":
+        notes.value("E_VALUE", path, "window 只写一项 a window has one unit", "", "one of days, hours, minutes")
+        return
     wanted = {
         "string_type": "一段文字 text", "list_type": "一个列表 a list", "dict_type": "键和值 keys and values",
         "model_type": "键和值 keys and values", "int_parsing": "整数 a whole number", "int_type": "整数 a whole number",

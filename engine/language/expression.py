@@ -201,7 +201,8 @@ def _parsed(text: str, setting: Setting) -> PlacedRule:
         raise ExpressionProblem("表达式是空的 the expression is empty", code="E_SYNTAX")
     for found in re.finditer(r"\$(\w+)", _without_texts(text)):
         if found[1] not in FUNCTIONS:
-            hint, allowed = likely(found[1], FUNCTIONS), ", ".join(f"${f}" for f in FUNCTIONS)
+            known = [f"${name}" for name in FUNCTIONS]
+            hint, allowed = likely(found[0], known), ", ".join(known)
             said = f"没有函数 unknown function {found[0]}"
             raise ExpressionProblem(said, found[0], hint, found.span(), "E_FUNCTION", allowed)
     try:

@@ -34,7 +34,9 @@ class Promise(_DeferredAstNode):
         except Exception as error:
             if not hasattr(error, "span"):
                 error.span = self.span
-                error.operands = [(part.span, part.build().result_type) for part in self.args if type(part) is Promise]
+                if isinstance(error, errors.EngineError):  # its operands stand: the fault is how they are put together
+                    made = [part for part in self.args if type(part) is Promise]
+                    error.operands = [(part.span, part.build().result_type) for part in made]
             raise
         node.span = self.span
         return node

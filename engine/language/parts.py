@@ -45,10 +45,10 @@ def parts_of(rule: Rule, parsed: dict, compiled: dict[str, Compiled], setting: S
     """The parts of every expression that decides on a hit, its size or its innocence."""
     compiler = Compiler(setting)
     compiler.aggregates = {a.name: a for made in compiled.values() for a in made.aggregates}
-    sums, told = set(compiler.aggregates), []
+    sums, known, told = set(compiler.aggregates), {}, []
     for name in [*ASKED, *(n for n in parsed if n.startswith("innocent."))]:
         if name in parsed:
-            teller = Teller(name, rule, setting, parsed[name].written, compiler, sums)
+            teller = Teller(name, rule, setting, parsed[name].written, compiler, sums, known)
             top = parsed[name].statement.expression
             teller.find_names(top)
             (teller.operand if name == "excess" else teller.condition)(top, 0)
@@ -76,7 +76,11 @@ def param_text(value) -> str:
 
 @dataclass
 class Teller:
-    """Goes through one expression and notes its parts; `made` are the sums over lists that judging a case makes."""
+    """Goes through one expression and notes its parts.
+
+    `made` are the sums over lists that judging a case makes, `known` the values that parts of other expressions of the
+    rule have by the same text.
+    """
 
     of: str
     rule: Rule
@@ -84,6 +88,7 @@ class Teller:
     written: Written
     compiler: Compiler
     made: set[str]
+    known: dict[tuple[str, bool], tuple[str, pl.Expr]]
     names: dict[int, str] = field(default_factory=dict)
     told: list[Part] = field(default_factory=list)
 
@@ -158,7 +163,7 @@ class Teller:
 
     def _note(self, node, level: int, valued: tuple[str, pl.Expr], speaker: Speaker | None = None) -> bool:
         """Note a part once, with the kind of its value and the value; False where it has been told."""
-        name = self.names.get(id(node)) or self.written.told(node.span)
+        name = self._name(node)
         if any(part.name == name for part in self.told):
             return False
         speaker = speaker or Speaker(self.rule, self.setting, self.names, self.written.text)
@@ -166,6 +171,15 @@ class Teller:
         return True
 
     def _value(self, node, condition: bool) -> tuple[str, pl.Expr]:
+        name = self._name(node), condition
+        if name not in self.known:
+            self.known[name] = self._worked_out(node, condition)
+        return self.known[name]
+
+    def _name(self, node) -> str:
+        return self.names.get(id(node)) or self.written.told(node.span)
+
+    def _worked_out(self, node, condition: bool) -> tuple[str, pl.Expr]:
         path = path_of(node)
         if path and path[0] == "params":
             return "param", pl.lit(param_text(self.setting.params[path[1]]))

@@ -8,6 +8,7 @@ import datetime
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +28,7 @@ from engine.language.faults import Notes, RuleFault
 from engine.language.form import Rule
 from engine.language.joined import row_attributes
 from engine.language.lockfile import version_of
+from engine.language.parts import Part, parts_of
 from engine.language.vocabulary import objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
@@ -50,6 +52,11 @@ class LoadedRule:
     compiled: dict[str, Compiled] = field(default_factory=dict)
     elements: dict[str, str] = field(default_factory=dict)  # flag role -> collection path
     cheap: list[pl.Expr] = field(default_factory=list)  # parts of `when` that need no list and cannot raise
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What is told of a finding: every condition, its sides and what they are made of."""
+        return parts_of(self.rule, self.parsed, self.compiled, self.setting)
 
     def asked(self) -> set[str]:
         """Every path and collection that the condition and the flags read."""

@@ -193,7 +193,7 @@ class Speaker:
     def among(self, node: ast.ComprehensionExpression) -> "Speaker":
         """One who also knows the variable of a list that is gone through."""
         along = self._along(path_of(node.iterable) or [""])
-        inner = {node.variable: along[-1].collection} if along else {}
+        inner = {node.variable: along[-1].collection} if along and along[-1].collection else {}
         return replace(self, elements={**self.elements, **inner})
 
     def _comprehended(self, node) -> str:

@@ -81,6 +81,28 @@ class TextProblem:
     column: int
 
 
+class Refused(Exception):
+    """What of YAML is not for rules, found before anything is built of it: code, message, line, column."""
+
+
+class Plain(yaml.BaseLoader):
+    """Reads texts, lists and mappings, and nothing that stands for something else."""
+
+    depth = 0
+
+    def get_event(self):
+        event = super().get_event()
+        expanding = "不用锚点、别名和标签 no anchors, aliases or tags"
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise Refused("E_YAML_ANCHOR", expanding, *_place(event))
+        if getattr(event, "tag", None):
+            raise Refused("E_YAML_TAG", f"{expanding}: {event.tag}", *_place(event))
+        self.depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if self.depth > MAX_DEPTH:
+            raise Refused("E_YAML_DEEP", f"层级超过 deeper than {MAX_DEPTH}", *_place(event))
+        return event
+
+
 def read_yaml(path: Path) -> Document:
     """Read one YAML file. Faults of the text are collected in the document, never raised."""
     if path.stat().st_size > MAX_BYTES:
@@ -89,9 +111,9 @@ def read_yaml(path: Path) -> Document:
     document = Document({}, raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"))
     try:
         text = raw.decode("utf-8-sig").replace("??", STAND_IN)
-        if refused := _refused(text):
-            return _fault(document, *refused)
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        node = yaml.compose(text, Loader=Plain)
+    except Refused as refused:
+        return _fault(document, *refused.args)
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8")
         place = before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -107,20 +129,6 @@ def read_yaml(path: Path) -> Document:
     if node is not None:
         document.value = _plain(node, (), document)
     return document
-
-
-def _refused(text: str) -> tuple | None:
-    """What of YAML is not for rules, found before anything is built: (code, message, line, column), or None."""
-    depth, expanding = 0, "不用锚点、别名和标签 no anchors, aliases or tags"
-    for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            return "E_YAML_ANCHOR", expanding, *_place(event)
-        if getattr(event, "tag", None):
-            return "E_YAML_TAG", f"{expanding}: {event.tag}", *_place(event)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            return "E_YAML_DEEP", f"层级超过 deeper than {MAX_DEPTH}", *_place(event)
-    return None
 
 
 def _plain(node: yaml.Node, path: tuple, document: Document):
