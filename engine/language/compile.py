@@ -21,7 +21,8 @@ from engine.language import lists, numbers, texts
 from engine.language.constants import parameter, written
 from engine.language.expression import ExpressionProblem, Setting, may_be_missing
 from engine.language.lists import Aggregate
-from engine.language.values import YES, Member, Value, a, either, moved, only_if, truth
+from engine.language.refusals import ABOUT_ITSELF, COMPARE, LIST_OF_VALUES, REFUSED, a
+from engine.language.values import YES, Member, Value, either, moved, only_if, truth
 from engine.language.vocabulary import Attribute, objects
 from engine.language.words import WORDS
 
@@ -77,7 +78,7 @@ class Compiler:
         if condition:
             value = self._about(node, truth, value)
         elif value.kind not in SHOWN:
-            raise ExpressionProblem(f"{a(value)} is no value", span=getattr(node, "span", None))
+            raise ExpressionProblem(f"{a(value)}：不是单个值 is no single value", span=getattr(node, "span", None))
         value = numbers.outgoing(value) if value.kind == "number" else value
         expr = value.expr if value.raises is None else pl.when(~value.raises).then(value.expr)
         used = self._used(self.columns)
@@ -97,7 +98,7 @@ class Compiler:
     def _node(self, node) -> Value:
         handler = next((HANDLERS[kind] for kind in type(node).__mro__ if kind in HANDLERS), None)
         if handler is None:
-            message, hint = REFUSED.get(type(node), (f"{type(node).__name__} has no meaning in a rule", ""))
+            message, hint = REFUSED.get(type(node), (f"规则里没有 has no meaning in a rule: {type(node).__name__}", ""))
             raise ExpressionProblem(message, "", hint, getattr(node, "span", None))
         return self._about(node, handler, self, node)
 
@@ -112,13 +113,13 @@ class Compiler:
     def array(self, node) -> Value:
         members = [self._node(member) for member in node.value]
         if any(member.expr is None for member in members):
-            raise ExpressionProblem("a list holds single values, no lists or objects")
+            raise ExpressionProblem(LIST_OF_VALUES)
         return Value(None, "array", raises=either(*(m.raises for m in members)), detail=[Member(m) for m in members])
 
     def braces(self, node) -> Value:
         """A set written out: what stands twice counts once, so its members must be known."""
         if not all(isinstance(member, ast.LiteralExpressionBase) for member in node.value):
-            raise ExpressionProblem("the members of { } are written out", hint="use [ ] for parts to be worked out")
+            raise ExpressionProblem("{ } 里只写现成的值 { } holds values written out", hint="要算的写在 [ ] 里 use [ ]")
         array = self.array(node)
         seen = {member.value.literal: member for member in array.detail}
         return replace(array, detail=list(seen.values()))
@@ -127,7 +128,7 @@ class Compiler:
         name = node.name
         if node.scope is not None:
             if name not in ("now", "today"):
-                raise ExpressionProblem(f"${name} is a function", f"${name}", f"call it: ${name}(…)")
+                raise ExpressionProblem(f"${name} 是函数 is a function", f"${name}", f"写成 call it: ${name}(…)")
             return Value(pl.lit(self.setting.today).cast(pl.Datetime("us")), "time")
         if name in self.bound:
             return self.bound[name]
@@ -144,15 +145,14 @@ class Compiler:
         if base.kind == "object":
             return self._member(base, node.name)
         if base.kind == "outer":
-            raise ExpressionProblem("a list inside the question of an element cannot speak of that element", node.name,
-                                    "compare with a sum or a largest value of the list instead")  # fmt: skip
+            raise ExpressionProblem(ABOUT_ITSELF, node.name, hint=COMPARE)
         if base.kind in LISTS and (word := lists.WORDS.get(node.name)):
             return word(self, base)
         if word := WORDS.get((base.kind, node.name)):
             return word(base)
         if base.kind == "null":
             return base
-        raise ExpressionProblem(f".{node.name} of {a(base)} has no meaning in a rule", node.name)
+        raise ExpressionProblem(f"{a(base)} 没有 has no .{node.name}", node.name)
 
     def _member(self, base: Value, name: str) -> Value:
         path, attributes = base.detail
@@ -160,13 +160,15 @@ class Compiler:
         full = f"{path}.{name}"
         if attribute.collection:
             if "." in path or base.nullable or path == self.element:
-                raise ExpressionProblem(f"{full}: only lists of the case itself can be gone through", name)
+                raise ExpressionProblem(
+                    f"{full}：只能遍历本案例的列表 only lists of the case itself can be gone through", name
+                )
             return Value(None, "rows", detail=lists.Rows(full))
         nullable = base.nullable or attribute.nullable
         if attribute.kind in objects():
             known = objects()[attribute.kind]
             if nullable and "id" not in known:
-                raise ExpressionProblem(f"{full} may be missing and has no id to tell it by", name)
+                raise ExpressionProblem(f"{full} 可能缺失，又没有 id may be missing and has no id to tell it by", name)
             missing = self._column(f"{full}.id", known["id"]).expr if nullable else None
             return Value(missing, "object", nullable=nullable, detail=(full, known))
         return replace(self._column(full, attribute), nullable=nullable)
@@ -196,7 +198,7 @@ class Compiler:
             return Value(~right.expr, "bool", raises=right.raises)
         right = self._node(node.right)
         if right.kind not in ("number", "span"):
-            raise ExpressionProblem(f"{a(right)} has no negative")
+            raise ExpressionProblem(f"{a(right)} 没有负值 has no negative")
         return numbers.negated(right) if right.kind == "number" else replace(right, expr=-right.expr, literal=None)
 
     def comparison(self, node) -> Value:
@@ -206,13 +208,13 @@ class Compiler:
         if "null" in (left.kind, right.kind) and not ordered:
             other = right if left.kind == "null" else left
             if other.expr is None:
-                raise ExpressionProblem(f"this {other.kind} is never missing")
+                raise ExpressionProblem(f"{a(other)} 不会缺失 is never missing")
             return Value(other.expr.is_null() if node.type == "eq" else other.expr.is_not_null(), "bool", raises=raises)
         if left.nullable or right.nullable:
             missing = node.left if left.nullable else node.right
             raise may_be_missing(span=getattr(missing, "span", None))
         if strange := next((v for v in (left, right) if v.kind not in SHOWN[:-2]), None):
-            raise ExpressionProblem(f"{a(strange)} cannot be compared", hint="ask with `in`, or compare its .length")
+            raise ExpressionProblem(f"{a(strange)} 不能比较 cannot be compared", hint="用 in 或 .length")
         if left.kind != right.kind:
             said = f"类型不符 types do not fit: {a(left)}, {a(right)}"
             raise ExpressionProblem(said, hint="文字加引号，数不加 texts have quotes, numbers none", code="E_TYPE")
@@ -252,17 +254,17 @@ class Compiler:
     def _alike(self, one: Value, other: Value) -> list[Value]:
         """Two values that may stand for each other."""
         if strange := next((v for v in (one, other) if v.kind not in SHOWN), None):
-            raise ExpressionProblem(f"{a(strange)} cannot be chosen", hint="choose between single values")
+            raise ExpressionProblem(f"{a(strange)} 不是单个值 is no single value")
         if one.kind == other.kind == "number":
             return numbers.aligned(one, other)
         if one.kind != other.kind and "null" not in (one.kind, other.kind):
-            raise ExpressionProblem(f"{a(one)} and {a(other)} cannot stand for each other")
+            raise ExpressionProblem(f"类型不符 types do not fit: {a(one)}, {a(other)}", code="E_TYPE")
         return [one, other]
 
     def contains(self, node) -> Value:
         container, member = self._node(node.container), self._node(node.member)
         if member.expr is None or member.kind == "object":
-            raise ExpressionProblem(f"{a(member)} is no member of a list")
+            raise ExpressionProblem(f"{a(member)} 不能是列表的成员 is no member of a list")
         if container.kind in ("set", "array"):
             found = lists.among(container, member)
         elif container.kind == "rows":
@@ -270,7 +272,7 @@ class Compiler:
         elif container.kind in ("text", "texts"):
             found = Value(texts.holds(container, member), "bool")
         else:
-            raise ExpressionProblem(f"nothing is in {a(container)}")
+            raise ExpressionProblem(f"{a(container)} 不含成员 has no members")
         return replace(found, raises=either(container.raises, member.raises, found.raises))
 
     def regex(self, node) -> Value:
@@ -279,13 +281,13 @@ class Compiler:
     def item(self, node) -> Value:
         base = self._node(node.container)
         if base.kind not in ("text", "texts"):
-            raise ExpressionProblem(f"{a(base)} has no first and second", hint="ask with $any or $all")
+            raise ExpressionProblem(f"{a(base)} 不能按位置取 has no places", hint="用 use $any, $all")
         return texts.item(base, texts.place(node.item), node.safe)
 
     def slice(self, node) -> Value:
         base = self._node(node.container)
         if base.kind != "text":
-            raise ExpressionProblem(f"{a(base)} cannot be cut")
+            raise ExpressionProblem(f"{a(base)} 不能截取 cannot be cut")
         stop = None if isinstance(node.stop, ast.NullExpression) else texts.place(node.stop)
         start = 0 if isinstance(node.start, ast.NullExpression) else texts.place(node.start)
         return replace(base, expr=texts.sliced(base, start, stop), literal=None)
@@ -293,9 +295,7 @@ class Compiler:
     def comprehension(self, node) -> Value:
         source = self._node(node.iterable)
         if node.variable in self.taken:  # the interpreter would read the outer one
-            raise ExpressionProblem(
-                f"{node.variable} already stands for an element", node.variable, "take another name"
-            )
+            raise ExpressionProblem(f"{node.variable} 外层已用 is taken already", hint="换个名字 take another name")
         self.taken.append(node.variable)
         try:
             return self._each(node, source) if source.kind in lists.WRITTEN else self._rows(node, source)
@@ -305,13 +305,12 @@ class Compiler:
     def _rows(self, node, source: Value) -> Value:
         """A comprehension over the elements of a list of the case."""
         if source.kind != "rows":
-            raise ExpressionProblem("only lists of the case and lists written out can be gone through",
-                                    hint="ask with `in` or $begins, or go through visit.diagnoses")  # fmt: skip
+            raise ExpressionProblem(f"{a(source)} 不能遍历 cannot be gone through",
+                                    hint="用 ask with in, $begins")  # fmt: skip
         if self.inside:
-            raise ExpressionProblem("a list inside a list cannot be compiled", hint="give the inner one a name "
-                                    "in `let` and compare with its sum, or ask both of one element")  # fmt: skip
+            raise ExpressionProblem("列表里不能再有列表 a list inside a list", hint=COMPARE)
         if source.detail.variable:
-            raise ExpressionProblem("a list made of a list", hint="put both conditions behind one `if`")
+            raise ExpressionProblem("列表的列表 a list made of a list", hint="条件合写 put both behind one if")
         saved = self.columns, self.element_columns, self.bound, self.element
         rows = lists.Rows(source.detail.path, node.variable, columns=set(), outer=set())
         hidden = {name: Value(None, "outer") if value.kind == "object" else value for name, value in self.bound.items()}
@@ -320,7 +319,7 @@ class Compiler:
         condition = Value(YES, "bool") if node.condition is None else self._truth(node.condition)
         rows.where, rows.result = condition.expr, self._node(node.result)
         if rows.result.kind not in (*SHOWN, "object"):
-            raise ExpressionProblem("a list of lists", hint="a list holds single values")
+            raise ExpressionProblem(LIST_OF_VALUES)
         self.columns, self.element_columns, self.bound, self.element = saved
         self.inside = False
         raises = either(condition.raises, only_if(condition.expr, rows.result.raises))
@@ -337,13 +336,13 @@ class Compiler:
         made, raises, saved = [], [source.raises], self.bound
         known = lists.members(source)
         if len(known) > MOST_MEMBERS or any(m.value.literal is None and m.value.kind != "null" for m in known):
-            raise ExpressionProblem(f"only up to {MOST_MEMBERS} members written out can be gone through")
+            raise ExpressionProblem(f"只能遍历至多 {MOST_MEMBERS} 个写出的值 only so many written out")
         for member in known:
             self.bound = saved | {node.variable: member.value}
             where = None if node.condition is None else self._truth(node.condition)
             value = self._node(node.result)
             if value.expr is None:
-                raise ExpressionProblem("a list holds single values, no lists or objects")
+                raise ExpressionProblem(LIST_OF_VALUES)
             made.append(Member(value, where and where.expr))
             raises += [value.raises] if where is None else [where.raises, only_if(where.expr, value.raises)]
         self.bound = saved
@@ -354,7 +353,7 @@ class Compiler:
         if isinstance(function, ast.GetAttributeExpression) and function.name in texts.ENDS:
             return texts.ends(function.name, self._node(function.object), self._node(node.arguments[0]))
         if not isinstance(function, ast.SymbolExpression) or function.scope is None:
-            raise ExpressionProblem("this cannot be called")
+            raise ExpressionProblem("这不是函数 this cannot be called")
         arguments = [self._node(argument) for argument in node.arguments]
         if function.name == "begins":
             return texts.begins(*arguments)
@@ -389,10 +388,3 @@ HANDLERS: dict[type, Callable[[Compiler, object], Value]] = {
     ast.ComprehensionExpression: Compiler.comprehension,
     ast.FunctionCallExpression: Compiler.call,
 }  # fmt: skip
-
-REFUSED: dict[type, tuple[str, str]] = {
-    ast.BitwiseExpression: ("bits of numbers mean nothing in a rule", "write `and` and `or` between conditions"),
-    ast.BitwiseShiftExpression: ("bits of numbers mean nothing in a rule", "multiply or divide"),
-    ast.MappingExpression: ("a mapping has no place in a rule", "join a table"),
-    ast.BytesExpression: ("bytes have no place in a rule", "write a text in quotes"),
-}

@@ -19,7 +19,7 @@ def written(value) -> Value:
     if isinstance(value, datetime.timedelta):
         size = abs(value // datetime.timedelta(microseconds=1))
         if size > LONGEST_SPAN:
-            raise ExpressionProblem("a span is at most ten thousand years", str(value))
+            raise ExpressionProblem("时长至多一万年 a span is at most ten thousand years", str(value))
         return Value(pl.lit(value, dtype=pl.Duration("us")), "span", size=size, literal=value)
     kind = "null" if value is None else "bool" if isinstance(value, bool) else "text"
     return Value(pl.lit(value), kind, nullable=value is None, literal=value)
@@ -27,7 +27,7 @@ def written(value) -> Value:
 
 def _time(value: datetime.datetime) -> Value:
     if value.utcoffset():
-        raise ExpressionProblem("times carry no zone", str(value), "leave the offset away")
+        raise ExpressionProblem("时间不带时区 times carry no zone", str(value), "去掉时区 leave the offset away")
     value = value.replace(tzinfo=None)
     return Value(pl.lit(value, dtype=pl.Datetime("us")), "time", literal=value)
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.language import numbers
 from engine.language.expression import ExpressionProblem
+from engine.language.refusals import ABOUT_ITSELF, COMPARE, a
 from engine.language.values import NO, YES, Member, Value, both, either, same, truth
 
 WRITTEN = ("set", "array")
@@ -59,7 +60,7 @@ def among(container: Value, member: Value) -> Value:
     if container.kind == "set":
         if member.kind not in ("text", "null"):
             hint = "集合里是文字 a set holds texts"
-            raise ExpressionProblem(f"类型不符 types do not fit: {member.kind}, set", hint=hint, code="E_TYPE")
+            raise ExpressionProblem(f"类型不符 types do not fit: {a(member)}, {a(container)}", hint=hint, code="E_TYPE")
         texts = member.kind == "text" and list(container.literal)
         return Value(member.expr.is_in(texts).fill_null(False) if texts else NO, "bool")
     tests = [(_equal(m.value, member), m.where) for m in members(container)]
@@ -71,10 +72,10 @@ def holds(compiler, container: Value, member: Value) -> Value:
     """Is a value among what a comprehension says of the elements?"""
     rows = container.detail
     if rows.result.expr is None:
-        raise ExpressionProblem("only single values can be looked for", hint="write [l.item for l in …]")
+        raise ExpressionProblem("只能查找单个值 only single values can be looked for", hint="[l.item for l in …]")
     read = set(member.expr.meta.root_names())
     if any(name.split(".")[0] == compiler.element for name in read):
-        raise ExpressionProblem("a list inside the question of an element cannot speak of that element")
+        raise ExpressionProblem(ABOUT_ITSELF, hint=COMPARE)
     rows, test = replace(rows, outer=rows.outer | read), _equal(rows.result, member)
     raises = compiler.aggregate("any", rows, YES, rows.where & test.raises) if test.raises is not None else None
     return Value(compiler.aggregate("any", rows, rows.where, test.expr), "bool", raises=raises)
@@ -118,7 +119,7 @@ def reduced(compiler, how: str, value: Value) -> Value:
         if value.kind == "texts":
             return truth(value) if how == "any" else Value(YES, "bool", raises=value.raises)
         return Value(pl.lit({"any": any, "all": all}[how](value.literal)), "bool")
-    raise ExpressionProblem(f"${how} is asked of a list")
+    raise ExpressionProblem(f"${how} 只对列表 is asked of a list")
 
 
 def _of_rows(compiler, how: str, value: Value) -> Value:
@@ -148,7 +149,7 @@ def _of_array(how: str, array: list[Member]) -> Value:
     for m in array:
         _numeric(how, m.value)
     if not array and how != "sum":
-        raise ExpressionProblem(f"${how} of nothing has no value")
+        raise ExpressionProblem(f"空列表没有 ${how} of nothing has no value")
     values = numbers.aligned(*(m.value for m in array)) if array else []
     shown = [v.expr if m.where is None else pl.when(m.where).then(v.expr) for v, m in zip(values, array, strict=True)]
     if how == "sum":
@@ -160,7 +161,7 @@ def _of_array(how: str, array: list[Member]) -> Value:
 
 def _numeric(how: str, value: Value) -> None:
     if value.kind != "number" or value.nullable:
-        raise ExpressionProblem(f"${how} needs numbers that are never missing", hint="use ?? inside the list")
+        raise ExpressionProblem(f"${how} 要不会缺失的数 needs numbers that are never missing", hint="列表里用 use ??")
 
 
 # words after the dot of a list
@@ -174,7 +175,7 @@ def _length(compiler, value: Value) -> Value:
         return replace(numbers.count(pl.sum_horizontal(there) if there else pl.lit(0)), raises=value.raises)
     how, rows = ("distinct" if value.kind == "distinct" else "count"), value.detail
     if how == "distinct" and rows.result.expr is None:
-        raise ExpressionProblem("only single values can be told apart", hint="write [l.item for l in …].to_set")
+        raise ExpressionProblem("只有单个值能去重 only single values can be told apart", hint="[l.item for …]")
     return replace(numbers.count(compiler.aggregate(how, rows, rows.where, rows.result.expr)), raises=value.raises)
 
 
@@ -188,7 +189,7 @@ def _set(compiler, value: Value) -> Value:
     if value.kind == "set":
         return replace(value, literal=tuple(dict.fromkeys(value.literal)))
     if any(m.where is not None or (m.value.literal is None and m.value.kind != "null") for m in value.detail):
-        raise ExpressionProblem("only members written out can be told apart")
+        raise ExpressionProblem("只有写出的值能去重 only members written out can be told apart")
     return replace(value, detail=list({m.value.literal: m for m in value.detail}.values()))
 
 

@@ -14,6 +14,7 @@ from rule_engine.types import is_numeric
 from engine.language.regex import shared
 
 PLACES = 18  # decimal places of a quotient
+TOO_LARGE = "数的大小超出规则所及 a number of this size has no place in a rule"
 DIGITS = 38  # of any number, before and behind the point together
 
 
@@ -46,7 +47,7 @@ class Number(ast.FloatExpression):
     def __init__(self, context, value):
         super().__init__(context, value)
         if not self.value.is_finite() or self.value.adjusted() >= DIGITS or self.value.as_tuple().exponent < -DIGITS:
-            raise errors.EvaluationError("a number of this size has no place in a rule")
+            raise errors.EvaluationError(TOO_LARGE)
 
 
 OWN = {ast.ArithmeticExpression: Arithmetic, ast.FuzzyComparisonExpression: Matching, ast.FloatExpression: Number}

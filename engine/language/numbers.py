@@ -12,7 +12,7 @@ from decimal import Decimal
 import polars as pl
 
 from engine.language.expression import ExpressionProblem
-from engine.language.nodes import DIGITS, PLACES
+from engine.language.nodes import DIGITS, PLACES, TOO_LARGE
 from engine.language.values import Value, either
 
 LIMIT = 10**DIGITS - 1
@@ -35,7 +35,7 @@ def literal(value: Decimal) -> Value:
         units, exponent = units // 10, exponent + 1
     units, scale = units * 10 ** max(exponent, 0), max(-exponent, 0)
     if scale > MOST_PLACES or units > LIMIT:
-        raise ExpressionProblem("a number of this size has no place in a rule", str(value))
+        raise ExpressionProblem(TOO_LARGE, str(value))
     return Value(constant(-units if sign else units), "number", scale, units, literal=value)
 
 
@@ -105,8 +105,8 @@ def total(how: str, left: Value, right: Value) -> Value:
 def product(left: Value, right: Value) -> Value:
     scale, size = left.scale + right.scale, left.size * right.size
     if scale > MOST_PLACES:
-        raise ExpressionProblem(f"a product with {scale} decimal places, {MOST_PLACES} are possible",
-                                hint="divide last: write a * b / c, not a / c * b")  # fmt: skip
+        raise ExpressionProblem(f"积有 {scale} 位小数 decimal places, {MOST_PLACES} are possible",
+                                hint="最后再除 divide last: a * b / c")  # fmt: skip
     raises = _beyond(left.expr, constant(LIMIT) // right.expr.abs()) if size > LIMIT else None
     return _made(left.expr * right.expr, scale, size, left, right, raises)
 
@@ -115,7 +115,7 @@ def power(base: Value, exponent: Value) -> Value:
     """A power whose exponent is written out: a whole number from 0."""
     times = exponent.literal
     if times is None or times != int(times) or not 0 <= times <= MOST_PLACES:
-        raise ExpressionProblem(f"an exponent is a whole number from 0 to {MOST_PLACES}, written out")
+        raise ExpressionProblem(f"指数是写出的整数 an exponent is a whole number written out, 0 … {MOST_PLACES}")
     if times == 0:
         return replace(literal(Decimal(1)), raises=either(base.raises, base.expr == 0), literal=None)
     result = base

@@ -24,13 +24,16 @@ MOST_REPEATS = 1_000  # of one part, counted with the repeats around it
 MOST_WAYS = 10_000_000  # to try on a text of LONG_TEXT characters
 LONG_TEXT = 100
 
+FLAGS = ("不用标志 flags such as (?i) are not for rules", "写出两种 write both forms: [Aa]")
+LONG = "可能极慢 it could take very long"
+
 REFUSED = {
-    codes.ASSERT: ("looking ahead or behind", "test the two things apart, joined by `and`"),
-    codes.ASSERT_NOT: ("looking ahead or behind", "test the two things apart, joined by `and not`"),
-    codes.GROUPREF: ("a reference back to a group", "compare the two texts instead"),
-    codes.GROUPREF_EXISTS: ("a choice by a group", "write both cases with |"),
-    codes.ATOMIC_GROUP: ("an atomic group", "write a plain group"),
-    codes.POSSESSIVE_REPEAT: ("a possessive repeat", "leave the second + away"),
+    codes.ASSERT: ("前后查看 looking ahead or behind", "分两个条件 two conditions, joined by and"),
+    codes.ASSERT_NOT: ("前后查看 looking ahead or behind", "分两个条件 two conditions, joined by and not"),
+    codes.GROUPREF: ("引用前组 a reference back to a group", "比较两个文字 compare the two texts"),
+    codes.GROUPREF_EXISTS: ("按组选择 a choice by a group", "用 | 写出两种 write both with |"),
+    codes.ATOMIC_GROUP: ("原子组 an atomic group", "用普通组 a plain group"),
+    codes.POSSESSIVE_REPEAT: ("占有重复 a possessive repeat", "去掉后一个 + leave the second + away"),
 }
 BOUNDARIES = (codes.AT_BOUNDARY, codes.AT_NON_BOUNDARY)
 
@@ -39,7 +42,7 @@ class PatternProblem(errors.EvaluationError):
     """Why a regular expression is refused, and what to write instead."""
 
     def __init__(self, message: str, hint: str = ""):
-        super().__init__(f"regular expression: {message}")
+        super().__init__(f"正则表达式 regular expression: {message}")
         self.hint = hint
 
 
@@ -52,19 +55,19 @@ def shared(pattern: str) -> str:
     except (re.error, OverflowError, Warning) as error:
         raise PatternProblem(str(error)) from None
     except RecursionError:
-        raise PatternProblem("nested too deep") from None
+        raise PatternProblem("嵌套过深 nested too deep") from None
     if tree.state.flags & ~codes.SRE_FLAG_UNICODE:
-        raise PatternProblem("flags such as (?i) are not for rules", "write both forms, as in [Aa]")
+        raise PatternProblem(*FLAGS)
     text = _sequence(tree, True, 1)
     if _ways(tree, _Steps(tree)) > MOST_WAYS:
         raise PatternProblem(
-            "too many repeats and options that can take the same characters",
-            "it could take very long; use fewer .* or make what follows each differ from it",
+            "可取同样字符的重复过多 too many repeats and options that can take the same characters",
+            f"{LONG}; 少用 use fewer .*",
         )
     try:
         pl.Series([""]).str.contains(text)
     except pl.exceptions.ComputeError:
-        raise PatternProblem("too large", "use smaller counts") from None
+        raise PatternProblem("过大 too large", "次数写小些 use smaller counts") from None
     return text
 
 
@@ -79,12 +82,12 @@ def _sequence(items, last: bool, times: int) -> str:
 
 def _part(op, value, last: bool, times: int) -> str:
     if op in REFUSED:
-        raise PatternProblem(f"{REFUSED[op][0]} is not possible", REFUSED[op][1])
+        raise PatternProblem(f"不能用 not possible: {REFUSED[op][0]}", REFUSED[op][1])
     if op in REPEATS:
         least, most, inner = value
         times *= least if most is codes.MAXREPEAT else most
         if times > MOST_REPEATS:
-            raise PatternProblem(f"more than {MOST_REPEATS} repeats", "use smaller counts, or + and *")
+            raise PatternProblem(f"重复多于 more than {MOST_REPEATS} repeats", "用 use + *")
         upper = "" if most is codes.MAXREPEAT else most
         return f"(?:{_sequence(inner, last and most == 1, max(times, 1))}){{{least},{upper}}}"
     if op is codes.BRANCH:
@@ -92,7 +95,7 @@ def _part(op, value, last: bool, times: int) -> str:
     if op is codes.SUBPATTERN:
         _, added, removed, inner = value
         if added or removed:
-            raise PatternProblem("flags such as (?i:…) are not for rules", "write both forms, as in [Aa]")
+            raise PatternProblem(*FLAGS)
         return f"(?:{_sequence(inner, last, times)})"
     if op is codes.AT:
         return _place(value, last)
@@ -107,9 +110,11 @@ REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT)
 
 def _place(value, last: bool) -> str:
     if value in BOUNDARIES:
-        raise PatternProblem(r"\b is not possible: the two readers know different letters", "name what stands around")
+        raise PatternProblem(
+            r"不能用 not possible: \b, the readers know other letters", "写出前后的字 name what is around"
+        )
     if value is codes.AT_END and not last:
-        raise PatternProblem("$ can only stand at the end")
+        raise PatternProblem("$ 只能在末尾 can only stand at the end")
     return {codes.AT_END: r"\n?\z", codes.AT_END_STRING: r"\z"}.get(value, r"\A")
 
 
@@ -141,7 +146,7 @@ def characters(op, value) -> Ranges:
         ranges = _joined(r for part in value[negated:] for r in characters(*part))
         ranges = _others(ranges) if negated else ranges
     else:
-        raise PatternProblem(f"{str(op).lower()} is not possible")
+        raise PatternProblem(f"不能用 not possible: {str(op).lower()}")
     return _without_surrogates(ranges)
 
 
@@ -221,15 +226,15 @@ class _Steps:
             inside = [first, *([q for q in self.follow[p] if q >= start] for p in range(start, len(self.classes)))]
             if empty or any(self.overlap(ways) for ways in inside):
                 raise PatternProblem(
-                    "a repeat whose parts can take the same characters in several ways",
-                    "it could take very long; avoid a repeat within a repeat, and alternatives that begin alike",
+                    "重复之内同样字符有几种取法 a repeat whose parts can take the same characters in several ways",
+                    f"{LONG}; 重复里不再有重复 avoid a repeat within a repeat",
                 )
         return first, last, empty or least == 0
 
     def once(self, empty: int) -> None:
         """Nothing at all may be taken in one way only: two would double the ways with every round around them."""
         if empty > 1:
-            raise PatternProblem("two ways to take nothing", "it could take very long; leave the empty part or ? away")
+            raise PatternProblem("两种方式取空 two ways to take nothing", f"{LONG}; 去掉 leave away ?")
 
     def overlap(self, positions: list[int]) -> bool:
         """May two of these take the same character?"""

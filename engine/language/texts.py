@@ -36,7 +36,7 @@ def begins(codes: Value, prefixes: Value) -> Value:
     """Does any code begin with any of the prefixes? One code or several; a set, a list, or text separated by |."""
     several, listed = codes.kind == "texts", _listed(prefixes)
     if codes.kind not in ("text", "texts") or (listed is None and prefixes.kind not in ("text", "texts")):
-        raise ExpressionProblem("$begins(codes, prefixes) takes a text or several, and a text, several or a set")
+        raise ExpressionProblem("$begins(codes, prefixes)：要文字或集合 takes texts and texts or a set")
     if codes.nullable or prefixes.nullable:
         raise may_be_missing()
     if listed is not None:
@@ -67,9 +67,9 @@ def _with_any(codes: pl.Expr, several: bool, prefixes: list[str]) -> pl.Expr:
 def matches(how: str, text: Value, pattern: Value) -> Value:
     """`=~` and `!~` at the beginning of a text, `=~~` and `!~~` anywhere in it."""
     if pattern.kind != "text" or pattern.literal is None:
-        raise ExpressionProblem("a regular expression is written out, or a parameter")
+        raise ExpressionProblem("正则表达式要写出，或是参数 a regular expression is written out, or a parameter")
     if text.kind != "text" or text.nullable:
-        raise ExpressionProblem("only a text that is never missing matches a regular expression")
+        raise ExpressionProblem("只有文字能匹配 only a text matches a regular expression")
     try:
         rust = shared(pattern.literal)
     except PatternProblem as problem:
@@ -81,7 +81,7 @@ def matches(how: str, text: Value, pattern: Value) -> Value:
 def ends(how: str, text: Value, part: Value) -> Value:
     """`text.starts_with(part)` and `text.ends_with(part)`."""
     if text.kind != "text" or part.kind != "text" or part.nullable:
-        raise ExpressionProblem(f".{how}( ) takes a text of a text")
+        raise ExpressionProblem(f".{how}( ) 要文字 takes a text")
     return Value(ENDS[how](text.expr, part.expr), "bool", raises=either(text.raises, part.raises))
 
 
@@ -94,7 +94,7 @@ ENDS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 def sliced(text: Value, start: int, stop: int | None) -> pl.Expr:
     """text[start:stop] as Python counts: from the end where negative, and never beyond it."""
     if stop is not None and start < 0 <= stop:
-        raise ExpressionProblem("a slice from the end to a place from the beginning", hint="count both from one side")
+        raise ExpressionProblem("起止从不同端数 the two places count from different ends")
     if stop is not None and start >= 0 > stop:
         return text.expr.str.head(stop).str.slice(start)
     return text.expr.str.slice(start, None if stop is None else max(stop - start, 0))
@@ -115,5 +115,5 @@ def place(node) -> int:
     """A place in a text: a whole number, written out."""
     value = node.value if isinstance(node, ast.FloatExpression) else None
     if value is None or value != int(value) or abs(value) > LONGEST_TEXT:
-        raise ExpressionProblem("a place in a text is a whole number, written out")
+        raise ExpressionProblem("位置是写出的整数 a place is a whole number, written out")
     return int(value)

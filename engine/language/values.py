@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from engine.language.expression import ExpressionProblem
+from engine.language.refusals import a
 
 YES, NO = pl.lit(True), pl.lit(False)
 CALENDAR = (-62_135_596_800_000_000, 253_402_300_799_999_999)  # years 1 to 9999, in microseconds since 1970
@@ -44,15 +45,6 @@ class Member:
     where: pl.Expr | None = None
 
 
-def a(value: Value) -> str:
-    """The kind of a value, as a sentence names it."""
-    return NAMES.get(value.kind) or f"{'an' if value.kind[0] in 'aeiou' else 'a'} {value.kind}"
-
-
-NAMES = {"rows": "a list", "array": "a list", "texts": "a list of texts", "distinct": "a set", "null": "null",
-         "params": "the group of parameters", "outer": "an element of the list around"}  # fmt: skip
-
-
 def either(*conditions: pl.Expr | None) -> pl.Expr | None:
     """Whether any of some conditions holds; None stands for one that never does."""
     real = [c for c in conditions if c is not None]
@@ -85,7 +77,7 @@ def truth(value: Value) -> Value:
         has = [YES if m.where is None else m.where for m in value.detail]
         return Value(pl.any_horizontal(has) if has else NO, "bool", raises=value.raises)
     if value.kind not in TRUTH:
-        raise ExpressionProblem(f"{a(value)} is neither true nor false", hint="ask it something, such as .length")
+        raise ExpressionProblem(f"{a(value)} 无真假 is neither true nor false", hint="例如 such as .length")
     expr = TRUTH[value.kind](value.expr)
     return Value(expr.fill_null(False) if value.nullable else expr, "bool", raises=value.raises)
 
@@ -116,7 +108,7 @@ def moved(how: str, left: Value, right: Value) -> Value:
     """Adding and subtracting times and spans, and joining texts. A time stays within the years 1 to 9999."""
     kind = SUMS.get((left.kind, how, right.kind))
     if kind is None:
-        raise ExpressionProblem(f"{a(left)} and {a(right)} cannot be combined so")
+        raise ExpressionProblem(f"类型不符 types do not fit: {a(left)}, {a(right)}", code="E_TYPE")
     expr = left.expr + right.expr if how == "add" else left.expr - right.expr
     raises = either(left.raises, right.raises)
     if kind == "time":
@@ -124,7 +116,7 @@ def moved(how: str, left: Value, right: Value) -> Value:
         raises = either(raises, ~at.is_between(*CALENDAR))
     size = LONGEST_SPAN if (left.kind, right.kind) == ("time", "time") else left.size + right.size
     if kind == "span" and size > 8 * LONGEST_SPAN:
-        raise ExpressionProblem("this can become longer than time is counted")
+        raise ExpressionProblem("时长过长 longer than time is counted")
     return Value(expr, kind, size=size, raises=raises)
 
 
