@@ -124,7 +124,9 @@ def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:
     excess = loaded.elements.get("excess")
     judged = [excess] if excess in members else [path for path in paths if not by or path.endswith(".lines")]
     frames = [_judged_rows(members[path], path == excess, [*keys, *by], loaded) for path in judged]
-    frame = pl.concat(frames, how="diagonal").unique([*keys, *by], keep="first", maintain_order=True)
+    frame = frames[0]
+    if len(frames) > 1:
+        frame = pl.concat(frames, how="diagonal").unique([*keys, *by], keep="first", maintain_order=True)
     frame = frame.sort(*keys, *by, nulls_last=True).with_row_index("_case")
     for path, rows in members.items():
         on = [c for c in (*keys, *by) if c in rows.columns]

@@ -78,9 +78,10 @@ def _main_rows(facts: Facts, lines: pl.DataFrame, verdict: Verdict) -> list[pl.S
     on_lines = excess.filter(pl.col("table") == "fee_lines")
     lines = lines.select("id", "item", "dept", "doctor", "date", "time")
     on_lines = on_lines.join(lines, left_on="row_key", right_on="id").sort("_case", "time", natural("row_key"))
-    claims = facts.visits({"admission"}).select("admission", row_key="id")
-    on_claims = excess.filter(pl.col("table") == "claims").join(claims, on="row_key")
-    on_claims = on_claims.sort("_case", "admission", "row_key").select("_case", _claim="row_key")
+    on_claims = excess.filter(pl.col("table") == "claims").select("_case", _claim="row_key")
+    if on_claims.height:
+        begun = facts.visits({"admission"}).select("admission", _claim="id")
+        on_claims = on_claims.join(begun, on="_claim").sort("_case", "admission", "_claim").drop("admission")
     joined = verdict.hits.select("_case")
     for rows in (on_lines, on_claims):
         last = rows.unique("_case", keep="last", maintain_order=True)
