@@ -43,6 +43,8 @@ WAYS = {
     "a scope there is not": (r"^for: (\w+)", r"\1s", "E_SCOPE"),
     "a table there is not": (r"^join: \{table: (\w+)", r"\1x", "E_TABLE"),
     "a column there is not": (r"^join: \{.*?keys: \{(\w+):", r"\1x", "E_COLUMN"),
+    "a key of a line there is not": (r"^join: \{.*?keys: \{\w+: \w+\.(\w+)", r"\1x", "E_ATTRIBUTE"),
+    "a column to join by there is not": (r"^join: \{.*?by: \[(\w+)\]", r"\1x", "E_COLUMN"),
     "a concept there is not": (r"concept:(\w+)", r"\1x", "E_SET"),
     "a kind of set there is not": (r"\b(concept):\w+", "concpet", "E_SET"),
     "a parameter that is no number": (r'type: (?:int|decimal), default: ("\d+")', '"twelve"', "E_PARAM"),

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from engine.reference.knowledge import load_knowledge
 from engine.reference.places import rules_folder
 
 MANUAL = (rules_folder() / "README.md").read_text("utf-8")
+FRONT = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", MANUAL, re.M | re.S)
 RULES = {yaml.safe_load(text)["id"]: text for kind, text in BLOCKS if kind == "yaml"}
 EXPRESSIONS = [line for kind, text in BLOCKS if kind == "expressions" for line in text.splitlines()]
@@ -77,6 +79,14 @@ def test_an_expression_of_the_manual_holds(expression, tmp_path, knowledge):
     loaded, faults = load_rules(tmp_path, knowledge)
     assert faults == []
     assert [r.said for r in run_tests(loaded[0], knowledge) if not r.passed] == []
+
+
+def test_the_rule_of_the_front_page_lints_and_passes_its_tests(tmp_path, knowledge):
+    (text,) = re.findall(r"^```yaml\n(# yaml-language-server.*?)^```", FRONT, re.M | re.S)
+    written(tmp_path, text)
+    assert [str(f) for f in lint(tmp_path, knowledge)[1] if f.severity != "warning"] == []
+    (rule,), _ = load_rules(tmp_path, knowledge)
+    assert [r.said for r in run_tests(rule, knowledge) if not r.passed] == []
 
 
 def test_the_first_rule_is_written_checked_and_tested_as_the_manual_shows(tmp_path):

@@ -13,13 +13,14 @@ from engine.language.expression import likely
 from engine.language.faults import MOST, Notes, path_of
 from engine.language.form import Param, Rule
 from engine.language.joined import row_attributes
-from engine.language.vocabulary import across_institutions, private, scopes
+from engine.language.vocabulary import across_institutions, objects, private, scopes
 from engine.reference.knowledge import shapes
 
 ELEMENTS = {
     "l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events", "g": "logs",
 }  # fmt: skip
 WHOLE, OF_LINES = ("claim", "later_visit"), ("units", "lines", "difference", "gap")  # what amounts are made of
+SIDES = ("l", "line", "a", "b")  # how a line is called
 ROLES = ("excess", "basis", "context")
 STAND_IN = {"id": "", "title": "", "description": "", "family": "", "when": "false", "basis": []}
 ALWAYS = datetime.date.min, datetime.date.max
@@ -150,6 +151,8 @@ def _placement_faults(rule: Rule, notes: Notes) -> None:
     for key in ("window", "by"):
         if getattr(rule, key) and rule.scope not in windowed:
             notes.key("E_PLACE", (key,), f"{key} 只用于 is for {', '.join(windowed)}", allowed=", ".join(windowed))
+    for index, word in enumerate(rule.by if rule.scope in windowed else ()):
+        _line_word(word, ("by", index), notes)
     if not rule.window and rule.scope in windowed:
         notes.value("E_KEY_MISSING", ("for",), f"{rule.scope} 要写 needs window", "window: {days: 30}")
 
@@ -217,6 +220,24 @@ def _join_faults(rule: Rule, notes: Notes) -> None:
         if column not in columns:
             said = f"表 {rule.join.table} 没有这一列 has no column {column!r}"
             notes.key("E_COLUMN", ("join", "keys", column), said, likely(column, columns), ", ".join(sorted(columns)))
+        owner, _, word = rule.join.keys[column].partition(".")
+        if owner not in SIDES:
+            said = f"应为明细的一个词 a word of a line is expected: {rule.join.keys[column]!r}"
+            notes.value("E_NAME", ("join", "keys", column), said, "l.item", ", ".join(f"{o}.…" for o in SIDES))
+        else:
+            _line_word(word, ("join", "keys", column), notes, len(owner) + 1)
+    for index, column in enumerate(rule.join.by or ()):
+        if column not in columns:
+            said = f"表 {rule.join.table} 没有这一列 has no column {column!r}"
+            notes.value("E_COLUMN", ("join", "by", index), said, likely(column, columns), ", ".join(sorted(columns)))
+
+
+def _line_word(word: str, path: tuple, notes: Notes, start: int = 0) -> None:
+    """A word that every line must have, at its place in a text."""
+    words = objects()["line"]
+    if word not in words:
+        said, name = f"明细没有这个词 a line has no word {word!r}", ".".join(map(str, path))
+        notes.part("E_ATTRIBUTE", name, (start, start + len(word)), said, likely(word, words), ", ".join(words))
 
 
 def parameter(param: Param, text):
