@@ -137,6 +137,9 @@ def quotient(how: str, left: Value, right: Value) -> Value:
     if how == "tdiv" and (share := _reciprocal(right)) is not None and left.scale + share.scale <= PLACES:
         return product(left, share)
     left, right = aligned(left, right)
+    if how == "tdiv" and left.scale > PLACES:
+        raise ExpressionProblem(f"相除的数有 {left.scale} 位小数 decimal places, {PLACES} can be divided",
+                                hint="先除后乘 divide first: a / c * b")  # fmt: skip
     smallest = max(right.size, 1) if right.literal is not None else 1
     size, zero, raises = left.size // smallest + 1, right.expr == 0, None
     if how == "mod":
