@@ -165,7 +165,8 @@ def _one_claim(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
 def _interpreted(netted: dict[str, pl.DataFrame], region: Region) -> list[Row]:
     """Conditions compiled to Polars against rule-engine's interpreter; the cases are made before, for both."""
     facts = _facts(netted, region)
-    asked = [(rule, cases_of(rule, facts)) for rule in region.rules if rule.rule.id in INTERPRETED]
+    rules = [replace(rule, cheap=[]) for rule in region.rules if rule.rule.id in INTERPRETED]  # every case is asked
+    asked = [(rule, cases_of(rule, facts)) for rule in rules]
     return [_condition(rule, cases) for rule, cases in asked if cases.frame.height]
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,27 @@ def pytest_terminal_summary(terminalreporter):
     skipped = terminalreporter.stats.get("skipped", [])
     wanting = sum("shared" in str(report.longrepr) for report in skipped)
     terminalreporter.write_line(f"{wanting} tests skipped for want of ../shared")
+
+
+@dataclass
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys):
+    """run("check", IN, …): the command in this process, through the same door as the console script."""
+    from engine.cli.app import app, call
+
+    def start(*arguments) -> Said:
+        capsys.readouterr()
+        code = call(app, [str(a) for a in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return Said(code, said.out, said.err)
+
+    return start

@@ -3,14 +3,13 @@
 import json
 import re
 import shutil
-from dataclasses import dataclass
 
 import polars as pl
 import pytest
 import typer.testing
 
 import synthetic.cli  # noqa: F401  registers every command
-from engine.cli.app import app, call, lines_for
+from engine.cli.app import app, lines_for
 from engine.reference.places import rules_folder
 from engine.tables.outputs import outputs
 from engine.tables.problems import UsageProblem
@@ -18,29 +17,6 @@ from engine.tracing.words import FACTS
 
 DONE, FINDINGS, USAGE, INPUT, RULES, BROKEN, RESOURCE = range(7)
 RULE = "daily-fees-exceed-stay-days"
-
-
-@dataclass
-class Said:
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capsys):
-    """run("check", IN, …): the command in this process, through the same door as the console script."""
-
-    def start(*arguments) -> Said:
-        capsys.readouterr()
-        code = call(app, [str(a) for a in arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return Said(code, said.out, said.err)
-
-    return start
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import synthetic.cli  # noqa: F401  registers every command
 from engine.audit import CODE_SCOPES, derived
 from engine.audit.facts import BACKED, Facts
 from engine.audit.impact import Impact
-from engine.cli.app import app, call
 from engine.reference.knowledge import Knowledge
 from engine.reference.places import rules_folder, seeds_folder
 from engine.run import pipeline
@@ -259,27 +258,6 @@ def test_a_waiver_takes_the_money_of_its_rule_and_keeps_its_findings(extract, re
 def git(folder: Path, *arguments: str) -> None:
     settings = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-@dataclass
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capsys):
-    """The command in this process, through the same door as the console script."""
-
-    def start(*arguments) -> Said:
-        capsys.readouterr()
-        code = call(app, [str(a) for a in arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return Said(code, said.out, said.err)
-
-    return start
 
 
 def test_a_revision_of_the_rules_is_compared_with_their_working_copy(run, bundle, rules, often, tmp_path):
