@@ -8,12 +8,17 @@ from fractions import Fraction
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from rule_language import compiled, corpus, questions
 
 import synthetic.cli  # noqa: F401  registers every command
 from engine.audit import trial
 from engine.audit.findings import write_up
-from engine.audit.told import amounts_table, values_table
+from engine.audit.judge import with_aggregates
+from engine.audit.told import amounts_table, values, values_table
 from engine.cli.app import app, call
+from engine.language.form import Param
 from engine.reference.knowledge import load_knowledge
 from engine.reference.places import rules_folder
 from engine.report.explain import case_of, told
@@ -201,11 +206,30 @@ def test_a_part_is_told_in_the_words_of_its_author(region):
 
 
 def test_no_value_names_a_person_but_by_pseudonym(finished, bundle):
-    values = pl.read_parquet(finished / "values.parquet")
+    kept = pl.read_parquet(finished / "values.parquet")
     persons = set(pl.read_csv(bundle / "persons.csv", infer_schema=False)["psn_no"])
-    assert not persons & set(values["value"].drop_nulls())
-    named = values.filter(pl.col("kind").is_in(["person", "doctor"]), pl.col("value").is_not_null())
+    assert not persons & set(kept["value"].drop_nulls())
+    named = kept.filter(pl.col("kind").is_in(["person", "doctor"]), pl.col("value").is_not_null())
     assert named["value"].str.contains("^[PD][0-9a-f]{16}$").all()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(questions(), st.integers(0, 2))
+def test_whatever_can_be_asked_can_be_told_and_its_parts_are_what_it_says(question, seed):
+    """The conditions told of `when` hold together exactly where `when` does."""
+    scope, texts = question
+    loaded = compiled(scope, texts)
+    assume("when" in loaded.compiled)
+    given_ = {"params": {n: Param(type="text", default="") for n in loaded.setting.params},
+              "sets": {n: ["A"] for n in loaded.setting.sets}}  # fmt: skip
+    loaded.rule = loaded.rule.model_copy(update=given_)
+    frame = with_aggregates(loaded, corpus(scope, seed)[0])
+    held = frame.select("_case", held=loaded.compiled["when"].value).drop_nulls()
+    top = [at for at, part in enumerate(loaded.parts) if part.of == "when" and part.level == 0]
+    for row in values(loaded, frame).join(held, on="_case").iter_rows(named=True):
+        conditions = [row["values"][at] for at in top if loaded.parts[at].kind == "bool"]
+        assert row["held"] is False or all(text == "true" for text in conditions), (texts, conditions)
+        assert row["held"] or len(conditions) < len(top) or "false" in conditions, (texts, conditions)
 
 
 # as a user asks
