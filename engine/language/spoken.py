@@ -12,7 +12,7 @@ from engine.language.vocabulary import Attribute, objects
 OWNERS = {"a": "甲行", "b": "乙行", "l": "明细", "o": "该次就诊", "v": "该次住院", "d": "诊断", "p": "手术操作",
           "e": "该次销售"}  # fmt: skip
 SIGNS = {"eq": "等于", "ne": "不等于", "gt": "大于", "ge": "不小于", "lt": "小于", "le": "不大于", "add": "＋",
-         "sub": "－", "mul": "×", "tdiv": "÷", "fdiv": "整除", "mod": "除余",
+         "sub": "－", "mul": "×", "tdiv": "÷", "fdiv": "整除", "mod": "除余", "pow": "＾",
          "eq_fzm": "开头合于", "eq_fzs": "含有合于",
          "ne_fzm": "开头不合于", "ne_fzs": "不含合于"}  # fmt: skip
 PARTS = {"date": "的日期", "year": "的年份", "month": "的月份", "day": "的日", "hour": "的小时", "minute": "的分钟",
