@@ -7,19 +7,23 @@ import datetime
 
 import polars as pl
 import pytest
+from record_rules import CASES as RECORD_CASES
 from scope_rules import CASES, HEAD
 
 from engine.audit import INSTITUTION_SCOPES, PERSON_SCOPES, audit
-from engine.audit.examples import UnknownWord, canonical
+from engine.audit.examples import UnknownWord, canonical, with_rows
 from engine.audit.facts import Facts
 from engine.audit.needs import lines_read
+from engine.audit.plain import RECORDS
 from engine.audit.trial import run_tests
+from engine.grouping.scheme import load_scheme
 from engine.language.rule import load_rule
 from engine.language.vocabulary import objects, tables_behind
 from engine.reference.knowledge import load_knowledge
 from engine.run import pipeline
 from engine.run.masking import masked
-from engine.run.region import load_region
+from engine.run.region import load_region, scheme_folder
+from engine.settlement.policy import load_policy
 from engine.tables.dictionary import table
 
 
@@ -41,9 +45,12 @@ def write(tmp_path, knowledge):
     return made
 
 
-@pytest.mark.parametrize("scope", CASES)
+ALL_CASES = {**CASES, **RECORD_CASES}
+
+
+@pytest.mark.parametrize("scope", ALL_CASES)
 def test_a_rule_of_the_scope_hits_clears_and_is_not_misled(scope, write, knowledge):
-    rule = write(CASES[scope])
+    rule = write(ALL_CASES[scope])
     assert not isinstance(rule, list), rule
     results = run_tests(rule, knowledge)
     assert [f"{r.index} {r.word}: {r.said}" for r in results if not r.passed] == []
@@ -80,15 +87,34 @@ def test_a_finding_is_named_by_what_was_judged_and_placed_by_the_claim_it_accuse
     assert finding["gross_fen"] == evidence["amount_fen"].sum()
 
 
-@pytest.mark.parametrize("scope", CASES)
+@pytest.mark.parametrize("scope", ALL_CASES)
 def test_the_order_of_rows_changes_nothing(scope, write, knowledge):
-    rule = write(CASES[scope])
+    rule = write(ALL_CASES[scope])
     for hit in hits_of(rule):
         tables = canonical(hit)
         backwards = {name: frame.reverse() for name, frame in tables.items()}
         one, other = judged(rule, tables, knowledge), judged(rule, backwards, knowledge)
         assert one[0].equals(other[0])
         assert one[1].sort(pl.all()).equals(other[1].sort(pl.all()))
+
+
+RECORD_KEYS = {
+    "provider_day": "H00000000001|2025-03-03|A", "practitioner_window": "D1|H00000000001|2025-03-03 10:00:00",
+    "contact_window": "H00000000001|电话|2025-03-05 09:00:00", "store_pair": "H00000000001|C01X1|C01X1|C01Y1",
+    "pos_sale": "H00000000001|S1", "same_results": "H00000000001|2025-03-03", "ltc_visit": "P1|ltc_visits:1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", RECORD_CASES)
+def test_a_finding_of_a_record_is_named_by_it_and_placed_at_an_institution_and_a_day(scope, write, knowledge):
+    rule = write(RECORD_CASES[scope])
+    hit = hits_of(rule)[0]
+    findings, evidence, _ = judged(rule, canonical(hit), with_rows(knowledge, hit.get("tables", {})))
+    (finding,) = findings.to_dicts()
+    assert (finding["scope"], finding["scope_key"].removesuffix("|")) == (scope, RECORD_KEYS[scope])
+    assert finding["fixmedins_code"] and finding["service_date"]
+    assert finding["gross_fen"] == evidence["amount_fen"].sum()
+    assert "13800000000" not in str(findings.rows())
 
 
 def test_no_pseudonym_is_given_away_by_the_key_of_a_finding(write, knowledge):
@@ -293,14 +319,18 @@ def test_every_field_of_the_table_behind_an_object_is_a_word_with_its_label(kind
 
 def test_every_word_of_every_object_can_be_read(knowledge):
     """As columns whose types are those the words promise."""
-    facts = Facts(canonical({"lines": [{"item": "X"}], "diagnoses": ["A00"], "procedures": ["00.1"], "tables":
-                             {"service_logs": [{"kind": "device", "begntime": "2025-03-03"}]}}), knowledge)  # fmt: skip
+    told = {"service_logs": [{"kind": "device", "begntime": "2025-03-03"}], "reports": [{"kind": "lab"}],
+            "orders": [{"order_time": "2025-03-03"}], "prescriptions": [{"issue_time": "2025-03-03"}]}  # fmt: skip
+    body = {"lines": [{"item": "X"}], "diagnoses": ["A00"], "procedures": ["00.1"], "tables": told}
+    paying = (load_policy("demo-region"), load_scheme(scheme_folder("chs-drg-starter")))
+    facts = Facts(canonical(body), knowledge, paying=paying)
     plain = {
         kind: {n for n, a in words.items() if not a.collection and a.kind not in objects()}
         for kind, words in objects().items()
     }
     frames = {
-        "line": facts.lines(plain["line"]), "visit": facts.visits(plain["visit"]), "log": facts.logs(plain["log"]),
+        "line": facts.lines(plain["line"]), "visit": facts.visits(plain["visit"]),
+        **{records.kind: facts.records(kind, plain[records.kind]) for kind, records in RECORDS.items()},
         "diagnosis": facts.elements("diagnosis", plain["diagnosis"]),
         "procedure": facts.elements("procedure", plain["procedure"]),
         "institution": facts.register("institutions", plain["institution"]),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.audit.derived import LINE_FACTS
-from engine.audit.plain import LINE, LOG, VISIT
+from engine.audit.plain import LINE, RECORDS, VISIT
 from engine.audit.visitfacts import VISIT_FACTS
 from engine.language import vocabulary
 from engine.tables import dictionary
@@ -179,8 +179,11 @@ def test_every_word_about_a_visit_is_computed_somewhere():
     assert words - set(VISIT) - set(VISIT_FACTS) == set(dictionary.table("claims").fields) - set(VISIT)
 
 
-def test_every_word_about_a_record_of_a_service_is_computed_somewhere():
-    assert set(vocabulary.objects()["log"]) - set(LOG) == set(dictionary.table("service_logs").fields) - set(LOG)
+@pytest.mark.parametrize("kind", RECORDS)
+def test_every_word_about_a_record_is_computed_somewhere(kind):
+    records = RECORDS[kind]
+    words = set(vocabulary.objects()[records.kind]) - set(records.words)
+    assert words == set(dictionary.table(records.table).fields) - set(records.words)
 
 
 def test_every_short_word_means_a_field_of_its_table():

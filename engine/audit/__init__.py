@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from engine.audit.covering import unknown
 from engine.audit.facts import Facts
 from engine.audit.findings import no_findings, supersede, write_up
 from engine.audit.judge import judge
@@ -32,8 +33,11 @@ def audit(
             findings.append(found)
             evidence.append(rows)
         unjudged += [(loaded.rule.id, "value_missing", name, rows, 0) for name, rows in verdict.unplaced.items()]
-        if verdict.unjudged:
-            unjudged.append((loaded.rule.id, "value_missing", "when", verdict.unjudged, verdict.unjudged_fen))
+        left = verdict.unjudged
+        if left.cases:
+            unjudged.append((loaded.rule.id, *unknown(loaded, facts), left.cases, left.fen))
+        if left.outside:
+            unjudged.append((loaded.rule.id, "outside_coverage", left.table, left.outside, left.outside_fen))
         if verdict.unvalued:
             unjudged.append((loaded.rule.id, "value_missing", "amount: regroup", verdict.unvalued, 0))
     found, rows = pl.concat(findings), pl.concat(evidence)

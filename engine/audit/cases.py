@@ -9,12 +9,13 @@ import polars as pl
 
 from engine.audit.facts import Facts
 from engine.audit.frames import LINE_KEYS, Cases, add_visit, holds, prefixed
-from engine.audit.joins import by_columns, joined_rows, lines_with_rows, row_columns
-from engine.audit.owned import OWNERS, add_owner, owned_lines, owned_logs, owned_visits, placed
+from engine.audit.joins import by_columns, joined_rows, lines_named, lines_with_rows, row_columns
+from engine.audit.owned import OWNERS, add_owner, owned, placed
 from engine.audit.pairs import line_pair
 from engine.audit.reads import collections_of, columns_of, element_only, elements_of, named_items
+from engine.audit.recordcases import ltc_visit, pos_sale, same_results, store_item, store_pair
 from engine.audit.visitfacts import dialysis_records
-from engine.audit.windows import sliding, windows
+from engine.audit.windows import WINDOWS, sliding, windows
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import scopes
 
@@ -23,7 +24,7 @@ PERIODS = {"day": "1d", "week": "1w", "month": "1mo", "year": "1y"}
 GROUPED = {
     "visit_day": ("visit", "day"), "person_day": ("person", "day"), "person_week": ("person", "week"),
     "person_month": ("person", "month"), "person_year": ("person", "year"), "person": ("person", ""),
-    "provider": ("provider", ""), "provider_month": ("provider", "month"),
+    "provider": ("provider", ""), "provider_day": ("provider", "day"), "provider_month": ("provider", "month"),
     "practitioner_day": ("practitioner", "day"), "device_day": ("device", "day"),
 }  # fmt: skip
 
@@ -55,16 +56,14 @@ def _listed(path: str, frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) ->
         return pairs.filter(pl.col("_visit") != pl.col("_own")).drop("_own")
     if kind in ("diagnoses", "procedures"):
         elements = facts.elements({"diagnoses": "diagnosis", "procedures": "procedure"}[kind], names)
-    elif kind == "lines":
-        elements = owned_lines(owner, facts.lines(names, named_items(loaded)), facts)
     else:
-        elements = (owned_visits if kind == "visits" else owned_logs)(owner, names, facts)
+        elements = owned(owner, kind, names, lambda names: facts.lines(names, named_items(loaded)), facts)
     return elements.join(own, on=keys, how="inner")
 
 
 def _line(loaded: LoadedRule, facts: Facts) -> Cases:
     names = columns_of(loaded, "line")
-    lines = lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
+    lines = lines_named(loaded, facts, names)
     own = [c for c in lines.columns if c in row_columns(loaded, lines) or c == "_row"]
     frame = _shrunk(lines.select(*LINE_KEYS, *prefixed(lines, "line", names), *own), loaded)
     frame = _shrunk(add_visit(frame, loaded, facts), loaded)
@@ -114,7 +113,7 @@ def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:
     owner, period = GROUPED[loaded.rule.scope]
     symbol, keys = period or owner, [*OWNERS[owner].keys, *(["_period"] if period else [])]
     paths = [path for path in collections_of(loaded) if path.startswith(f"{symbol}.")] or [f"{symbol}.lines"]
-    members, unplaced, by = {}, {}, by_columns(loaded) if loaded.rule.join else []
+    members, unplaced, by = {}, {}, [*loaded.rule.by, *(by_columns(loaded) if loaded.rule.join else [])]
     for path in paths:
         rows = _rows(owner, path, loaded, facts)
         if period:
@@ -145,13 +144,8 @@ def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:
 
 def _rows(owner: str, path: str, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
     """The elements of one list with their owner, before they are put into cases."""
-    names, kind = elements_of(loaded, path), path.split(".")[1]
-    if kind == "visits":
-        return owned_visits(owner, names, facts)
-    if kind == "logs":
-        return owned_logs(owner, names, facts)
-    lines = lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
-    return owned_lines(owner, lines, facts)
+    names = elements_of(loaded, path) | (set(loaded.rule.by) if path.endswith(".lines") else set())
+    return owned(owner, path.split(".")[1], names, lambda names: lines_named(loaded, facts, names), facts)
 
 
 def _judged_rows(rows: pl.DataFrame, flagged: bool, key: list[str], loaded: LoadedRule) -> pl.DataFrame:
@@ -203,47 +197,17 @@ def _department(loaded: LoadedRule, facts: Facts) -> Cases:
     return Cases(frame, members, tuple(key))
 
 
-def _store_item(loaded: LoadedRule, facts: Facts) -> Cases:
-    """What an institution stores of one charge item: balances, purchases and what was sold, paid by whomever."""
-    items = facts.table("store_items").filter(pl.col("medins_list_codg").is_not_null())
-    key = ["fixmedins_code", "item_store_id"]
-    balances = facts.table("stock_balances").group_by(key).agg(pl.col("opening_cnt", "closing_cnt").sum())
-    bought = facts.table("stock_moves").filter(pl.col("move_type").is_in(["purchase", "purchase_return"]))
-    sign = pl.when(pl.col("move_type") == "purchase").then(1).otherwise(-1)
-    worth = pl.col("cnt").cast(pl.Decimal(38, 6)) * pl.col("pric").cast(pl.Decimal(38, 10))
-    bought = bought.group_by(key).agg((pl.col("cnt") * sign).sum().alias("cnt"), (worth * sign).sum().alias("worth"))
-    frame = items.join(balances, on=key, how="inner").join(bought, on=key, how="left")
-    frame = frame.group_by("fixmedins_code", "medins_list_codg").agg(
-        pl.col("med_list_codg").drop_nulls().min(), pl.col("item_name").drop_nulls().min(),
-        pl.col("opening_cnt", "closing_cnt", "worth").sum(), pl.col("cnt").sum().alias("bought"),
-    )  # fmt: skip
-    sold = facts.lines({"local_item", "category"} | elements_of(loaded, "store.lines"))
-    sold = sold.with_columns(fixmedins_code="_hospital", medins_list_codg="local_item")
-    sums = sold.group_by("fixmedins_code", "medins_list_codg").agg(
-        pl.col("cnt").sum().alias("sold"), pl.col("category").max().alias("category")
-    )
-    frame = frame.join(sums, on=["fixmedins_code", "medins_list_codg"], how="inner").select(
-        _hospital="fixmedins_code", _item="med_list_codg", _local_item="medins_list_codg",
-        **{"store.hospital": pl.col("fixmedins_code"), "store.item": pl.col("med_list_codg").fill_null(""),
-           "store.local_item": pl.col("medins_list_codg"), "store.name": pl.col("item_name").fill_null(""),
-           "store.opening": pl.col("opening_cnt"), "store.closing": pl.col("closing_cnt"),
-           "store.purchased": pl.col("bought"), "store.sold": pl.col("sold"), "store.category": pl.col("category"),
-           "store.purchase_price": pl.when(pl.col("bought") > 0).then(pl.col("worth") / pl.col("bought"))},
-    )  # fmt: skip
-    frame = frame.sort("_hospital", "_local_item").with_row_index("_case")
-    own = frame.select("_case", fixmedins_code="_hospital", medins_list_codg="_local_item")
-    members = sold.join(own, on=["fixmedins_code", "medins_list_codg"], how="inner")
-    return Cases(frame, {"store.lines": members}, ("_hospital", "_local_item"))
-
-
 BUILDERS = {
     "line": _line,
     "line_pair": line_pair,
     "visit": _visit,
     **dict.fromkeys(GROUPED, _grouped),
-    "person_window": _windows,
-    "terminal_window": _windows,
+    **dict.fromkeys(WINDOWS, _windows),
     "department": _department,
-    "store_item": _store_item,
+    "store_item": store_item,
+    "store_pair": store_pair,
+    "pos_sale": pos_sale,
+    "same_results": same_results,
+    "ltc_visit": ltc_visit,
 }
 assert set(BUILDERS) <= set(scopes())

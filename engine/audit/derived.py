@@ -8,6 +8,8 @@ import re
 
 import polars as pl
 
+from engine.audit.plain import in_force
+from engine.audit.registerfacts import REGISTER_FACTS
 from engine.reference.knowledge import Knowledge
 
 
@@ -47,20 +49,15 @@ def _body_region(frame, facts):
     return frame.with_columns(body_region=pl.coalesce(found))
 
 
-def _price_cap(frame, facts):
+def price_cap(frame, facts):
     caps = facts.knowledge["price_caps"].select(
         item="med_list_codg", _level="hosp_lv", price_cap="pric_uplmt_amt", _from="begndate", _to="enddate"
     )
-    frame = frame.with_row_index("_n")
+    frame = frame if "_n" in frame.columns else frame.with_row_index("_n")
     levels = facts.visits({"level"}).select(_visit="id", _level=pl.col("level").cast(pl.String))
     found = frame.select("_n", "_visit", "item", "date").join(levels, on="_visit").join(caps, on=["item", "_level"])
     found = found.filter(in_force(pl.col("date").cast(pl.Date))).group_by("_n").agg(pl.col("price_cap").min())
     return frame.join(found, on="_n", how="left", maintain_order="left").drop("_n")
-
-
-def in_force(day: pl.Expr) -> pl.Expr:
-    """A dated row (`_from`, `_to`, both inclusive, null = open) holds on the day."""
-    return (pl.col("_from").is_null() | (pl.col("_from") <= day)) & (pl.col("_to").is_null() | (pl.col("_to") >= day))
 
 
 def _course_day(frame, facts):
@@ -128,7 +125,7 @@ def _ordinary_bed_cap(frame, facts):
 
 
 def _full_price(frame, facts):
-    frame = frame if "price_cap" in frame.columns else _price_cap(frame, facts)
+    frame = frame if "price_cap" in frame.columns else price_cap(frame, facts)
     full = pl.coalesce(pl.col("price").cast(pl.Decimal(38, 6)) >= pl.col("price_cap").cast(pl.Decimal(38, 6)), True)
     return frame.with_columns(full_price=full)
 
@@ -144,7 +141,7 @@ LINE_FACTS = {
     "generic": _supply,
     "days_supply": _supply,
     "body_region": _body_region,
-    "price_cap": _price_cap,
+    "price_cap": price_cap,
     "course_day": _course_day,
     "course_span": _course_span,
     "idle_run": _idle_run,
@@ -154,6 +151,7 @@ LINE_FACTS = {
     "cheaper": _shared,
     "ordinary_bed_cap": _ordinary_bed_cap,
     "full_price": _full_price,
+    **REGISTER_FACTS,
 }
 
 # Which knowledge tables a fact is computed from; of visits and procedures too.
@@ -162,5 +160,8 @@ KNOWLEDGE_READ = {
     "supply_of_day": ("drug_supply",), "body_region": ("concepts",), "price_cap": ("price_caps",),
     "full_price": ("price_caps",), "shared_days": ("concepts",), "cheaper": ("concepts",),
     "ordinary_bed_cap": ("concepts", "price_caps"), "present_elsewhere": ("concepts",),
-    "charged": ("operation_items",), "device": ("device_operations",),
+    "charged": ("operation_items",), "device": ("device_operations",), "devices": ("device_needs",),
+    "device_capacity": ("device_needs",), "reagent_bought": ("reagents",), "minutes": ("service_minutes",),
+    "drug_of_disease": ("disease_drugs",), "days_since_first_line": ("second_line_drugs",),
+    "unfit": ("sex_limits", "age_limits"), "criterion_reports": ("disease_tests",), "instead_cap": ("price_caps",),
 }  # fmt: skip

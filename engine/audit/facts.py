@@ -12,7 +12,8 @@ import polars as pl
 
 from engine.audit.derived import LINE_FACTS
 from engine.audit.needs import missing
-from engine.audit.plain import DAY, LINE, LOG, VISIT, midnight, text
+from engine.audit.plain import DAY, LINE, RECORDS, VISIT, midnight, text
+from engine.audit.registerfacts import stocked
 from engine.audit.visitfacts import NEIGHBOURS, VISIT_FACTS, idle_days
 from engine.grouping.scheme import Scheme
 from engine.language.vocabulary import tables_behind
@@ -26,6 +27,10 @@ from engine.tables.values import rounded
 ANAESTHESIA_HOURS = pl.when(pl.struct("id", "anaesthesia", "begin", "end").is_first_distinct()).then(
     (pl.col("end") - pl.col("begin")).dt.total_minutes().cast(pl.Decimal(16, 6)) / 60
 )
+STOCKED = "_stocked"  # among the tables of a bucket: what all institutions store, told once for every bucket
+# Objects that a register tells of, and what names them in it.
+VISIT_KEYS = {"institution": "hospital", "terminal": "terminal_id"}
+LINE_KEYS = {"practitioner": "doctor", "prescription": "rxno"}
 # Attribute of a procedure -> table that names the charge items it needs.
 BACKED = {"charged": "operation_items", "device": "device_operations"}
 
@@ -81,6 +86,16 @@ class Facts:
         """(id, date, idle_run): the days of a stay on which nothing but bed, nursing and consultation is charged."""
         return idle_days(self)
 
+    @cached_property
+    def stocked(self) -> pl.DataFrame | None:
+        """What institutions store or bought; a run of many buckets tells it once (STOCKED among the tables)."""
+        return self.tables[STOCKED] if STOCKED in self.tables else stocked(self.tables)
+
+    @cached_property
+    def coverage(self) -> pl.DataFrame:
+        """The rows of table_coverage that say a table is complete."""
+        return self.table("table_coverage").filter(pl.col("complete_flag").fill_null("1") == "1")
+
     def table(self, name: str) -> pl.DataFrame:
         frame = self.tables.get(name)
         return with_fields(pl.DataFrame() if frame is None else frame, name)
@@ -119,7 +134,11 @@ class Facts:
             frame = frame.join(self._visit_fact(name), on="id", how="left", maintain_order="left")
         for part in sorted({n.split(".", 1)[0] for n in names - own}):
             below = {n.split(".", 1)[1] for n in names - own if n.startswith(f"{part}.")}
-            frame = self._with_neighbour(frame, part, below) if part in NEIGHBOURS else self._with_site(frame, below)
+            if part in NEIGHBOURS:
+                frame = self._with_neighbour(frame, part, below)
+            else:
+                frame = self._registered(carried(frame, self.standing_claims, {VISIT_KEYS[part]} - set(frame.columns)),
+                                         part, VISIT_KEYS[part], below)  # fmt: skip
         return frame.select(sorted({"id", "person", *names}))
 
     def _visit_fact(self, name: str) -> pl.DataFrame:
@@ -137,9 +156,14 @@ class Facts:
             others, on=f"{part}.id", how="left", maintain_order="left"
         )
 
-    def _with_site(self, frame: pl.DataFrame, below: set[str]) -> pl.DataFrame:
-        sites = self.register("institutions", below).rename({n: f"institution.{n}" for n in below})
-        return frame.join(sites, left_on="hospital", right_on="_key", how="left", maintain_order="left")
+    def _registered(self, frame: pl.DataFrame, part: str, key: str, below: set[str]) -> pl.DataFrame:
+        """The frame with what a register says of an object, as `institution.hosp_lv`; `key` names it in the frame."""
+        behind = tables_behind()[part]
+        fields = {n: behind.means.get(n, n) for n in below}
+        found = self.register(behind.table, set(fields.values()) - {table(behind.table).key[0]})
+        found = found.with_columns(pl.col("_key").alias(table(behind.table).key[0]))
+        found = found.select("_key", *(pl.col(f).alias(f"{part}.{n}") for n, f in sorted(fields.items())))
+        return frame.join(found, left_on=key, right_on="_key", how="left", maintain_order="left")
 
     def register(self, name: str, fields: set[str]) -> pl.DataFrame:
         """Fields of a table of persons, institutions, devices … by `_key`, the first column of the table's key."""
@@ -174,7 +198,11 @@ class Facts:
         if items is not None:
             found = [self._rows_of_item[item] for item in sorted(set(items)) if item in self._rows_of_item]
             frame = frame[pl.concat(found).sort()] if found else frame.clear()
-        own = {n for n in names if not n.startswith("visit.") and n not in frame.columns}
+        own = {n for n in names if "." not in n and n not in frame.columns}
+        for part, key in LINE_KEYS.items():
+            if below := {n.split(".", 1)[1] for n in names if n.startswith(f"{part}.")}:
+                frame = carried(frame, self.table("fee_lines"), {key} - set(frame.columns))
+                frame = self._registered(frame, part, key, below)
         frame = carried(frame, self.table("fee_lines"), own - set(LINE_FACTS))
         for name in sorted(own & set(LINE_FACTS)):
             frame = LINE_FACTS[name](frame, self) if name not in frame.columns else frame
@@ -236,14 +264,17 @@ class Facts:
         key = pl.concat_str("id", pl.lit("|"), pl.col("seq").cast(pl.String))
         return rows.select(*sorted(names), _visit="id", id=key)
 
-    def logs(self, names: set[str]) -> pl.DataFrame:
-        """One row per record of a service, with the named attributes and its claim in `_visit`, null where it has none.
+    def records(self, kind: str, names: set[str]) -> pl.DataFrame:
+        """One row per record (of RECORDS: logs, reports …), with the named attributes and its claim in `_visit`, null
+        where it has none.
 
-        Always `_date`, the day on which it begins.
+        Always `_date`, the day on which it falls.
         """
-        rows = self.table("service_logs").with_row_index("_at").sort("log_id", "begntime")
-        frame = rows.select("_at", _visit="setl_id", _date=midnight(pl.col("begntime")), **LOG)
-        frame = carried(frame, self.table("service_logs"), names - set(LOG))
+        what = RECORDS[kind]
+        source = self.table(what.table)
+        rows = source.with_row_index("_at").sort(table(what.table).key[0], what.moment)
+        frame = rows.select("_at", _visit="setl_id", _date=midnight(pl.col(what.moment)), **what.words)
+        frame = carried(frame, source, names - set(what.words))
         return frame.select("_visit", "_date", *sorted({"id", *names}))
 
 

@@ -120,7 +120,10 @@ SCOPE_KEYS = {
     "person": ["_psn", "_item"], "department": ["_hospital", "_dept", "_item"], "provider": ["_hospital", "_item"],
     "provider_month": ["_hospital", "_period", "_item"], "practitioner_day": ["_doctor", "_hospital", "_date", "_item"],
     "device_day": ["_hospital", "_device", "_date", "_item"], "terminal_window": ["_hospital", "_terminal", "_moment"],
-    "store_item": ["_hospital", "_item", "_local_item"],
+    "provider_day": ["_hospital", "_date", "_item"], "practitioner_window": ["_doctor", "_hospital", "_moment"],
+    "contact_window": ["_hospital", "_kind", "_moment"], "store_item": ["_hospital", "_item", "_local_item"],
+    "store_pair": ["_hospital", "_item", "_local_item", "_other_item"], "pos_sale": ["_hospital", "_record"],
+    "same_results": ["_hospital", "_date"], "ltc_visit": ["_psn", "_record"],
 }  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from engine.audit.derived import in_force
+from engine.audit.derived import price_cap
 from engine.audit.facts import Facts
-from engine.audit.plain import DAY
-from engine.audit.reads import short
-from engine.language.joined import ROW_NAMES
+from engine.audit.plain import DAY, in_force
+from engine.audit.reads import named_items, paths_of, short
+from engine.language.joined import INSTEAD_CAP, ROW_NAMES
 from engine.language.rule import LoadedRule
 
 
@@ -50,7 +50,23 @@ def lines_with_rows(loaded: LoadedRule, facts: Facts, names: set[str]) -> pl.Dat
     items = rows[row_keys[attributes.index("item")]].unique().to_list() if "item" in attributes else None
     lines = facts.lines(names | set(attributes), items)
     lines = lines.join(rows, left_on=attributes, right_on=row_keys, how="inner", maintain_order="left", coalesce=False)
-    return lines.filter(in_force(pl.col("date").cast(pl.Date))).drop("_from", "_to")
+    lines = lines.filter(in_force(pl.col("date").cast(pl.Date))).drop("_from", "_to")
+    return _with_instead_cap(lines, loaded, facts)
+
+
+def _with_instead_cap(lines: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
+    """The lines with the ceiling price of what a row says should have been charged, where the rule reads it."""
+    alias = loaded.rule.join.alias
+    if f"{alias}.{INSTEAD_CAP.name}" not in {path for c in loaded.compiled.values() for path in paths_of(c)}:
+        return lines
+    asked = lines.select("_visit", "date", item=f"{alias}.instead").with_row_index("_n")
+    priced = price_cap(asked, facts)["price_cap"]
+    return lines.with_columns(priced.alias(f"{alias}.{INSTEAD_CAP.name}"))
+
+
+def lines_named(loaded: LoadedRule, facts: Facts, names: set[str]) -> pl.DataFrame:
+    """The lines a rule may speak of: with the table rows that name them where it joins a table, else by its items."""
+    return lines_with_rows(loaded, facts, names) if loaded.rule.join else facts.lines(names, named_items(loaded))
 
 
 def by_columns(loaded: LoadedRule) -> list[str]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from engine.audit.cases import cases_of, with_lists
+from engine.audit.covering import uncovered
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, charged, valued, with_money
+from engine.audit.plain import RECORDS
 from engine.audit.regroup import regrouped
 from engine.audit.windows import WINDOWS, sliding, windows
 from engine.language.compile import Aggregate
@@ -20,6 +22,17 @@ from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
 
 _NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """How many cases had no answer and what their lines cost; and those outside the coverage of a table."""
+
+    cases: int = 0
+    fen: int = 0
+    outside: int = 0
+    outside_fen: int = 0
+    table: str = ""
 
 
 @dataclass
@@ -31,8 +44,7 @@ class Verdict:
 
     hits: pl.DataFrame
     evidence: pl.DataFrame
-    unjudged: int = 0
-    unjudged_fen: int = 0
+    unjudged: Unjudged = Unjudged()
     unplaced: dict[str, int] = field(default_factory=dict)
     unvalued: int = 0  # hits whose money could not be told
 
@@ -45,11 +57,13 @@ def judge(loaded: LoadedRule, facts: Facts) -> Verdict:
 
 
 def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
-    frame = asked(loaded, cases)
+    outside, table = uncovered(loaded, facts, cases.frame)
+    frame = asked(loaded, cases).join(outside, on="_case", how="anti", maintain_order="left")
     unjudged = frame.filter(pl.col("_raises") | pl.col("_when").is_null())
+    left = Unjudged(unjudged.height, _worth(cases, unjudged), outside.height, _worth(cases, outside), table)
     hits = frame.filter(pl.col("_when"), ~pl.col("_raises"))
     if hits.is_empty():
-        return _none(cases, unjudged.height)
+        return Verdict(cases.frame.clear(), _NO_EVIDENCE, left, cases.unplaced)
     hits, flagged, unclear = accused(loaded, facts, cases, hits)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
@@ -65,7 +79,18 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     if loaded.rule.scope == "store_item" and loaded.rule.amount in ("gap", "difference"):
         hits = hits.join(charged(facts, flagged["excess"]), on="_case", how="left", maintain_order="left")
         evidence = _of_store(hits)
-    return Verdict(hits, evidence, unjudged.height + unclear.height, 0, cases.unplaced, unvalued)
+    left = replace(left, cases=left.cases + unclear.height, fen=left.fen + _worth(cases, unclear))
+    return Verdict(hits, evidence, left, cases.unplaced, unvalued)
+
+
+def _worth(cases: Cases, some: pl.DataFrame) -> int:
+    """What the lines of some cases cost, in fen: the lines they are, or those of their lists, each once."""
+    if some.is_empty():
+        return 0
+    frames = [cases.frame, *(m for path, m in cases.members.items() if path.endswith(".lines"))]
+    lines = [f.select("_case", "id", "_cost") for f in frames if {"id", "_cost"} <= set(f.columns)]
+    chosen = [f.join(some.select("_case"), on="_case", how="semi") for f in lines]
+    return pl.concat(chosen).unique("id")["_cost"].sum() if chosen else 0
 
 
 def accused(
@@ -199,7 +224,7 @@ def _one_per_later_line(cases: Cases, hits: pl.DataFrame) -> tuple[Cases, pl.Dat
 
 
 TABLES = {"lines": "fee_lines", "others": "claims", "visits": "claims", "diagnoses": "diagnoses",
-          "procedures": "procedures", "logs": "service_logs"}  # fmt: skip
+          "procedures": "procedures", **{kind: records.table for kind, records in RECORDS.items()}}  # fmt: skip
 
 
 def _flagged(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -300,11 +325,11 @@ def _judge_windows(loaded: LoadedRule, facts: Facts) -> Verdict:
 
     So what was found excess once no longer counts for a later window, which favours the institution.
     """
-    over, rounds, offset, unjudged = sliding(loaded, facts), [], 0, 0
+    over, rounds, offset, unjudged = sliding(loaded, facts), [], 0, Unjudged()
     while True:
         cases = with_lists(windows(loaded, facts, over), loaded, facts)
         said = _judged(loaded, facts, cases)
-        unjudged = max(unjudged, said.unjudged)
+        unjudged = max(unjudged, said.unjudged, key=lambda left: left.cases + left.outside)
         first = said.hits.sort(cases.key).unique(over.group, keep="first", maintain_order=True)
         evidence = said.evidence.join(first.select("_case"), on="_case", how="semi")
         rounds.append(_renumbered(first, evidence, offset))
@@ -312,10 +337,10 @@ def _judge_windows(loaded: LoadedRule, facts: Facts) -> Verdict:
         gone = evidence.filter(pl.col("role") == "excess")
         if gone.is_empty():
             break
-        left = {path: _without_excess(rows, gone) for path, rows in over.lists.items()}
+        left = {path: _without_excess(rows, gone, path) for path, rows in over.lists.items()}
         over = replace(over, lists={path: _of_groups(rows, first, over.group) for path, rows in left.items()})
     hits, evidence = zip(*rounds, strict=True)
-    return Verdict(pl.concat(hits, how="diagonal_relaxed"), pl.concat(evidence), unjudged, 0, cases.unplaced)
+    return Verdict(pl.concat(hits, how="diagonal_relaxed"), pl.concat(evidence), unjudged, cases.unplaced)
 
 
 def _of_groups(rows: pl.DataFrame, hits: pl.DataFrame, group: list[str]) -> pl.DataFrame:
@@ -323,24 +348,20 @@ def _of_groups(rows: pl.DataFrame, hits: pl.DataFrame, group: list[str]) -> pl.D
     return rows.join(hits.select(keys).unique(), on=keys, how="semi", nulls_equal=True, maintain_order="left")
 
 
-def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:
-    """The lines less the units found excess, the visits less those found excess; what was right counts on.
+def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.DataFrame:
+    """The lines less the units found excess, visits and records less those found excess; what was right counts on.
 
     What is excess as a whole, and not by units, leaves as a whole.
     """
     if "cnt" not in rows.columns:
-        visits = gone.filter(pl.col("table") == "claims")
-        return rows.join(visits, left_on="id", right_on="row_key", how="anti", maintain_order="left")
+        whole = gone.filter(pl.col("table") == TABLES[path.split(".")[1]])
+        return rows.join(whole, left_on="id", right_on="row_key", how="anti", maintain_order="left")
     lines = gone.filter(pl.col("table") == "fee_lines").group_by(id="row_key")
     taken = lines.agg(_taken=pl.col("cnt").sum(), _whole=pl.col("cnt").is_null().any())
     rows = rows.join(taken, on="id", how="left", maintain_order="left")
     left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(rows.schema["cnt"])
     kept = rows.filter(~pl.col("_whole").fill_null(False)).with_columns(cnt=left)
     return kept.filter(pl.col("cnt") > 0).drop("_taken", "_whole")
-
-
-def _none(cases: Cases, unjudged: int = 0) -> Verdict:
-    return Verdict(cases.frame.clear(), _NO_EVIDENCE, unjudged, 0, cases.unplaced)
 
 
 def _renumbered(hits: pl.DataFrame, evidence: pl.DataFrame, offset: int):

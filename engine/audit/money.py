@@ -7,6 +7,7 @@ from engine.language.rule import LoadedRule
 
 UNITS = pl.Decimal(38, 18)
 _FUND_SHARE = fund_share(pl.col("inscope"), pl.col("_claim_fund"), pl.col("_claim_scope"))
+RECORD_TABLES = {"pos_sale": "pos_sales", "ltc_visit": "ltc_visits"}  # scopes whose case is a row of such a table
 BY_LINE = ("units", "lines", "difference", "gap")  # amounts that are made of lines
 CUTS = {
     "latest": (["date", "time", "_order"], [True, True, True]),
@@ -31,6 +32,8 @@ def valued(loaded: LoadedRule, facts: Facts, hits: pl.DataFrame, flagged) -> pl.
             rows.append(_whole_claims(facts, elements))
         else:
             rows.append(_plain(elements, role))
+    if loaded.rule.amount == "record":
+        rows.append(_of_record(hits, RECORD_TABLES[loaded.rule.scope]))
     if whole and not loaded.elements.get("excess", "").endswith((".others", ".visits")):
         rows.append(_whole_claims(facts, hits))
     return pl.concat([r.select(pl.col(n).cast(t) for n, t in EVIDENCE.items()) for r in rows]).unique(
@@ -52,6 +55,14 @@ def _whole_claims(facts: Facts, hits: pl.DataFrame) -> pl.DataFrame:
     return claims.select(
         "_case", table=pl.lit("claims"), row_key="_visit", setl_id="_visit", role=pl.lit("excess"),
         cnt=pl.lit(None, UNITS), gross="total", inscope="scope", fund="fund",
+    )  # fmt: skip
+
+
+def _of_record(hits: pl.DataFrame, table: str) -> pl.DataFrame:
+    """The record a case is about, with what it cost and what the fund paid of it."""
+    return hits.select(
+        "_case", table=pl.lit(table), row_key="_record", setl_id=pl.lit(None, pl.String), role=pl.lit("excess"),
+        cnt=pl.lit(None, UNITS), gross="_amount", inscope="_fund", fund="_fund",
     )  # fmt: skip
 
 

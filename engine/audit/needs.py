@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.audit.plain import LINE_COLUMNS
+from engine.audit.plain import LINE_COLUMNS, RECORDS
 from engine.audit.reads import collections_of, named_items, short, words_read
 from engine.language.joined import ROW_NAMES
 from engine.language.rule import LoadedRule
@@ -16,26 +16,45 @@ BY_SCOPE = {
     "line": ("fee_lines",), "line_pair": ("fee_lines",), "visit_day": ("fee_lines",), "person_day": ("fee_lines",),
     "department": ("fee_lines",), "device_day": ("service_logs",),
     "store_item": ("stock_balances", "stock_moves", "store_items"),
+    "store_pair": ("stock_balances", "stock_moves", "store_items"), "pos_sale": ("pos_sales",),
+    "same_results": ("reports",), "ltc_visit": ("ltc_visits",),
 }  # fmt: skip
 # Where these words have no table they are not false but unknown.
 TOLD_BY = {
     "fee_lines": {"lines"},
-    "service_logs": {"logs"},
+    **{records.table: {kind} for kind, records in RECORDS.items()},
     "diagnoses": {"diagnoses", "diags", "main_diag", "icd3"},
     "procedures": {"procedures", "operations", "operated"},
 }
+# Which table tells a fact that is missing where the table is.
+FACT_TABLES = {
+    "devices": "devices", "device_capacity": "devices", "reagent_bought": "stock_moves", "ward_kinds": "wards",
+    "entitled": "disease_entitlements", "criterion_reports": "reports", "aided": "aid_spells",
+    "terminal_km": "terminals", "travel_shortfall_minutes": "institutions", "known_days": "table_coverage",
+    "dialysis_records": "service_logs",
+}  # fmt: skip
+EVERYWHERE = {"claims", "fee_lines", "diagnoses", "procedures"}  # what a bundle holds of whatever it holds
 # Facts of a line or visit that look at lines of other items than the rule names.
 AROUND = {"shared_days", "cheaper", "idle_run", "longest_idle_run", "charged", "device"}
 
 
 def missing(loaded: LoadedRule, tables: dict[str, pl.DataFrame]) -> str:
     """The table a rule cannot do without and the bundle does not have; empty where nothing is missing."""
+    return next((t for t in _needed(loaded) if t not in tables), "")
+
+
+def _needed(loaded: LoadedRule) -> list[str]:
     paths = loaded.asked() | set(loaded.elements.values())
     words = {path.rsplit(".", 1)[-1] for path in paths}
     need = ["claims", *BY_SCOPE.get(loaded.rule.scope, ())]
     need += [name for name, said in TOLD_BY.items() if words & said]
-    need += sorted(_registers(paths))
-    return next((t for t in need if t not in tables), "")
+    return need + sorted(_registers(paths))
+
+
+def leaned_on(loaded: LoadedRule) -> list[str]:
+    """The tables beyond the claims themselves from which the rule concludes, so that they must be complete."""
+    told = [FACT_TABLES[word] for word in sorted(words_read(loaded) & set(FACT_TABLES))]
+    return [name for name in dict.fromkeys([*_needed(loaded), *told]) if name not in EVERYWHERE]
 
 
 def _registers(paths: set[str]) -> set[str]:
@@ -78,7 +97,8 @@ def columns_read(rules: list[LoadedRule]) -> list[str]:
 
 def _items_read(loaded: LoadedRule, knowledge: Knowledge) -> list[str] | None:
     """The items of the lines that a rule over institutions reads beside those of its store; None: any item."""
-    if loaded.rule.scope == "store_item" or not any(path.endswith(".lines") for path in collections_of(loaded)):
+    listed = any(path.endswith(".lines") for path in collections_of(loaded))
+    if loaded.rule.scope in ("store_item", "store_pair") or not listed:
         return []
     if words_read(loaded) & AROUND:
         return None

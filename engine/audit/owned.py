@@ -4,11 +4,13 @@ Every list carries the key columns of its owner and `_moment`, by which a day, a
 a line, the admission of a visit, the begin of a record; on a terminal the settlement.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from engine.audit.facts import Facts
+from engine.audit.plain import RECORDS
 from engine.audit.reads import columns_of
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import objects, scopes, tables_behind
@@ -37,7 +39,10 @@ OWNERS = {
     "terminal": Owner(
         ("_hospital", "_terminal"), {"id": "_terminal", "hospital": "_hospital"}, {"visits": "claims.terminal_id"}
     ),
+    "contact": Owner(("_hospital", "_kind", "_contact"), {"kind": "_kind", "hospital": "_hospital"}),
 }
+MORE = {"terminal": ("terminal_id", "setl_time"), "contact": ("coner_tel", "curr_addr")}  # fields that name the owner
+CONTACTS = {"电话": "coner_tel", "住址": "curr_addr"}
 
 
 def placed(owner: str, kind: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -61,35 +66,49 @@ def owned_lines(owner: str, lines: pl.DataFrame, facts: Facts) -> pl.DataFrame:
     if owner == "practitioner":
         return lines.with_columns(_doctor=_said("doctor"))
     if owner == "device":
-        used = facts.logs({"item", "device_id"}).select("_visit", "item", date="_date", _device="device_id")
+        used = facts.records("logs", {"item", "device_id"}).select("_visit", "item", date="_date", _device="device_id")
         return lines.join(used.drop_nulls().unique(), on=["_visit", "item", "date"], maintain_order="left")
     return lines
 
 
 def owned_visits(owner: str, names: set[str], facts: Facts) -> pl.DataFrame:
     """Visits with their owner: of a practitioner those he attends, of a device those in its log, by the log's day."""
-    extra = {"hospital", "admission", "doctor", *(("terminal_id", "setl_time") if owner == "terminal" else ())}
+    extra = {"hospital", "admission", "doctor", *MORE.get(owner, ())}
     visits = facts.visits(names | extra).with_columns(_visit="id", _person="person", _hospital="hospital")
     if owner == "terminal":
         return visits.with_columns(_terminal="terminal_id", _moment="setl_time")
     if owner == "device":
-        used = facts.logs({"device_id"}).select("_visit", _device="device_id", _moment="_date").drop_nulls().unique()
-        return visits.join(used, on="_visit", maintain_order="left")
+        used = facts.records("logs", {"device_id"}).select("_visit", _device="device_id", _moment="_date")
+        return visits.join(used.drop_nulls().unique(), on="_visit", maintain_order="left")
+    if owner == "contact":
+        visits = visits.with_columns(_moment="admission")
+        known = [visits.with_columns(_kind=pl.lit(kind), _contact=_said(field)) for kind, field in CONTACTS.items()]
+        return pl.concat(known).filter(pl.col("_contact").is_not_null())
     return visits.with_columns(_doctor=_said("doctor"), _moment="admission")
 
 
-def owned_logs(owner: str, names: set[str], facts: Facts) -> pl.DataFrame:
-    """Records of services with their owner: the claim and person they name, the operator, the device."""
-    logs = facts.logs(names | {"begin", "fixmedins_code", "psn_no", "prac_psn_code", "device_id"})
-    logs = logs.with_columns(_hospital="fixmedins_code", _doctor="prac_psn_code", _device="device_id", _moment="begin")
+def owned_records(owner: str, kind: str, names: set[str], facts: Facts) -> pl.DataFrame:
+    """Records (logs, reports …) with their owner: the claim and person they name, whoever signed them, the device."""
+    what, fields = RECORDS[kind], {"fixmedins_code": "_hospital", "psn_no": "psn_no"}
+    fields |= {"device_id": "_device"} if kind == "logs" else {}
+    fields |= {what.by: "_doctor"} if what.by else {}
+    rows = facts.records(kind, names | set(fields) | {what.moment})
+    rows = rows.with_columns(pl.col(what.moment).alias("_moment"), *(pl.col(f).alias(n) for f, n in fields.items()))
     if owner == "person":
         visits = facts.visits({"psn_no"})
         by_claim = visits.select(_visit="id", _of_claim="person")
         by_number = visits.select("psn_no", _of_number="person").unique("psn_no", keep="first", maintain_order=True)
-        logs = logs.join(by_claim, on="_visit", how="left", maintain_order="left")
-        logs = logs.join(by_number, on="psn_no", how="left", maintain_order="left")
-        logs = logs.with_columns(_person=pl.coalesce("_of_claim", "_of_number")).drop("_of_claim", "_of_number")
-    return logs
+        rows = rows.join(by_claim, on="_visit", how="left", maintain_order="left")
+        rows = rows.join(by_number, on="psn_no", how="left", maintain_order="left")
+        rows = rows.with_columns(_person=pl.coalesce("_of_claim", "_of_number")).drop("_of_claim", "_of_number")
+    return rows
+
+
+def owned(owner: str, kind: str, names: set[str], lines: Callable[[set[str]], pl.DataFrame], facts: Facts):
+    """The elements of one list with their owner; `lines` are the fee lines that may be among them."""
+    if kind == "lines":
+        return owned_lines(owner, lines(names), facts)
+    return owned_visits(owner, names, facts) if kind == "visits" else owned_records(owner, kind, names, facts)
 
 
 def _said(name: str) -> pl.Expr:
@@ -104,9 +123,11 @@ def add_owner(frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) -> pl.DataF
         owner, names = OWNERS[symbol], columns_of(loaded, symbol)
         frame = frame.with_columns(pl.col(c).alias(f"{symbol}.{word}") for word, c in owner.words.items())
         key, own = owner.keys[-1], names - set(owner.words)
+        if not own:
+            continue
         known = _of_person(own, facts) if symbol == "person" else facts.register(tables_behind()[symbol].table, own)
         known = known.select(pl.col("_key").alias(key), *(pl.col(n).alias(f"{symbol}.{n}") for n in sorted(own)))
-        frame = frame.join(known, on=key, how="left", maintain_order="left") if own else frame
+        frame = frame.join(known, on=key, how="left", maintain_order="left")
     return frame
 
 

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from engine.audit.derived import in_force
 from engine.audit.facts import Facts
 from engine.audit.frames import LINE_KEYS, Cases, add_visit, prefixed
 from engine.audit.joins import join_keys, joined_rows
+from engine.audit.plain import in_force
 from engine.audit.reads import columns_of, equalities, side_items
 from engine.language.rule import LoadedRule
 from engine.reference.presumptions import Presumptions

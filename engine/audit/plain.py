@@ -1,5 +1,7 @@
 """Plain words: one expression over one row of a canonical table each, and the pieces such expressions are made of."""
 
+from dataclasses import dataclass
+
 import polars as pl
 
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
@@ -12,6 +14,17 @@ def midnight(moment: pl.Expr) -> pl.Expr:
 
 def text(name: str) -> pl.Expr:
     return pl.col(name).fill_null("")
+
+
+def in_force(day: pl.Expr) -> pl.Expr:
+    """A dated row (`_from`, `_to`, both inclusive, null = open) holds on the day."""
+    return (pl.col("_from").is_null() | (pl.col("_from") <= day)) & (pl.col("_to").is_null() | (pl.col("_to") >= day))
+
+
+def bar_joined(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    """(id, name): the values of a column of each id as one text, each between bars, in the order of the rows."""
+    joined = rows.group_by("id", maintain_order=True).agg(pl.col(column).str.join("|"))
+    return joined.select("id", pl.concat_str(pl.lit("|"), column, pl.lit("|")).alias(name))
 
 
 def days_between(later: pl.Expr, earlier: pl.Expr) -> pl.Expr:
@@ -82,6 +95,34 @@ LOG: dict[str, pl.Expr] = {
     "begin": pl.col("begntime"),
     "end": pl.col("endtime"),
     "hours": (pl.col("endtime") - pl.col("begntime")).dt.total_seconds().cast(pl.Decimal(16, 6)) / 3600,
+}
+REPORT: dict[str, pl.Expr] = {
+    "id": pl.col("report_id"), "item": text("med_list_codg"), "visit_id": text("setl_id"),
+    "time": pl.col("report_time"),
+}  # fmt: skip
+ORDER: dict[str, pl.Expr] = {
+    "id": pl.col("drord_no"), "item": text("med_list_codg"), "visit_id": text("setl_id"), "time": pl.col("order_time"),
+}  # fmt: skip
+PRESCRIPTION: dict[str, pl.Expr] = {"id": pl.col("rxno"), "time": pl.col("issue_time")}
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows of a table that hang on a visit as a list: the table, its plain words, by which moment a period holds
+    one, and which field names whoever signed it."""
+
+    table: str
+    kind: str
+    words: dict[str, pl.Expr]
+    moment: str
+    by: str
+
+
+RECORDS = {
+    "logs": Records("service_logs", "log", LOG, "begntime", "prac_psn_code"),
+    "reports": Records("reports", "report", REPORT, "report_time", ""),
+    "orders": Records("orders", "order", ORDER, "order_time", "dr_code"),
+    "prescriptions": Records("prescriptions", "prescription", PRESCRIPTION, "issue_time", "dr_code"),
 }
 
 # What netting and the plain facts of lines read.

@@ -39,9 +39,12 @@ def collections_of(loaded: LoadedRule) -> list[str]:
 
 def words_read(loaded: LoadedRule) -> set[str]:
     """Every word that any expression of the rule reads, without what it is a word of."""
-    read = list(loaded.compiled.values())
-    paths = set().union(*(c.columns | c.element for c in read), *(a.columns for c in read for a in c.aggregates))
-    return {path.rsplit(".", 1)[-1] for path in paths}
+    return {path.rsplit(".", 1)[-1] for c in loaded.compiled.values() for path in paths_of(c)}
+
+
+def paths_of(compiled) -> set[str]:
+    """Every path that a compiled expression reads, of the case or of elements."""
+    return (compiled.columns | compiled.element).union(*(a.columns | a.outer for a in compiled.aggregates))
 
 
 def short(name: str, kind: str = "line") -> str:

@@ -97,7 +97,8 @@ def _certain(loaded: LoadedRule) -> list[Compiled]:
         part = compiler.compile_node(node, condition=True)
         if part.raises is not None:
             break
-        parts.append(part)
+        if not (part.columns | {c for a in part.aggregates for c in a.columns}) & loaded.must_know:
+            parts.append(part)
     return parts
 
 

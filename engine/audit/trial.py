@@ -18,6 +18,7 @@ from engine.audit import CODE_SCOPES
 from engine.audit.cases import cases_of
 from engine.audit.codefacts import CodeFacts
 from engine.audit.codes import code_cases, judge_codes, symbol_of
+from engine.audit.covering import unknown
 from engine.audit.examples import UnknownWord, canonical, traced, with_rows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
@@ -35,7 +36,7 @@ LIMIT_GONE = {
     "known_false_alarm": "这条已知误报现在不报了，请把 known_false_alarm 改成 clear",
 }
 LATE_WORDS = {"day.posted_late"}
-GIVES = ("cases", "cnt", "amount", "inscope", "fund", "result")
+GIVES = ("cases", "cnt", "amount", "inscope", "fund", "result", "innocent", "not_evaluated")
 default_presumptions = cache(load_presumptions)
 
 
@@ -152,18 +153,24 @@ def tried(trial: Trial) -> TrialResult:
 
 
 def outcome(trial: Trial, rule: LoadedRule | None = None) -> pl.DataFrame:
-    """What the rule finds in a test: a row per finding with `cnt`, `result`, and `amount`, `inscope`, `fund` in fen."""
+    """What the rule finds in a test: a row per finding with `cnt`, `result`, `innocent`, and `amount`, `inscope`,
+    `fund` in fen.
+    """
     rule = rule or trial.rule
     if trial.facts is None:
         facts = CodeFacts(trial.tables, [rule]).of(rule.rule.scope)
         findings, evidence, _ = judge_codes(rule, facts, trial.tables.get("fee_lines"))
         money = {"amount": "gross_fen", "inscope": "inscope_fen", "fund": "fund_fen"}
         findings = findings.join(evidence, on="finding_id", how="semi")  # a finding shows what it rests on
-        return findings.select(cnt="excess_cnt", result="result", **money)
+        return findings.select(cnt="excess_cnt", result="result", innocent="innocent_open", **money)
+    if trial.facts.missing(rule):
+        return pl.DataFrame()
     hits = judge(rule, trial.facts).hits
     if hits.is_empty():
         return hits.select()
-    return hits.select("inscope", "fund", cnt="excess_cnt", result="_result", amount="gross")
+    return hits.select(
+        "inscope", "fund", cnt="excess_cnt", result="_result", innocent="_innocent", amount="gross"
+    )
 
 
 def broken(trial: Trial, hits: pl.DataFrame) -> str:
@@ -171,9 +178,19 @@ def broken(trial: Trial, hits: pl.DataFrame) -> str:
     if (hits.height > 0) != trial.wanted:
         return LIMIT_GONE.get(trial.word) or ("应查出而未查出" if trial.wanted else f"不应查出而查出 {hits.height} 例")
     gives = given(trial.test)
-    came = {name: _came(hits, name) for name in gives}
+    came = {name: unanswered(trial) if name == "not_evaluated" else _came(hits, name) for name in gives}
     wrong = [f"{n} 应为 {gives[n]} 而得 {came[n]}" for n in gives if not _same(gives[n], came[n])]
     return "；".join(wrong)
+
+
+def unanswered(trial: Trial) -> str:
+    """What kept the rule from judging the test: a table that is not given, else the reason and detail; or nothing."""
+    if trial.facts is None:
+        return ""
+    if table := trial.facts.missing(trial.rule):
+        return table
+    left = judge(trial.rule, trial.facts).unjudged
+    return left.table if left.outside else unknown(trial.rule, trial.facts)[1] if left.cases else ""
 
 
 def given(test: dict) -> dict[str, str]:
@@ -188,8 +205,8 @@ def _came(hits: pl.DataFrame, name: str) -> str:
     """What came, over all cases of a test; money in yuan."""
     if name == "cases":
         return str(hits.height)
-    if name == "result":
-        return "|".join(sorted(set(hits["result"])))
+    if name in ("result", "innocent"):
+        return "|".join(sorted({said or "" for said in hits[name]}))
     total = hits[name].sum()
     return f"{total if name == 'cnt' else Decimal(total) / 100:f}"
 
@@ -209,14 +226,19 @@ def disagreement(loaded: LoadedRule, cases: Cases) -> str:
     said = frame.select("_case", when=when.value, raises=raises)
     for (number, compiled, raised), case in zip(said.iter_rows(), spoken_cases(loaded, cases), strict=True):
         try:
-            plain = bool(interpret(loaded.parsed["when"], case))
+            plain, why = _interpreted(loaded, case), ""
         except EvaluationError as error:
             plain, why = None, f" ({error})"
-        else:
-            why = ""
         if plain != (None if raised else compiled):
             return f"case {number}: interpreted {plain}{why}, compiled {None if raised else compiled}"
     return ""
+
+
+def _interpreted(loaded: LoadedRule, case: dict) -> bool | None:
+    """What the interpreter answers for a case; None where what the rule needs is not known of it."""
+    if "known" in loaded.parsed and not interpret(loaded.parsed["known"], case):
+        return None
+    return bool(interpret(loaded.parsed["when"], case))
 
 
 def spoken_cases(loaded: LoadedRule, cases: Cases) -> Iterator[dict]:

@@ -6,7 +6,8 @@ both. The facts of a day of a visit stand here too.
 
 import polars as pl
 
-from engine.audit.plain import DAY, midnight
+from engine.audit.benefitfacts import BENEFIT_FACTS
+from engine.audit.plain import DAY, bar_joined, midnight
 
 NEIGHBOURS = ("previous_insured", "previous_any", "next_any")  # objects of a visit: the id of the other visit, or null
 
@@ -20,11 +21,11 @@ def _icd3(facts):
 
 
 def _diags(facts):
-    return _by_visit(facts, _bar_joined(facts.diagnoses, "diags"))
+    return _by_visit(facts, bar_joined(facts.diagnoses, "code", "diags"))
 
 
 def _operations(facts):
-    return _by_visit(facts, _bar_joined(facts.procedures, "operations"))
+    return _by_visit(facts, bar_joined(facts.procedures, "code", "operations"))
 
 
 def _operated(facts):
@@ -103,11 +104,6 @@ def _by_visit(facts, frame: pl.DataFrame) -> pl.DataFrame:
     return visits.with_columns(pl.exclude("id").fill_null(""))
 
 
-def _bar_joined(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    joined = rows.group_by("id", maintain_order=True).agg(pl.col("code").str.join("|"))
-    return joined.select("id", pl.concat_str(pl.lit("|"), "code", pl.lit("|")).alias(name))
-
-
 VISIT_FACTS = {
     "main_diag": _main_diag,
     "icd3": _icd3,
@@ -122,6 +118,7 @@ VISIT_FACTS = {
     "days_since_previous_any": _neighbours,
     "days_to_next_any": _neighbours,
     **dict.fromkeys(NEIGHBOURS, _neighbours),
+    **BENEFIT_FACTS,
 }
 
 

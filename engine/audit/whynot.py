@@ -117,6 +117,10 @@ def _own(cases: Cases, claim: str) -> pl.Series:
 def _went_out(loaded: LoadedRule, case: dict, about: dict, number: int, stands: dict[str, set]) -> Tried:
     """Where a case leaves the way from the condition to a finding."""
     when = parts(loaded, "when", case)
+    if "known" in loaded.parsed:
+        needed = parts(loaded, "known", case)
+        if not all(part.holds for part in needed) and all(part.holds is not False for part in when):
+            return Tried(about, "unjudged", [*needed, *when])
     failed = next((part for part in when if not part.holds), None)
     if failed:
         return Tried(about, "when" if failed.holds is False else "unjudged", when)

@@ -11,14 +11,16 @@ import polars as pl
 
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
-from engine.audit.joins import by_columns, lines_with_rows, row_columns
-from engine.audit.owned import OWNERS, add_owner, owned_lines, owned_visits, placed
+from engine.audit.joins import by_columns, lines_named, row_columns
+from engine.audit.owned import OWNERS, add_owner, owned, placed
 from engine.audit.plain import midnight
-from engine.audit.reads import collections_of, element_only, elements_of, named_items
+from engine.audit.reads import collections_of, element_only, elements_of
 from engine.language.rule import LoadedRule
 
 SECONDS = {"days": 86_400, "hours": 3_600, "minutes": 60}
-WINDOWS = {"person_window": "person", "terminal_window": "terminal"}
+WINDOWS = {"person_window": "person", "terminal_window": "terminal", "contact_window": "contact",
+           "practitioner_window": "practitioner"}  # fmt: skip
+MAIN = {"terminal": "visits", "contact": "visits", "practitioner": "prescriptions"}  # what ends a window, else lines
 
 
 @dataclass
@@ -33,22 +35,18 @@ class Sliding:
 
 def sliding(loaded: LoadedRule, facts: Facts) -> Sliding:
     """The lines and visits that windows of the rule may hold."""
-    owner, own = WINDOWS[loaded.rule.scope], f"window.{'visits' if loaded.rule.scope == 'terminal_window' else 'lines'}"
+    owner = WINDOWS[loaded.rule.scope]
+    own = f"window.{MAIN.get(owner, 'lines')}"
     paths = [path for path in collections_of(loaded) if path.startswith("window.")] or [own]
     excess = loaded.elements.get("excess")
     main = excess if excess in paths else paths[0]
     by = [*loaded.rule.by, *(by_columns(loaded) if loaded.rule.join else [])]
     lists, unplaced = {}, {}
     for path in paths:
-        names = elements_of(loaded, path)
-        if path == "window.visits":
-            rows = owned_visits(owner, names, facts)
-        else:
-            names = names | set(loaded.rule.by)
-            joined = loaded.rule.join
-            lines = lines_with_rows(loaded, facts, names) if joined else facts.lines(names, named_items(loaded))
-            rows = owned_lines(owner, lines, facts)
-        lists[path], lost = placed(owner, path.split(".")[1], rows)
+        names, kind = elements_of(loaded, path), path.split(".")[1]
+        names |= set(loaded.rule.by) if kind == "lines" else set()
+        rows = owned(owner, kind, names, lambda names: lines_named(loaded, facts, names), facts)
+        lists[path], lost = placed(owner, kind, rows)
         unplaced |= lost
         if loaded.rule.window.unit == "days":
             lists[path] = lists[path].with_columns(midnight(pl.col("_moment")))

@@ -18,9 +18,12 @@ from engine.reference.knowledge import shapes
 
 ELEMENTS = {
     "l": "lines", "d": "diagnoses", "p": "procedures", "o": "others", "v": "visits", "e": "events", "g": "logs",
+    "r": "reports", "q": "orders", "x": "prescriptions",
 }  # fmt: skip
 WHOLE, OF_LINES = ("claim", "later_visit"), ("units", "lines", "difference", "gap")  # what amounts are made of
 SIDES = ("l", "line", "a", "b")  # how a line is called
+PARTED = {"window", "day", "week", "month", "year"}  # objects whose lines may be parted into cases by words of theirs
+RECORDED = ("pos_sale", "ltc_visit")  # scopes whose case is a record with money of its own
 ROLES = ("excess", "basis", "context")
 STAND_IN = {"id": "", "title": "", "description": "", "family": "", "when": "false", "basis": []}
 ALWAYS = datetime.date.min, datetime.date.max
@@ -148,10 +151,11 @@ def _placement_faults(rule: Rule, notes: Notes) -> None:
     if rule.same and rule.scope != "line_pair":
         notes.key("E_PLACE", ("same",), "same 只用于 is for line_pair", allowed="for: line_pair")
     windowed = [name for name, scope in scopes().items() if "window" in scope.symbols]
-    for key in ("window", "by"):
-        if getattr(rule, key) and rule.scope not in windowed:
-            notes.key("E_PLACE", (key,), f"{key} 只用于 is for {', '.join(windowed)}", allowed=", ".join(windowed))
-    for index, word in enumerate(rule.by if rule.scope in windowed else ()):
+    parted = [name for name, scope in scopes().items() if PARTED & set(scope.symbols)]
+    for key, where in (("window", windowed), ("by", parted)):
+        if getattr(rule, key) and rule.scope not in where:
+            notes.key("E_PLACE", (key,), f"{key} 只用于 is for {', '.join(where)}", allowed=", ".join(where))
+    for index, word in enumerate(rule.by if rule.scope in parted else ()):
         _line_word(word, ("by", index), notes)
     if not rule.window and rule.scope in windowed:
         notes.value("E_KEY_MISSING", ("for",), f"{rule.scope} 要写 needs window", "window: {days: 30}")
@@ -167,6 +171,9 @@ def fit_faults(rule: Rule, elements: dict[str, str], compiled: dict, notes: Note
     if "line" not in symbols.values() and rule.amount in OF_LINES and accused not in ("lines", "events"):
         said = f"要用 flag 指明明细 amount {rule.amount} needs a flag that says which lines are in evidence"
         notes.value("E_AMOUNT", ("amount",), said, "flag: l.item in treatments; amount: claim, none")
+    if rule.amount == "record" and rule.scope not in RECORDED:
+        said = f"{rule.scope} 的案例不是一条有金额的记录 a case of {rule.scope} is no record with money of its own"
+        notes.value("E_AMOUNT", ("amount",), said, "amount: claim, lines, none", ", ".join(RECORDED))
     if rule.amount == "regroup" and accused not in ("diagnoses", "procedures"):
         said = "要用 flag 指明诊断或手术操作 amount regroup needs diagnoses or procedures flagged as excess"
         notes.value("E_AMOUNT", ("amount",), said, "flag: d.code in …, p.code in …")

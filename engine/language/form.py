@@ -119,7 +119,9 @@ class Rule(Strict):
         description="两条明细须同在：一小时、前后六小时、一日、一次就诊、一人；不写用表的 window 列 · window of a pair",
     )
     window: Window | None = Field(None, description="滑动窗口的长度 · length of a sliding window")
-    by: list[str] = Field([], description="窗口内再按明细的这些词分组 · words of lines that part a window's cases")
+    by: list[str] = Field(
+        [], description="窗口、日、月等之内再按明细的这些词分成案例 · words of lines that part the cases of a period"
+    )
     join: Join | None = Field(None, description="对上知识表的行 · rows of a knowledge table")
     params: dict[str, Param] = Field({}, description="参数，条件里写 params.名称 · parameters, read as params.name")
     sets: dict[str, str | list[str]] = Field(
@@ -127,6 +129,9 @@ class Rule(Strict):
     )
     let: dict[str, Expression] = Field(
         {}, description="给子表达式起名，用到处照原样代入 · named parts, substituted where they are used"
+    )
+    known: Expression | None = Field(
+        None, description="有此条件才能判断，否则该案例未评估 · a case without it is not evaluated"
     )
     when: Expression = Field(description="什么情况是疑点 · when a case is a finding")
     flag: Expression | dict[str, Expression] = Field(
@@ -138,10 +143,11 @@ class Rule(Strict):
     cut: Literal["latest", "earliest", "cheapest", "dearest"] = Field(
         "latest", description="从哪条明细截起：最晚、最早、最便宜、最贵 · which lines bear the excess first"
     )
-    amount: Literal["units", "lines", "claim", "difference", "gap", "later_visit", "regroup", "none"] = Field(
+    amount: Literal["units", "lines", "claim", "difference", "gap", "later_visit", "regroup", "record", "none"] = Field(
         "lines",
         description="金额怎么算：units 超出数量、lines 整行、claim 整单、difference 差额、gap 摊到各行的缺口、"
-        "later_visit 后一次就诊、regroup 去掉存疑编码重新分组的差额、none 不计 · how money is counted",
+        "later_visit 后一次就诊、regroup 去掉存疑编码重新分组的差额、record 该条记录的金额、"
+        "none 不计 · how money is counted",
     )
     message: str = Field("", description="疑点上的一句话，{表达式} 处填入值；不写用标题 · sentence of a finding")
     innocent: list[Innocent] = Field([], description="合理解释，最强的写在前 · innocent explanations, strongest first")

@@ -29,6 +29,7 @@ from engine.language.form import Rule
 from engine.language.joined import row_attributes
 from engine.language.lockfile import version_of
 from engine.language.parts import Part, parts_of
+from engine.language.values import either
 from engine.language.vocabulary import objects, scopes, words_in
 from engine.reference.knowledge import Knowledge, shapes
 from engine.reference.places import rules_folder
@@ -58,9 +59,15 @@ class LoadedRule:
         """What is told of a finding: every condition, its sides and what they are made of."""
         return parts_of(self.rule, self.parsed, self.compiled, self.setting)
 
+    @property
+    def must_know(self) -> set[str]:
+        """The columns of which the rule must know something: no part that reads one can clear a case before that."""
+        known = self.compiled.get("known")
+        return known.columns.union(*(a.columns for a in known.aggregates)) if known else set()
+
     def asked(self) -> set[str]:
         """Every path and collection that the condition and the flags read."""
-        read = [c for name, c in self.compiled.items() if name == "when" or name.startswith("flag.")]
+        read = [c for name, c in self.compiled.items() if name in ("when", "known") or name.startswith("flag.")]
         paths = set().union(*(c.columns | c.element for c in read))
         return paths.union(*({a.collection} | a.columns for c in read for a in c.aggregates))
 
@@ -195,7 +202,8 @@ def _setting(rule: Rule, knowledge: Knowledge, overrides: dict, today, notes: No
 def expressions_of(rule: Rule) -> dict[str, str]:
     """Every expression of a rule by name, `let` parts apart: `when`, `flag.excess`, `innocent.0.unless` …"""
     named = {"when": rule.when} | {f"flag.{role}": text for role, text in rule.flags.items()}
-    named |= {name: getattr(rule, name) for name in ("excess", "violation_when") if getattr(rule, name) is not None}
+    asked = ("excess", "violation_when", "known")
+    named |= {name: getattr(rule, name) for name in asked if getattr(rule, name) is not None}
     if rule.window and isinstance(rule.window.size, str):
         named[f"window.{rule.window.unit}"] = rule.window.size
     if rule.join and rule.join.where is not None:
@@ -215,7 +223,19 @@ def _expressions(loaded: LoadedRule) -> None:
         except ExpressionProblem as problem:
             loaded.notes.expression(name, problem)
     if "when" in loaded.compiled:
+        loaded.compiled["when"] = _where_known(loaded)
         loaded.cheap = _cheap(loaded, compiler)
+
+
+def _where_known(loaded: LoadedRule) -> Compiled:
+    """`when`, which has no answer for a case that lacks what the rule needs to know."""
+    when, known = loaded.compiled["when"], loaded.compiled.get("known")
+    if known is None:
+        return when
+    raises = either(when.raises, ~known.value.fill_null(False))
+    sums = {a.name: a for a in (*when.aggregates, *known.aggregates)}
+    return replace(when, value=pl.when(~raises).then(when.value), raises=raises, columns=when.columns | known.columns,
+                   aggregates=list(sums.values()))  # fmt: skip
 
 
 def _cheap(loaded: LoadedRule, compiler: Compiler) -> list[pl.Expr]:
@@ -225,7 +245,7 @@ def _cheap(loaded: LoadedRule, compiler: Compiler) -> list[pl.Expr]:
         part = compiler.compile_node(node, condition=True)
         if part.raises is not None:
             break
-        if not part.aggregates:
+        if not part.aggregates and not part.columns & loaded.must_know:
             cheap.append(part.value)
     return cheap
 
@@ -238,7 +258,7 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
         loaded.elements[name.removeprefix("flag.")] = variable[1]
     parsed = parse(text, setting, name)
     compiler.setting = setting
-    condition = name in ("when", "violation_when", "join.where") or name.startswith(("flag.", "innocent."))
+    condition = name in ("when", "violation_when", "known", "join.where") or name.startswith(("flag.", "innocent."))
     try:
         compiled = compiler.compile(parsed, variable and variable[:2], condition)
         if name in NUMBERS and (compiled.kind != "number" or compiled.nullable):

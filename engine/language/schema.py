@@ -33,7 +33,8 @@ TESTS = {
     "known_miss": "本应查出而尚不能，能查出时变红 · a limit: not found yet",
     "known_false_alarm": "本不应查出而仍会，不再查出时变红 · a limit: still found",
     "why": "这个测试说明什么 · what the test shows",
-    "gives": "查出的合计：cases 例数，cnt 数量，amount、inscope、fund 元，result 结果 · what is found, in all",
+    "gives": "查出的合计：cases 例数，cnt 数量，amount、inscope、fund 元，result 结果，innocent 仍开着的解释，"
+    "not_evaluated 因缺什么而未评估 · what is found, in all",
     "visit": "就诊；不写即三级医院四天的医保住院 · the visit", "lines": "费用明细 · fee lines",
     "diagnoses": "诊断，第一个是主诊断 · diagnoses", "procedures": "手术操作 · procedures",
     "others": "同一人的其他就诊 · other visits", "stores": "机构的进销存 · what the institution stores",

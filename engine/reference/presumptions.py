@@ -12,13 +12,16 @@ from engine.tables.yamltext import read_mapping
 NAMES = {
     "batch_posting": ("lookback_days", "max_multiple_of_cap", "charged_on_any_of_day_offsets", "min_days"),
     "pair_windows": ("hour_less_than_minutes", "6h_at_most_minutes"),
+    "travel": ("kmh", "far_kmh", "far_km", "near_km", "tolerance_minutes"),
+    "same_results": ("gap_days",),
 }
 DESCRIBED = ("rules", "day_before_in_stay", "day_before_units", "stay_units_at_most_cap_times_days")  # always so
 
 
 @dataclass(frozen=True)
 class Presumptions:
-    """Late posting of a day's charges, the windows of pairs, and the brackets that name a body region."""
+    """Late posting of a day's charges, the windows of pairs, how fast one travels, when equal results are one case, and
+    the brackets that name a body region."""
 
     lookback_days: int
     max_multiple_of_cap: int
@@ -26,6 +29,12 @@ class Presumptions:
     min_days: int
     hour: datetime.timedelta
     six_hours: datetime.timedelta
+    kmh: int
+    far_kmh: int
+    far_km: int
+    near_km: int
+    tolerance_minutes: int
+    gap_days: int
     brackets: tuple[str, ...]
 
 
@@ -46,6 +55,8 @@ def load_presumptions(overrides: dict | None = None, seeds: Path | None = None) 
         min_days=_whole("batch_posting", "min_days", posting["min_days"]),
         hour=datetime.timedelta(minutes=_whole("pair_windows", "hour", windows["hour_less_than_minutes"])),
         six_hours=datetime.timedelta(minutes=_whole("pair_windows", "6h", windows["6h_at_most_minutes"])),
+        **_wholes(ours, given, "travel"),
+        **_wholes(ours, given, "same_results"),
         brackets=tuple(given.get("body_region_brackets", ours["body_region_brackets"])),
     )
 
@@ -63,6 +74,11 @@ def _whole(part: str, name: str, text) -> int:
         return int(text)
     except (TypeError, ValueError):
         raise RuleProblem(f"engine.{part}.{name}: {text!r} 不是整数 not a whole number") from None
+
+
+def _wholes(ours: dict, given: dict, part: str) -> dict[str, int]:
+    values = _merged(ours, given, part)
+    return {name: _whole(part, name, values[name]) for name in NAMES[part]}
 
 
 def _near(name: str, known) -> str:

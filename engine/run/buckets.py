@@ -9,16 +9,21 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.audit.facts import STOCKED
 from engine.audit.needs import LinesRead, lines_read
+from engine.audit.recordcases import with_overlaps
+from engine.audit.registerfacts import stocked
 from engine.language.rule import LoadedRule
 from engine.run.region import Region
-from engine.tables.dictionary import table
+from engine.tables.dictionary import table, with_fields
 from engine.tables.persons import bucket_of, resolve
 
 LINES_A_BUCKET = 1_000_000
-BY_CLAIM = ("fee_lines", "diagnoses", "procedures", "prescriptions", "service_logs", "orders", "reports")
-SMALL = ("store_items", "stock_balances", "stock_moves", "wards", "persons", "institutions", "practitioners", "devices",
-         "terminals")  # fmt: skip
+RECORDS = ("prescriptions", "service_logs", "orders", "reports")  # of a claim, or of a person and no claim
+BY_CLAIM = ("fee_lines", "diagnoses", "procedures", *RECORDS)
+REGISTERS = ("institutions", "practitioners", "devices", "wards", "terminals", "table_coverage")  # small, read whole
+SMALL = (*REGISTERS, "store_items", "stock_balances", "stock_moves", "invoices", "persons")
+BY_SITE = ("service_logs", "reports", "prescriptions", "pos_sales")  # cut by institution where rules look at one
 BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits")
 
 
@@ -39,13 +44,27 @@ def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LIN
     claims = tables["claims"].join(persons.lazy(), on="psn_no", how="left")
     _sink(claims, work / "claims", count)
     owners = claims.select("setl_id", "_bucket").collect().lazy()
+    of_person = persons.lazy().select("psn_no", "_bucket")
     for name in BY_CLAIM:
         if name in tables:
-            _sink(tables[name].join(owners, on="setl_id", how="inner"), work / name, count)
+            rows = tables[name]
+            loose = name in RECORDS
+            rows = _of_claims(rows, owners, of_person) if loose else rows.join(owners, on="setl_id", how="inner")
+            _sink(rows, work / name, count)
     for name in BY_PERSON:
         if name in tables:
-            _sink(tables[name].join(persons.lazy().select("psn_no", "_bucket"), on="psn_no"), work / name, count)
+            rows = tables[name]
+            rows = with_overlaps(rows.collect()).lazy() if name == "ltc_visits" else rows
+            _sink(rows.join(of_person, on="psn_no"), work / name, count)
     return count
+
+
+def _of_claims(rows: pl.LazyFrame, owners: pl.LazyFrame, persons: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows in the bucket of their claim, or where they name none in that of their person."""
+    rows = with_fields(rows, "service_logs", "setl_id", "psn_no")
+    rows = rows.join(owners, on="setl_id", how="left").join(persons, on="psn_no", how="left", suffix="_p")
+    rows = rows.with_columns(_bucket=pl.coalesce("_bucket", "_bucket_p")).drop("_bucket_p")
+    return rows.filter(pl.col("_bucket").is_not_null())
 
 
 def _sink(frame: pl.LazyFrame, folder: Path, count: int) -> None:
@@ -115,14 +134,30 @@ def of_institutions(
     for name in ("diagnoses", "procedures"):
         if name in tables:
             found[name] = tables[name].join(own, on="setl_id", how="semi").collect(engine="streaming")
-    if "service_logs" in tables:
-        logs = tables["service_logs"].filter(pl.col("fixmedins_code").is_in(sites))
-        found["service_logs"] = logs.collect(engine="streaming")
+    for name in BY_SITE:
+        if name in tables:
+            found[name] = _of_sites(tables[name], sites, own).collect(engine="streaming")
     if "fee_lines" in tables:
         have = [c for c in read.columns if c in tables["fee_lines"].collect_schema().names()]
         lines = tables["fee_lines"].filter(read.wanted).select(have).join(own, on="setl_id", how="semi")
         found["fee_lines"] = lines.collect(engine="streaming")
     return found
+
+
+def _of_sites(rows: pl.LazyFrame, sites: list[str], claims: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows of some institutions: those that name one, and those that name only a claim of theirs."""
+    theirs = pl.col("fixmedins_code").is_in(sites)
+    if "setl_id" not in rows.collect_schema().names():
+        return rows.filter(theirs)
+    unsaid = rows.filter(pl.col("fixmedins_code").is_null()).join(claims, on="setl_id", how="semi")
+    return pl.concat([rows.filter(theirs), unsaid])
+
+
+def registers(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
+    """What every bucket of persons is told whole: the registers, and what institutions store or bought."""
+    found = dict(whole(tables, REGISTERS))
+    kept = stocked(tables)
+    return found if kept is None else {**found, STOCKED: kept.collect().sort(pl.all())}
 
 
 def whole(tables: dict[str, pl.LazyFrame], names: tuple[str, ...]) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -26,7 +26,7 @@ ROWS = 40  # of a joined table
 NAMES = {
     "when": "是疑点的条件", "excess": "多出多少", "violation_when": "升为明确违规的条件", "window.days": "窗口天数",
     "join.where": "表行须符合", "flag.excess": "计为超出的明细", "flag.basis": "作为依据的明细",
-    "flag.context": "供参考的明细",
+    "flag.context": "供参考的明细", "known": "能判断的条件",
 }  # fmt: skip
 TESTED = {"hit": "应查出", "clear": "不应查出", "known_miss": "已知漏报", "known_false_alarm": "已知误报"}
 TEST_PARTS = {"visit": "就诊", "lines": "费用明细", "diagnoses": "诊断", "procedures": "手术操作", "others": "其他就诊",

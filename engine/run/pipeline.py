@@ -150,11 +150,11 @@ def _buckets(extract: Extract, region: Region, options: Options, work: Path, res
     if cut.exists():
         shutil.rmtree(cut)
     count = buckets.split(extract.tables, cut, options.lines_a_bucket)
-    sites = dict(buckets.whole(extract.tables, ("institutions",)))
+    registers = buckets.registers(extract.tables)
     for number in range(count):
         progress("分组、结算、审核 group, settle, audit", number, count)
         if not (results / f"person-{number:05}.done").exists():
-            made = stages.person_bucket({**sites, **buckets.bucket_tables(cut, number)}, region, parts)
+            made = stages.person_bucket({**registers, **buckets.bucket_tables(cut, number)}, region, parts)
             _write(results, f"person-{number:05}", made)
     progress("分组、结算、审核 group, settle, audit", count, count)
 

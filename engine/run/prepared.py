@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import polars as pl
@@ -43,9 +43,14 @@ class Prepared:
         names = {p.stem for p in (self.folder / "person").glob("*/*.parquet")}
         return found | {name: pl.scan_parquet(self.folder / "person" / "*" / f"{name}.parquet") for name in names}
 
+    @cached_property
+    def registers(self) -> dict[str, pl.DataFrame]:
+        """What every bucket of persons is told whole."""
+        return buckets.registers(self.tables)
+
     def bucket(self, number: int, rules: list[LoadedRule] | None = None) -> dict[str, pl.DataFrame]:
         """The tables of one bucket of persons, netted; of the fee lines what some rules read, or all."""
-        found = {}
+        found = dict(self.registers)
         for path in sorted((self.folder / "person" / f"{number:05}").glob("*.parquet")):
             columns = None
             if path.stem == "fee_lines" and rules is not None:
@@ -63,7 +68,8 @@ class Prepared:
                 kept = {name: frame.join(claims.select(key).unique(), on=key, how="semi")
                         for names, key in ((buckets.BY_CLAIM, "setl_id"), (buckets.BY_PERSON, "psn_no"))
                         for name, frame in frames.items() if name in names}  # fmt: skip
-                return {name: frame.collect() for name, frame in {**kept, "claims": claims}.items()}
+                own = {name: frame.collect() for name, frame in {**kept, "claims": claims}.items()}
+                return {**self.registers, **own}
         return {}
 
 

@@ -107,11 +107,11 @@ def _facts(extract: Prepared, region: Region, loaded: LoadedRule, progress) -> I
     if loaded.rule.scope not in INSTITUTION_SCOPES:
         for number in range(extract.buckets):
             progress("提问 question", number, extract.buckets)
-            yield Facts(extract.bucket(number, [loaded]), region.knowledge, region.presumptions)
+            yield stages.facts_of(extract.bucket(number, [loaded]), region)
         progress("提问 question", extract.buckets, extract.buckets)
         return
     for tables in buckets.institution_buckets(extract.tables, region, [loaded]):
-        yield Facts(stages.netted(tables()), region.knowledge, region.presumptions)
+        yield stages.facts_of(stages.netted(tables()), region)
 
 
 def _add(found: Asked, loaded: LoadedRule, facts: Facts, limit: int) -> None:
@@ -119,7 +119,7 @@ def _add(found: Asked, loaded: LoadedRule, facts: Facts, limit: int) -> None:
     cases = cases_of(loaded, facts)
     verdict = judge(loaded, facts)
     found.cases += cases.frame.height
-    found.unjudged += verdict.unjudged
+    found.unjudged += verdict.unjudged.cases + verdict.unjudged.outside
     if verdict.hits.is_empty():
         return
     found.hits += verdict.hits.height

@@ -87,6 +87,25 @@ def case_payments(
     """One row per insured claim, as provider_payment sums them: setl_id, month, `method`, sign, weight in `units` of
     1e-8, and `payable_fen`, what the funds owe.
     """
+    statements = settlement.select("setl_id", "first_difference", *_AMOUNTS)
+    cases = _with_standards(claims, grouping, policy).join(statements, on="setl_id")
+    by_drg, standard = pl.col("standard_fen").is_not_null(), pl.col("standard_fen").cast(pl.Int128)
+    owed = pl.when(by_drg).then(FUND_FORMS[policy.provider.fund_form](standard)).otherwise("fund_pay_sumamt_fen")
+    cases = cases.with_columns(
+        pl.when(by_drg).then(pl.lit("drg_rate")).otherwise(pl.lit("item")).alias("method"),
+        owed.cast(pl.Int64).alias("payable_fen"),
+        pl.lit(1, pl.Int64).alias("sign"),
+    )
+    return _refunds_reversed(cases)
+
+
+def drg_standards(claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy) -> pl.DataFrame:
+    """setl_id and `standard_fen`, weight x rate, of the insured stays that are paid by DRG."""
+    return _with_standards(claims, grouping, policy).select("setl_id", "standard_fen").drop_nulls()
+
+
+def _with_standards(claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy) -> pl.DataFrame:
+    """The insured claims with month, weight `units`, and `standard_fen`, null where a claim is not paid by DRG."""
     claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter((pl.col("insured_flag") != "0").fill_null(True))
     claims = claims.with_columns(
         pl.col("setl_time").dt.date().alias("day"), pl.col("setl_time").dt.strftime("%Y-%m").alias("month")
@@ -95,9 +114,7 @@ def case_payments(
         pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
         benefit_of(claims, policy).alias("benefit"),
         (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
-    )
-    statements = settlement.select("setl_id", "first_difference", *_AMOUNTS)
-    cases = claims.join(statements, on="setl_id").join(_weights(grouping), on="setl_id", how="left")
+    ).join(_weights(grouping), on="setl_id", how="left")
     by_drg = (
         pl.col("benefit").is_in(policy.provider.drg_benefits)
         & pl.col("units").is_not_null()
@@ -105,13 +122,7 @@ def case_payments(
         & ~pl.col("refund")
     )
     standard = rounded(pl.col("units").cast(pl.Int128) * pl.col("rate"), _WEIGHT_UNITS)
-    owed = pl.when(by_drg).then(FUND_FORMS[policy.provider.fund_form](standard)).otherwise("fund_pay_sumamt_fen")
-    cases = cases.with_columns(
-        pl.when(by_drg).then(pl.lit("drg_rate")).otherwise(pl.lit("item")).alias("method"),
-        owed.cast(pl.Int64).alias("payable_fen"),
-        pl.lit(1, pl.Int64).alias("sign"),
-    )
-    return _refunds_reversed(cases)
+    return claims.with_columns(standard_fen=pl.when(by_drg).then(standard).cast(pl.Int64))
 
 
 def _weights(grouping: pl.DataFrame | None) -> pl.DataFrame:

@@ -68,6 +68,12 @@ def hops(
     )
 
 
+def metres_between(lon: str, lat: str, lon_before: str, lat_before: str) -> pl.Expr:
+    """Whole metres between two positions given as columns of degrees; null where one is missing."""
+    places = (pl.col(name).cast(pl.Float64).radians() for name in (lon, lat, lon_before, lat_before))
+    return (_kilometres(*places) * 1000).round().cast(pl.Int64)
+
+
 def _kilometres(lon: pl.Expr, lat: pl.Expr, lon_before: pl.Expr, lat_before: pl.Expr) -> pl.Expr:
     """Great-circle distance of two positions in radians (haversine)."""
     half = ((lat - lat_before) / 2).sin() ** 2 + lat.cos() * lat_before.cos() * ((lon - lon_before) / 2).sin() ** 2
