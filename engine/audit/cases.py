@@ -12,6 +12,7 @@ from engine.audit.frames import LINE_KEYS, Cases, add_visit, holds, prefixed
 from engine.audit.joins import by_columns, joined_rows, lines_named, lines_with_rows, row_columns
 from engine.audit.owned import OWNERS, add_owner, owned, placed
 from engine.audit.pairs import line_pair
+from engine.audit.peers import with_peers
 from engine.audit.reads import collections_of, columns_of, element_only, elements_of, named_items
 from engine.audit.recordcases import ltc_visit, pos_sale, same_results, store_item, store_pair
 from engine.audit.visitfacts import dialysis_records
@@ -31,7 +32,7 @@ GROUPED = {
 
 def cases_of(loaded: LoadedRule, facts: Facts) -> Cases:
     """Every case of the rule in the bucket that could be a finding."""
-    return with_lists(BUILDERS[loaded.rule.scope](loaded, facts), loaded, facts)
+    return with_peers(loaded, facts, with_lists(BUILDERS[loaded.rule.scope](loaded, facts), loaded, facts))
 
 
 def with_lists(cases: Cases, loaded: LoadedRule, facts: Facts) -> Cases:

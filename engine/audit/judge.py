@@ -15,8 +15,8 @@ from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, charged, valued, with_money
 from engine.audit.plain import RECORDS
 from engine.audit.regroup import regrouped
+from engine.audit.sums import aggregates_of, summed, with_aggregates
 from engine.audit.windows import WINDOWS, sliding, windows
-from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
 from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
@@ -133,16 +133,16 @@ def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     """The cases with the sums that `when` needs and its answer, `_when`, `_raises`."""
     when = loaded.compiled["when"]
     raises = pl.lit(False) if when.raises is None else when.raises.fill_null(False)
-    return _summed(cases.frame, cases, when.aggregates).with_columns(_when=when.value, _raises=raises)
+    return summed(cases.frame, cases, when.aggregates).with_columns(_when=when.value, _raises=raises)
 
 
 def completed(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFrame:
     """The hits with what the other expressions need: their sums, and the excess."""
     known = {a.name for a in loaded.compiled["when"].aggregates}
-    left = [a for a in _aggregates(loaded) if a.name not in known]
+    left = [a for a in aggregates_of(loaded) if a.name not in known]
     own = {a.collection for a in left}
     members = {path: cases.members[path].join(hits.select("_case"), on="_case", how="semi") for path in own}
-    hits = _summed(hits, Cases(hits, members), left)
+    hits = summed(hits, Cases(hits, members), left)
     if "excess" not in loaded.compiled:
         return hits
     excess = loaded.compiled["excess"]
@@ -167,51 +167,6 @@ def _shown(compiled) -> pl.Expr:
     if compiled.kind == "time":
         return compiled.value.dt.strftime("%Y-%m-%d %H:%M").str.strip_suffix(" 00:00").fill_null("—")
     return compiled.value.cast(pl.String).fill_null("—")
-
-
-def with_aggregates(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
-    """The case frame with one column per list sum."""
-    return _summed(cases.frame, cases, _aggregates(loaded))
-
-
-def _aggregates(loaded: LoadedRule) -> list[Aggregate]:
-    seen = {a.name: a for c in loaded.compiled.values() for a in c.aggregates}
-    return [seen[name] for name in sorted(seen, key=lambda n: int(n[1:]))]
-
-
-def _summed(frame: pl.DataFrame, cases: Cases, aggregates: list[Aggregate]) -> pl.DataFrame:
-    for aggregate in aggregates:
-        frame = _with_aggregate(frame, cases.members[aggregate.collection], aggregate)
-    return frame
-
-
-def _with_aggregate(frame: pl.DataFrame, elements: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:
-    named = [pl.col(c.split(".", 1)[1]).alias(c) for c in sorted(aggregate.columns)]
-    rows = elements.select("_case", *named)
-    if aggregate.outer:
-        rows = rows.join(frame.select("_case", *sorted(aggregate.outer)), on="_case", how="left")
-    value = pl.lit(1) if aggregate.value is None else aggregate.value
-    rows = rows.select("_case", where=aggregate.where.fill_null(False), value=value)
-    if aggregate.how == "all":
-        rows = rows.filter("where").select("_case", value=~pl.col("value"))
-    else:
-        rows = rows.filter("where").drop("where")
-    reduced = rows.group_by("_case").agg(REDUCE[aggregate.how].alias(aggregate.name))
-    frame = frame.join(reduced, on="_case", how="left", maintain_order="left")
-    column = pl.col(aggregate.name)
-    empty = {"sum": 0, "count": 0, "distinct": 0, "any": False, "all": True}
-    return frame.with_columns(column.fill_null(empty[aggregate.how])) if aggregate.how in empty else frame
-
-
-REDUCE = {
-    "sum": pl.col("value").sum(),
-    "min": pl.col("value").min(),
-    "max": pl.col("value").max(),
-    "any": pl.col("value").any(),
-    "all": ~pl.col("value").any(),
-    "count": pl.len(),
-    "distinct": pl.col("value").n_unique(),
-}
 
 
 def _one_per_later_line(cases: Cases, hits: pl.DataFrame) -> tuple[Cases, pl.DataFrame]:

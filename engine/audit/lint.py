@@ -14,8 +14,8 @@ from rule_engine import ast
 from engine.audit import CODE_SCOPES
 from engine.audit.examples import UnknownWord, canonical, traced
 from engine.audit.frames import Cases
-from engine.audit.judge import with_aggregates
 from engine.audit.reads import elements_of, named_items, side_items
+from engine.audit.sums import with_aggregates
 from engine.audit.trial import WORDS, body_of, given, run_tests
 from engine.language import lockfile
 from engine.language.compile import Compiler

@@ -22,7 +22,8 @@ from engine.audit.covering import unknown
 from engine.audit.examples import UnknownWord, canonical, traced, with_rows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
-from engine.audit.judge import judge, with_aggregates
+from engine.audit.judge import judge
+from engine.audit.sums import with_aggregates
 from engine.language.expression import Setting, interpret, parse
 from engine.language.numbers import COLUMN
 from engine.language.rule import LoadedRule, rebuilt
