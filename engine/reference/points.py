@@ -104,7 +104,7 @@ def _coded(row: Row, names: dict[tuple[str, str], list]) -> list[Point]:
     _subject(subject)
     limits = names.get((subject, drug))
     if not limits:
-        close = difflib.get_close_matches(drug, [name for of, name in names if of == subject], 1, 0.8)
+        close = difflib.get_close_matches(drug, [name for of, name in names if of == subject], 1)
         hint = f"是否 did you mean {close[0]}" if close else f"{subject} 的药品名称与限定在另一个文件里，须一起导入"
         raise Unusable("drug", f"没有这个药品的限定 no limit for this name: {drug}", hint)
     if _differ(limits):
