@@ -43,7 +43,7 @@ def import_command(
         bool, typer.Option("--only-published", help="不带原有的编号行 · leave out our own numbered rows")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--replace", help="覆盖已有的表 · replace tables that are there")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="有退回行就不写 · write nothing if a row is refused")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="有退回行就不写 · no tables if a row is refused")] = False,
     as_json: Json = False,
 ):  # fmt: skip
     """读入国家公布的知识点文件，写成知识表 · the published knowledge points as a folder of knowledge tables."""

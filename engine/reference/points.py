@@ -101,7 +101,6 @@ def _coded(row: Row, names: dict[tuple[str, str], list]) -> list[Point]:
     """The points of one code of a drug: the limits of its name."""
     _check_form(row)
     subject, drug = row.cells["subject"], row.cells["drug"]
-    _subject(subject)
     limits = names.get((subject, drug))
     if not limits:
         close = difflib.get_close_matches(drug, [name for of, name in names if of == subject], 1)
@@ -122,7 +121,7 @@ def _read_row(row: Row, shape: str, source: str, remarks: list[Remark]) -> list[
         raise Unusable("included", f"主项与从项相同 a pair with itself: {codes['main']}")
     points = []
     for name, cells in _subjects(row, shape):
-        subject = _subject(name)
+        subject = _subject(name, kind, cells)
         base = {field: cells.get(cell, "") for field, cell in subject.get("copy", {}).items()}
         base |= {"med_list_codg": codes.get("code", ""), "name": cells.get("service") or cells.get("drug", "")}
         base |= subject.get("means", {}) | _dates(row) | {"rule": subject.get("rule", {}).get(kind, "")}
@@ -143,12 +142,18 @@ def _check_form(row: Row) -> None:
         raise Unusable("drug", "药品名称不能为空 the name must not be blank")
 
 
-def _subject(name: str) -> dict:
-    known = spec()["subjects"]
+def _subject(name: str, kind: str, cells: dict[str, str]) -> dict:
+    """What is known of a subject, if it concerns such items and all it reads of a row is there."""
+    known = {word: subject for word, subject in spec()["subjects"].items()
+             if kind in subject["batch"] and _cells_read(subject) <= {*cells}}  # fmt: skip
     if name not in known:
         allowed = f"允许 allowed: {'、'.join(known)}"
         raise Unusable("subject", f"不认识的限定类型 unknown kind of limit: {name or '（空）'}", allowed)
     return known[name]
+
+
+def _cells_read(subject: dict) -> set[str]:
+    return {subject.get("of"), *subject.get("copy", {}).values()} - {None, "text"}
 
 
 def _subjects(row: Row, shape: str) -> Iterator[tuple[str, dict[str, str]]]:

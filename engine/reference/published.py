@@ -170,9 +170,9 @@ def _unknown(file: str, lines: list[tuple[int, list[str]]]) -> InputProblem:
     known, names = spec()["columns"], _names(cells)
     words = {known.get(name, name) for name in names}
 
-    def alike(said: dict) -> tuple[int, int]:
+    def alike(said: dict) -> tuple[int, int, int]:
         needed = {known[name] for name in said["header"]}
-        return len(needed & words), -len(needed | words)
+        return len({*said["header"], *said["may"]} & {*names}), len(needed & words), -len(needed | words)
 
     nearest = max(spec()["shapes"].values(), key=alike)
     missing = [name for name in nearest["header"] if known[name] not in words]
