@@ -119,14 +119,18 @@ def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Cases that accuse the same units of the same lines count once: two groups of a table may hold the same pair."""
-    accused = evidence.filter(pl.col("role") == "excess").sort("_case", "row_key")
-    accused = accused.group_by("_case", maintain_order=True).agg(
-        _accused=pl.concat_str("row_key", pl.col("cnt").cast(pl.String).fill_null(""), separator="=").str.join("|")
-    )
-    hits = hits.join(accused, on="_case", how="left", maintain_order="left")
-    hits = hits.filter(pl.col("_accused").is_null() | pl.col("_accused").is_first_distinct()).drop("_accused")
-    return hits, evidence.join(hits.select("_case"), on="_case", how="semi")
+    """Of cases of which one accuses no unit that the other does not, the larger counts: two groups of a table may hold
+    the same pair, and one of them a third item."""
+    accused = evidence.filter(pl.col("role") == "excess").select("_case", "row_key", "cnt")
+    lines = accused.group_by("_case").agg(_lines=pl.len())
+    shared = accused.join(accused, on="row_key", suffix="_b").filter(pl.col("_case") != pl.col("_case_b"))
+    shared = shared.filter(pl.col("cnt").is_null() | (pl.col("cnt") <= pl.col("cnt_b")))
+    within = shared.group_by("_case", "_case_b").agg(_within=pl.len()).join(lines, on="_case")
+    within = within.filter(pl.col("_within") == pl.col("_lines")).select("_case", "_case_b")
+    equal = within.join(within, left_on=["_case", "_case_b"], right_on=["_case_b", "_case"], how="semi")
+    gone = within.join(equal.filter(pl.col("_case") < pl.col("_case_b")), on=["_case", "_case_b"], how="anti")
+    hits = hits.join(gone, on="_case", how="anti", maintain_order="left")
+    return hits, evidence.join(hits.select("_case"), on="_case", how="semi", maintain_order="left")
 
 
 def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
