@@ -80,8 +80,8 @@ def _stores(facts: Facts, sold: pl.DataFrame, how: str = "inner") -> pl.DataFram
     )  # fmt: skip
     sums = sold.group_by(STORE).agg(pl.col("cnt").sum().alias("sold"), pl.col("category").max().alias("category"))
     return frame.join(sums, on=STORE, how=how).select(
-        pl.col("sold").fill_null(0), text("category"), hospital="fixmedins_code", item=pl.col("med_list_codg").fill_null(""),
-        local_item="medins_list_codg", name=pl.col("item_name").fill_null(""), opening="opening_cnt",
+        pl.col("sold").fill_null(0), text("category"), hospital="fixmedins_code", item=text("med_list_codg"),
+        local_item="medins_list_codg", name=text("item_name"), opening="opening_cnt",
         closing="closing_cnt", purchased="bought",
         purchase_price=pl.when(pl.col("bought") > 0).then(pl.col("worth") / pl.col("bought")),
     )  # fmt: skip
@@ -162,12 +162,11 @@ def same_results(loaded: LoadedRule, facts: Facts) -> Cases:
     said = said.with_columns(
         _person=pl.coalesce("_of_claim", "_of_number", "psn_no"), _hospital=pl.coalesce("fixmedins_code", "_site"),
         _said=pl.concat_str(pl.col("item_name").fill_null(""), "value", separator="="),
-        _number=pl.col("value").str.strip_chars().cast(pl.Float64, strict=False),
+        _number=pl.col("value").str.strip_chars().cast(pl.Decimal(38, 9), strict=False),
     ).drop_nulls(["_person", "_hospital"])  # fmt: skip
-    counted = pl.col("_number").is_finite().fill_null(False) & (pl.col("_number") != 0)
     sets = said.group_by("_hospital", "_person", "report_time").agg(
         pl.col("_said").unique().sort().str.join("、"), pl.col("_said").n_unique().cast(pl.Int64).alias("tests"),
-        pl.col("_said").filter(counted).n_unique().cast(pl.Int64).alias("numbers"),
+        pl.col("_said").filter(pl.col("_number") != 0).n_unique().cast(pl.Int64).alias("numbers"),
         pl.col("setl_id").drop_nulls().unique().sort().alias("_claims"),
     )  # fmt: skip
     own = ["_hospital", "_said"]
@@ -191,4 +190,3 @@ def same_results(loaded: LoadedRule, facts: Facts) -> Cases:
         elements = facts.visits(elements_of(loaded, "results.visits")).with_columns(_visit="id")
         members["results.visits"] = claims.join(elements, on="id", maintain_order="left")
     return Cases(frame, members, (*own, "_run"))
-
