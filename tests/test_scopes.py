@@ -8,6 +8,7 @@ import datetime
 import polars as pl
 import pytest
 from record_rules import CASES as RECORD_CASES
+from record_rules import PARTED
 from scope_rules import CASES, HEAD
 
 from engine.audit import INSTITUTION_SCOPES, PERSON_SCOPES, audit
@@ -45,7 +46,7 @@ def write(tmp_path, knowledge):
     return made
 
 
-ALL_CASES = {**CASES, **RECORD_CASES}
+ALL_CASES = {**CASES, **RECORD_CASES, **PARTED}
 
 
 @pytest.mark.parametrize("scope", ALL_CASES)

@@ -159,7 +159,8 @@ def _placement_faults(rule: Rule, notes: Notes) -> None:
     if rule.peers and rule.scope not in COMPARED:
         notes.key("E_PLACE", ("peers",), f"peers 只用于 is for {', '.join(COMPARED)}", allowed=", ".join(COMPARED))
     for index, word in enumerate(rule.by if rule.scope in parted else ()):
-        _line_word(word, ("by", index), notes)
+        of_visit = word.startswith("visit.")
+        _line_word(word.removeprefix("visit."), ("by", index), notes, 6 * of_visit, "visit" if of_visit else "line")
     if not rule.window and rule.scope in windowed:
         notes.value("E_KEY_MISSING", ("for",), f"{rule.scope} 要写 needs window", "window: {days: 30}")
 
@@ -242,9 +243,9 @@ def _join_faults(rule: Rule, notes: Notes) -> None:
             notes.value("E_COLUMN", ("join", "by", index), said, likely(column, columns), ", ".join(sorted(columns)))
 
 
-def _line_word(word: str, path: tuple, notes: Notes, start: int = 0) -> None:
-    """A word that every line must have, at its place in a text."""
-    words = objects()["line"]
+def _line_word(word: str, path: tuple, notes: Notes, start: int = 0, kind: str = "line") -> None:
+    """A word that every line, or its visit, must have, at its place in a text."""
+    words = objects()[kind]
     if word not in words:
         said, name = f"明细没有这个词 a line has no word {word!r}", ".".join(map(str, path))
         notes.part("E_ATTRIBUTE", name, (start, start + len(word)), said, likely(word, words), ", ".join(words))
