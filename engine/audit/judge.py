@@ -22,6 +22,7 @@ from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
 
 _NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
+LATE_WORDS = {"day.posted_late", "day.stay_over"}  # known only once a case hits
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def accused(
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
-    return _posted_late(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
+    return _with_stay(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
@@ -256,15 +257,16 @@ def _unclear(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFra
     return pl.concat(unclear).unique()
 
 
-def _posted_late(
+def _with_stay(
     loaded: LoadedRule, cases: Cases, hits: pl.DataFrame, flagged: dict[str, pl.DataFrame], presumed: Presumptions
 ) -> pl.DataFrame:
-    """`day.posted_late`: an earlier day was posted together with this one, and the stay is within its days.
+    """What the rest of the stay says of a day: `day.stay_over`, the stay too has more than cap x days, and
+    `day.posted_late`, an earlier day was posted together with this one, and the stay is within its days.
 
-    All must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit; the item is
-    charged on one of the days around; the day has at most some times its cap; the stay at most cap x days.
+    For the latter all must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit;
+    the item is charged on one of the days around; the day has at most some times its cap; the stay is not over.
     """
-    if not any("day.posted_late" in c.columns for c in loaded.compiled.values()):
+    if not any(LATE_WORDS & c.columns for c in loaded.compiled.values()):
         return hits
     stay = _stay_units(loaded, cases)
     key = [c for c in cases.key if c != "date"]
@@ -275,15 +277,16 @@ def _posted_late(
         shifted = stay.select(*key, date=pl.col("date") - pl.duration(days=offset), **{name: pl.col("units")})
         frame = frame.join(shifted, on=[*key, "date"], how="left", maintain_order="left")
     frame = frame.join(stay.group_by(key).agg(_total=pl.col("units").sum()), on=key, how="left", maintain_order="left")
+    over = pl.col("_total") > pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days)
     late = (
         (pl.col("date") - pl.duration(days=presumed.lookback_days) >= pl.col("_admit"))
         & pl.col("_before").is_null()
         & pl.any_horizontal(pl.col(name).is_not_null() for name in around)
         & (pl.col("_units") <= presumed.max_multiple_of_cap * pl.col("_cap"))
-        & (pl.col("_total") <= pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days))
+        & ~over
     )
-    frame = frame.with_columns(late.fill_null(False).alias("day.posted_late"))
-    return frame.select(*hits.columns, "day.posted_late")
+    words = {"day.posted_late": late.fill_null(False), "day.stay_over": over.fill_null(False)}
+    return frame.with_columns(**words).select(*hits.columns, *words)
 
 
 def _stay_units(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
