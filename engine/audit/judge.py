@@ -22,6 +22,7 @@ from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
 
 _NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
+BY_UNITS = ("days_supply", "minutes")  # facts of a line that grow with its units
 LATE_WORDS = {"day.posted_late", "day.stay_over"}  # known only once a case hits
 
 
@@ -354,7 +355,7 @@ def _of_groups(rows: pl.DataFrame, hits: pl.DataFrame, group: list[str]) -> pl.D
 def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.DataFrame:
     """The lines less the units found excess, visits and records less those found excess; what was right counts on.
 
-    What is excess as a whole, and not by units, leaves as a whole.
+    What is excess as a whole, and not by units, leaves as a whole. What the units last or take shrinks with them.
     """
     if "cnt" not in rows.columns:
         whole = gone.filter(pl.col("table") == TABLES[path.split(".")[1]])
@@ -362,8 +363,13 @@ def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.Dat
     lines = gone.filter(pl.col("table") == "fee_lines").group_by(id="row_key")
     taken = lines.agg(_taken=pl.col("cnt").sum(), _whole=pl.col("cnt").is_null().any())
     rows = rows.join(taken, on="id", how="left", maintain_order="left")
-    left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(rows.schema["cnt"])
-    kept = rows.filter(~pl.col("_whole").fill_null(False)).with_columns(cnt=left)
+    left = pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)
+    shrunk = [
+        (pl.col(name).cast(UNITS) * left / pl.col("cnt").cast(UNITS)).cast(rows.schema[name])
+        for name in BY_UNITS if name in rows.columns
+    ]  # fmt: skip
+    kept = rows.filter(~pl.col("_whole").fill_null(False))
+    kept = kept.with_columns(*shrunk, left.cast(rows.schema["cnt"]).alias("cnt"))
     return kept.filter(pl.col("cnt") > 0).drop("_taken", "_whole")
 
 
