@@ -201,7 +201,10 @@ flag: l.cnt > 0
 excess: units * (days - 45) / days
 amount: units
 """)
-    visits = {"visit": {"kind": "pharmacy"}, "lines": [{"item": "D", "cnt": "3"}, {"item": "D", "cnt": "4", "day": "9"}]}
+    visits = {
+        "visit": {"kind": "pharmacy"},
+        "lines": [{"item": "D", "cnt": "3"}, {"item": "D", "cnt": "4", "day": "9"}],
+    }
     known = with_rows(knowledge, {"drug_supply": [{"med_list_codg": "D", "generic": "甲", "days": "10"}]})
     findings, _, _ = judged(rule, canonical(visits), known)
     assert findings["excess_cnt"].to_list() == [Decimal("2.5")]
