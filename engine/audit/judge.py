@@ -22,6 +22,8 @@ from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
 
 _NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
+BY_UNITS = ("days_supply", "minutes")  # facts of a line that grow with its units
+LATE_WORDS = {"day.posted_late", "day.stay_over"}  # known only once a case hits
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def accused(
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
-    return _posted_late(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
+    return _with_stay(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
@@ -215,15 +217,16 @@ def _unclear(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFra
     return pl.concat(unclear).unique()
 
 
-def _posted_late(
+def _with_stay(
     loaded: LoadedRule, cases: Cases, hits: pl.DataFrame, flagged: dict[str, pl.DataFrame], presumed: Presumptions
 ) -> pl.DataFrame:
-    """`day.posted_late`: an earlier day was posted together with this one, and the stay is within its days.
+    """What the rest of the stay says of a day: `day.stay_over`, the stay too has more than cap x days, and
+    `day.posted_late`, an earlier day was posted together with this one, and the stay is within its days.
 
-    All must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit; the item is
-    charged on one of the days around; the day has at most some times its cap; the stay at most cap x days.
+    For the latter all must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit;
+    the item is charged on one of the days around; the day has at most some times its cap; the stay is not over.
     """
-    if not any("day.posted_late" in c.columns for c in loaded.compiled.values()):
+    if not any(LATE_WORDS & c.columns for c in loaded.compiled.values()):
         return hits
     stay = _stay_units(loaded, cases)
     key = [c for c in cases.key if c != "date"]
@@ -234,15 +237,16 @@ def _posted_late(
         shifted = stay.select(*key, date=pl.col("date") - pl.duration(days=offset), **{name: pl.col("units")})
         frame = frame.join(shifted, on=[*key, "date"], how="left", maintain_order="left")
     frame = frame.join(stay.group_by(key).agg(_total=pl.col("units").sum()), on=key, how="left", maintain_order="left")
+    over = pl.col("_total") > pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days)
     late = (
         (pl.col("date") - pl.duration(days=presumed.lookback_days) >= pl.col("_admit"))
         & pl.col("_before").is_null()
         & pl.any_horizontal(pl.col(name).is_not_null() for name in around)
         & (pl.col("_units") <= presumed.max_multiple_of_cap * pl.col("_cap"))
-        & (pl.col("_total") <= pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days))
+        & ~over
     )
-    frame = frame.with_columns(late.fill_null(False).alias("day.posted_late"))
-    return frame.select(*hits.columns, "day.posted_late")
+    words = {"day.posted_late": late.fill_null(False), "day.stay_over": over.fill_null(False)}
+    return frame.with_columns(**words).select(*hits.columns, *words)
 
 
 def _stay_units(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
@@ -310,7 +314,7 @@ def _of_groups(rows: pl.DataFrame, hits: pl.DataFrame, group: list[str]) -> pl.D
 def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.DataFrame:
     """The lines less the units found excess, visits and records less those found excess; what was right counts on.
 
-    What is excess as a whole, and not by units, leaves as a whole.
+    What is excess as a whole, and not by units, leaves as a whole. What the units last or take shrinks with them.
     """
     if "cnt" not in rows.columns:
         whole = gone.filter(pl.col("table") == TABLES[path.split(".")[1]])
@@ -318,8 +322,13 @@ def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.Dat
     lines = gone.filter(pl.col("table") == "fee_lines").group_by(id="row_key")
     taken = lines.agg(_taken=pl.col("cnt").sum(), _whole=pl.col("cnt").is_null().any())
     rows = rows.join(taken, on="id", how="left", maintain_order="left")
-    left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(rows.schema["cnt"])
-    kept = rows.filter(~pl.col("_whole").fill_null(False)).with_columns(cnt=left)
+    left = pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)
+    shrunk = [
+        (pl.col(name).cast(UNITS) * left / pl.col("cnt").cast(UNITS)).cast(rows.schema[name])
+        for name in BY_UNITS if name in rows.columns
+    ]  # fmt: skip
+    kept = rows.filter(~pl.col("_whole").fill_null(False))
+    kept = kept.with_columns(*shrunk, left.cast(rows.schema["cnt"]).alias("cnt"))
     return kept.filter(pl.col("cnt") > 0).drop("_taken", "_whole")
 
 
