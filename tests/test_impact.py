@@ -231,7 +231,7 @@ def test_what_a_fact_reads_of_a_region_is_known(fact, region):
     if fact in derived.LINE_FACTS:
         derived.LINE_FACTS[fact](facts.lines(set()), facts)
     elif fact in BACKED:
-        facts.elements("procedure", {fact})
+        facts.elements("diagnosis" if fact == "treated" else "procedure", {fact})
     else:
         getattr(facts, fact)
     assert tables.seen == set(derived.KNOWLEDGE_READ.get(fact.removeprefix("_visit_"), ()))

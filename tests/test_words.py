@@ -273,3 +273,17 @@ def test_outside_what_a_table_holds_completely_a_rule_has_no_answer(row, inside,
     tables = {"reports": [{"kind": "exam", "setl_id": "V9", "report_time": "2025-03-03"}], "table_coverage": [covered]}
     answer = judged(rule, {"lines": [{"item": "X"}], "tables": tables}, knowledge)
     assert answer == ((1, []) if inside else (0, [("trial", "outside_coverage", "reports", 1, 1000)]))
+
+
+def test_a_disease_is_treated_where_any_item_for_it_is_among_the_lines(knowledge):
+    needs = [{"icd_prefix": "J96", "code": "001203"}, {"icd_prefix": "J96", "code": "0031060"}]
+    body = {"diagnoses": ["K80.100", "J96.000"], "tables": {"complication_care": needs}}
+
+    def treated(*lines: dict) -> list:
+        rows = facts_of({**body, "lines": list(lines)}, knowledge).elements("diagnosis", {"code", "treated"})
+        return rows.sort("code")["treated"].to_list()
+
+    assert treated({"item": "003106030010000"}) == [True, None], "nothing is asked of gallstones"
+    assert treated({"item": "001109000010000"}) == [False, None]
+    oxygen = {"item": "001203000010000"}
+    assert treated(oxygen, {**oxygen, "cnt": "-1", "time": "2025-03-03 18:00:00"}) == [False, None], "returned"

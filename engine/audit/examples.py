@@ -200,7 +200,7 @@ def frame_of(name: str, rows: list[dict]) -> pl.DataFrame:
 
 
 def _typed(shape: Table, schema: dict[str, pl.DataType], rows: list[dict]) -> pl.DataFrame:
-    told = {c: [None if row.get(c) is None else str(row[c]) for row in rows] for c in schema
+    told = {c: [_told(row.get(c), kind) for row in rows] for c, kind in schema.items()
             if any(c in row for row in rows)}  # fmt: skip
     if not told:
         return pl.DataFrame(schema=schema)
@@ -211,6 +211,11 @@ def _typed(shape: Table, schema: dict[str, pl.DataType], rows: list[dict]) -> pl
             raise UnknownWord(f"{shape.name}.{c}: {wrong!r} cannot be read as {shape.fields[c].type}")
     untold = (pl.lit(None, kind).alias(c) for c, kind in schema.items() if c not in told)
     return made.with_columns(untold).select(list(schema))
+
+
+def _told(value, kind: pl.DataType) -> str | None:
+    """What a test says in a field: an empty date or number is one that was not filled in."""
+    return None if value is None or (value == "" and kind != pl.String) else str(value)
 
 
 def _read(text: pl.Expr, kind: pl.DataType) -> pl.Expr:

@@ -31,8 +31,12 @@ STOCKED = "_stocked"  # among the tables of a bucket: what all institutions stor
 # Objects that a register tells of, and what names them in it.
 VISIT_KEYS = {"institution": "hospital", "terminal": "terminal_id"}
 LINE_KEYS = {"practitioner": "doctor", "prescription": "rxno"}
-# Attribute of a procedure -> table that names the charge items it needs.
-BACKED = {"charged": "operation_items", "device": "device_operations"}
+# Attribute of a procedure or diagnosis -> table that names the items it needs, its codes and its items, as prefixes.
+BACKED = {
+    "charged": ("operation_items", "icd9_prefix", "med_list_codg"),
+    "device": ("device_operations", "icd9_prefix", "med_list_codg"),
+    "treated": ("complication_care", "icd_prefix", "code"),
+}
 
 
 def half_up(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
@@ -243,14 +247,18 @@ class Facts:
             begin="anst_begntime", end="anst_endtime", _at="_at",
         ).sort("id", "seq", "code").with_columns(anaesthesia_hours=ANAESTHESIA_HOURS)  # fmt: skip
 
-    def _backed(self, name: str) -> pl.DataFrame:
-        """(id, code, name): whether an item an operation needs is among the stay's lines; only those that need one."""
-        table = self.knowledge[BACKED[name]].select("icd9_prefix", item="med_list_codg").unique()
-        codes = self.procedures.select("code").unique().join(table, how="cross")
-        codes = codes.filter(pl.col("code").str.starts_with(pl.col("icd9_prefix"))).select("code", "item").unique()
-        needed = self.procedures.select("id", "code").unique().join(codes, on="code")
-        there = self._lines.select("item", id="_visit").unique().with_columns(_there=pl.lit(True))
-        needed = needed.join(there, on=["id", "item"], how="left")
+    def _backed(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """(id, code, name): whether an item that a code needs is among the stay's lines; only codes that need one."""
+        table, code, item = BACKED[name]
+        needs = self.knowledge[table].select(_code=code, _item=item).unique()
+        codes = rows.select("code").unique().join(needs, how="cross")
+        codes = codes.filter(pl.col("code").str.starts_with(pl.col("_code"))).select("code", "_item").unique()
+        needed = rows.select("id", "code").unique().join(codes, on="code")
+        lines = self._lines.select("item", id="_visit").unique()
+        items = lines.select("item").unique().join(codes.select("_item").unique(), how="cross")
+        items = items.filter(pl.col("item").str.starts_with(pl.col("_item")))
+        there = lines.join(items, on="item").select("id", "_item").unique().with_columns(_there=pl.lit(True))
+        needed = needed.join(there, on=["id", "_item"], how="left")
         return needed.group_by("id", "code").agg(pl.col("_there").fill_null(False).any().alias(name))
 
     # elements of a visit
@@ -260,7 +268,7 @@ class Facts:
         rows = self.diagnoses if kind == "diagnosis" else self.procedures
         rows = carried(rows, self.table(tables_behind()[kind].table), names - set(rows.columns) - set(BACKED))
         for name in sorted(names & set(BACKED)):
-            rows = rows.join(self._backed(name), on=["id", "code"], how="left", maintain_order="left")
+            rows = rows.join(self._backed(name, rows), on=["id", "code"], how="left", maintain_order="left")
         key = pl.concat_str("id", pl.lit("|"), pl.col("seq").cast(pl.String))
         return rows.select(*sorted(names), _visit="id", id=key)
 

@@ -21,7 +21,7 @@ BY_SCOPE = {
 }  # fmt: skip
 # Where these words have no table they are not false but unknown.
 TOLD_BY = {
-    "fee_lines": {"lines"},
+    "fee_lines": {"lines", "charged", "device", "treated"},
     **{records.table: {kind} for kind, records in RECORDS.items()},
     "diagnoses": {"diagnoses", "diags", "main_diag", "icd3"},
     "procedures": {"procedures", "operations", "operated"},
@@ -35,7 +35,7 @@ FACT_TABLES = {
 }  # fmt: skip
 EVERYWHERE = {"claims", "fee_lines", "diagnoses", "procedures"}  # what a bundle holds of whatever it holds
 # Facts of a line or visit that look at lines of other items than the rule names.
-AROUND = {"shared_days", "cheaper", "idle_run", "longest_idle_run", "charged", "device"}
+AROUND = {"shared_days", "cheaper", "idle_run", "longest_idle_run", "charged", "device", "treated"}
 
 
 def missing(loaded: LoadedRule, tables: dict[str, pl.DataFrame]) -> str:
