@@ -76,6 +76,31 @@ def test_a_drug_belongs_to_the_disease_of_the_visit_by_the_list_of_the_disease(k
     assert line("drug_of_disease", {**body, "visit": {"dise_codg": "M2"}}, knowledge) is None, "no list"
 
 
+def test_a_drug_may_belong_to_another_disease_the_person_is_entitled_for(knowledge):
+    listed = [{"dise_codg": "M1", "code": "XA10"}, {"dise_codg": "M2", "code": "XC08"}]
+    spell = {"dise_codg": "M2", "begndate": "2025-01-01", "enddate": "2025-03-03"}
+
+    def told(spell, listed=listed):
+        tables = {"disease_drugs": listed, "disease_entitlements": [spell]}
+        return line("drug_of_disease", {"visit": {"dise_codg": "M1"}, "lines": [{"item": "XC08C"}], "tables": tables},
+                    knowledge)  # fmt: skip
+
+    assert told(spell) is True
+    assert told({**spell, "enddate": "2025-03-02"}) is False
+    assert told({**spell, "psn_no": "P2"}) is False, "another person"
+    assert told(spell, listed[:1]) is None, "the other disease has no list"
+
+
+def test_a_herb_is_barred_always_or_alone_on_the_day(knowledge):
+    herbs = [{"med_list_codg": "H", "barred": "alone"},
+             {"med_list_codg": "K", "barred": "always", "begndate": "2025-03-04"}]  # fmt: skip
+    body = {"lines": [{"item": "H"}], "tables": {"herbs": herbs}}
+    assert line("herb_barred", body, knowledge) == "alone"
+    assert line("herb_barred", {**body, "lines": [{"item": "X"}]}, knowledge) == ""
+    assert line("herb_barred", {**body, "lines": [{"item": "K"}]}, knowledge) == "", "not yet"
+    assert line("herb_barred", {**body, "lines": [{"item": "K", "day": "1"}]}, knowledge) == "always"
+
+
 def test_days_since_the_first_line_look_back_over_all_visits_of_the_person(knowledge):
     table = {"second_line_drugs": [{"med_list_codg": "S", "first_line": "F1|F2"}]}
     before = {"admission": "2025-02-01 09:00:00", "kind": "general_outpatient", "lines": [{"item": "F2A"}]}

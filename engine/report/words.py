@@ -53,6 +53,7 @@ SCOPE = {
     "store_item": "库存项目",
     "provider": "机构",
     "provider_month": "机构·月",
+    "provider_year": "机构·年",
     "code": "追溯码",
     "code_site": "追溯码·地点",
     "fee_line_codes": "明细对应追溯码",
@@ -69,6 +70,7 @@ WITHIN_INSTITUTION = (
     "store_item",
     "provider",
     "provider_month",
+    "provider_year",
     "code_site",
 )
 AMOUNT = {

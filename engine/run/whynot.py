@@ -8,7 +8,6 @@ from pathlib import Path
 import polars as pl
 
 from engine.audit import CODE_SCOPES, INSTITUTION_SCOPES
-from engine.audit.facts import Facts
 from engine.audit.whynot import Tried, Unnamed, tried, tried_codes, unnamed
 from engine.language.rule import LoadedRule
 from engine.run import buckets, pipeline, stages
@@ -77,7 +76,7 @@ def _settle(answer: Answer, extract: Prepared, tables: dict[str, pl.DataFrame], 
         return
     if loaded.rule.scope in INSTITUTION_SCOPES:
         tables = _of_institution(extract, region, own["fixmedins_code"][0])
-    facts = Facts(tables, region.knowledge, region.presumptions)
+    facts = stages.facts_of(tables, region)
     if missing := facts.missing(loaded):
         answer.reason, answer.detail = "missing", missing
         return
