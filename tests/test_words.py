@@ -91,14 +91,23 @@ def test_a_drug_may_belong_to_another_disease_the_person_is_entitled_for(knowled
     assert told(spell, listed[:1]) is None, "the other disease has no list"
 
 
-def test_a_herb_is_barred_always_or_alone_on_the_day(knowledge):
-    herbs = [{"med_list_codg": "H", "barred": "alone"},
-             {"med_list_codg": "K", "barred": "always", "begndate": "2025-03-04"}]  # fmt: skip
-    body = {"lines": [{"item": "H"}], "tables": {"herbs": herbs}}
-    assert line("herb_barred", body, knowledge) == "alone"
-    assert line("herb_barred", {**body, "lines": [{"item": "X"}]}, knowledge) == ""
-    assert line("herb_barred", {**body, "lines": [{"item": "K"}]}, knowledge) == "", "not yet"
-    assert line("herb_barred", {**body, "lines": [{"item": "K", "day": "1"}]}, knowledge) == "always"
+def test_herbs_are_alone_where_the_prescription_holds_no_other(knowledge):
+    herbs = [{"med_list_codg": "H", "barred": "alone"}, {"med_list_codg": "K", "barred": "always"},
+             {"med_list_codg": "N", "barred": "alone", "begndate": "2025-03-04"}]  # fmt: skip
+
+    def alone(*others):
+        lines = [{"item": "H", "category": "10", "rxno": "R1"}, *({"category": "10", **other} for other in others)]
+        return line("herbs_alone", {"lines": lines, "tables": {"herbs": herbs}}, knowledge)
+
+    assert alone() is True
+    assert alone({"item": "X", "rxno": "R1"}) is False
+    assert alone({"item": "X", "rxno": "R2"}, {"item": "X"}) is True, "other prescriptions"
+    assert alone({"item": "X", "rxno": "R1", "category": "02"}) is True, "no herb"
+    assert alone({"item": "X", "rxno": "R1", "day": "1"}) is True, "another day"
+    assert alone({"item": "K", "rxno": "R1"}) is False, "never paid, which is another list"
+    assert alone({"item": "N", "rxno": "R1"}) is False, "paid until tomorrow"
+    unlisted = {"lines": [{"item": "X", "category": "10"}], "tables": {"herbs": herbs}}
+    assert line("herbs_alone", unlisted, knowledge) is False
 
 
 def test_days_since_the_first_line_look_back_over_all_visits_of_the_person(knowledge):

@@ -163,6 +163,6 @@ KNOWLEDGE_READ = {
     "charged": ("operation_items",), "device": ("device_operations",), "devices": ("device_needs",),
     "device_capacity": ("device_needs",), "reagent_bought": ("reagents",), "minutes": ("service_minutes",),
     "drug_of_disease": ("disease_drugs",), "days_since_first_line": ("second_line_drugs",),
-    "herb_barred": ("herbs",), "unfit": ("sex_limits", "age_limits"), "criterion_reports": ("disease_tests",),
+    "herbs_alone": ("herbs",), "unfit": ("sex_limits", "age_limits"), "criterion_reports": ("disease_tests",),
     "instead_cap": ("price_caps",),
 }  # fmt: skip

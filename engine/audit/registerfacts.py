@@ -8,6 +8,8 @@ import polars as pl
 
 from engine.audit.plain import in_force
 
+HERBS = "10"  # category of pieces of herbal medicine
+
 
 def devices(frame, facts):
     """How many devices of the classes an item needs are in use at the institution on the day, and what they can do."""
@@ -109,14 +111,22 @@ def days_since_first_line(frame, facts):
     return frame.join(found, on=["_person", "item", "date"], how="left", maintain_order="left")
 
 
-def herb_barred(frame, facts):
-    """Whether a piece of herbal medicine is never paid, not paid alone, or as far as is known paid."""
-    table = facts.knowledge["herbs"].select(item="med_list_codg", herb_barred="barred", _from="begndate", _to="enddate")
-    asked = frame.select("item", "date").unique()
-    told = asked.join(table, on="item").filter(in_force(pl.col("date").cast(pl.Date)))
-    told = told.group_by("item", "date").agg(pl.col("herb_barred").max())  # alone < always
-    frame = frame.join(told, on=["item", "date"], how="left", maintain_order="left")
-    return frame.with_columns(pl.col("herb_barred").fill_null(""))
+def herbs_alone(frame, facts):
+    """Whether every herb of the visit, the day and the prescription is one that is not paid alone.
+
+    Herbs without a prescription number are one prescription of the day, which favours the institution.
+    """
+    barred = facts.knowledge["herbs"].filter(pl.col("barred") == "alone")
+    barred = barred.select(item="med_list_codg", _from="begndate", _to="enddate")
+    herbs = facts.lines({"category", "rxno"}).filter(
+        pl.col("category") == HERBS, pl.col("_visit").is_in(frame["_visit"].unique().implode())
+    )  # fmt: skip
+    told = herbs.join(barred, on="item").filter(in_force(pl.col("date").cast(pl.Date)))
+    herbs = herbs.with_columns(_barred=pl.col("id").is_in(told["id"].unique().implode()))
+    alone = pl.col("_barred").all().over("_visit", "date", "rxno")
+    herbs = herbs.select("id", herbs_alone=alone)
+    frame = frame.join(herbs, on="id", how="left", maintain_order="left")
+    return frame.with_columns(pl.col("herbs_alone").fill_null(False))
 
 
 def unfit(frame, facts):
@@ -151,6 +161,6 @@ REGISTER_FACTS = {
     "minutes": minutes,
     "drug_of_disease": drug_of_disease,
     "days_since_first_line": days_since_first_line,
-    "herb_barred": herb_barred,
+    "herbs_alone": herbs_alone,
     "unfit": unfit,
 }
