@@ -178,7 +178,7 @@ def test_a_draft_of_every_scope_has_no_fault_and_leaves_nothing_loose(scope, tmp
 
 
 def test_a_draft_is_made_from_answers_given_one_by_one(tmp_path):
-    answers = ["透析一日一次", "10", "visit_day", "血液透析", "2 3", "1", "1", "", "38(3)", "asked-for"]
+    answers = ["透析一日一次", "10", "visit_day", "血液透析", "4 5", "1", "1", "", "38(3)", "asked-for"]
     run("new", "--rules", tmp_path, answers="\n".join(answers) + "\n")
     (rule,), _ = load_rules(tmp_path, load_knowledge([]))
     assert (rule.rule.family, rule.rule.scope, rule.rule.result) == ("hemodialysis", "visit_day", "suspicion")

@@ -61,9 +61,8 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
         return "value_missing", "when"
     known = loaded.compiled["known"]
     listed = known.element.union(*(a.columns for a in known.aggregates))
-    paths = sorted(known.columns or listed)
-    words = [path.rsplit(".", 1)[-1] for path in paths]
-    for word in words:
+    paths = sorted(known.columns | listed)
+    for word in (path.rsplit(".", 1)[-1] for path in paths):
         if FACT_TABLES.get(word, "claims") not in facts.tables:
             return "missing_table", FACT_TABLES[word]
     for table, field in filter(None, map(_field, paths)):
@@ -73,7 +72,7 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
             facts.tables[table]
         ):
             return "missing_field", f"{table}.{field}"
-    return "value_missing", ", ".join(words)
+    return "value_missing", ", ".join(path.rsplit(".", 1)[-1] for path in sorted(known.columns or listed))
 
 
 def _field(path: str) -> tuple[str, str] | None:

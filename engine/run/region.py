@@ -37,8 +37,13 @@ class Region:
         """The date that $today and $now stand for."""
         return next((r.setting.today for r in self.rules), UNDATED)
 
-    def dated(self, today: datetime.date) -> "Region":
-        """The region whose rules know the run's date for $today and $now: that of the data, not of the clock."""
+    def dated(self, today: datetime.date | None) -> "Region":
+        """The region whose rules know the run's date for $today and $now: that of the data, not of the clock.
+
+        Data without claims have no date, and nothing that asks for one.
+        """
+        if today is None:
+            return self
         texts = [text for r in self.rules for text in (*expressions_of(r.rule).values(), *r.rule.let.values())]
         if any("$today" in text or "$now" in text for text in texts):
             return replace(self, rules=read_rules(self.rules_at, self.knowledge, self.params, today))
