@@ -53,26 +53,29 @@ def _dated(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
 
 
 def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
-    """(reason, detail) of cases that lack what `known` asks for: the table, the field, or a value here and there.
+    """(reason, detail) of cases that lack what `known` asks for: a table that is not given, else the fields that are
+    blank throughout, else the words of which a value is missing here and there.
 
-    What it asks of the case itself is what may be missing; what it reads of lists only where it asks nothing else.
+    What it asks of the case itself comes first; of lists, the words are named only where it asks nothing else.
     """
     if "known" not in loaded.compiled:
         return "value_missing", "when"
     known = loaded.compiled["known"]
     listed = known.element.union(*(a.columns for a in known.aggregates))
-    paths = sorted(known.columns | listed)
-    for word in (path.rsplit(".", 1)[-1] for path in paths):
-        if FACT_TABLES.get(word, "claims") not in facts.tables:
-            return "missing_table", FACT_TABLES[word]
-    for table, field in filter(None, map(_field, paths)):
+    paths = [*sorted(known.columns), *sorted(listed - known.columns)]
+    fields = [field for field in map(_field, paths) if field]
+    told = [FACT_TABLES.get(path.rsplit(".", 1)[-1], "claims") for path in paths] + [table for table, _ in fields]
+    for table in told:
         if table not in facts.tables:
             return "missing_table", table
-        if field not in facts.tables[table].columns or facts.tables[table][field].null_count() == len(
-            facts.tables[table]
-        ):
-            return "missing_field", f"{table}.{field}"
+    blank = [f"{table}.{field}" for table, field in fields if not _filled(facts.tables[table], field)]
+    if blank:
+        return "missing_field", ", ".join(blank)
     return "value_missing", ", ".join(path.rsplit(".", 1)[-1] for path in sorted(known.columns or listed))
+
+
+def _filled(rows: pl.DataFrame, field: str) -> bool:
+    return field in rows.columns and rows[field].null_count() < rows.height
 
 
 def _field(path: str) -> tuple[str, str] | None:
