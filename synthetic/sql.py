@@ -39,7 +39,7 @@ CREATE VIEW visits AS
     coalesce(greatest(c.endtime::DATE - c.begntime::DATE, 1), 1) AS days,
     c.visit_kind IN ('inpatient', 'emergency_inpatient', 'day_surgery', 'home_bed') AS inpatient,
     coalesce(c.insured_flag, '1') = '1' AS insured, coalesce(c.adm_dept_name, c.dscg_dept_name, '') AS ward,
-    coalesce(c.gend, p.gend) AS sex, c.dscg_way, p.die_date,
+    coalesce(c.gend, p.gend) AS sex, c.dscg_way, c.adm_way, p.die_date, coalesce(c.brdy, p.brdy) AS brdy,
     coalesce(c.fund_pay_sumamt, 0) AS paid, coalesce(c.inscp_scp_amt, 0) AS covered,
     coalesce(c.medfee_sumamt, 0) AS charged
   FROM claims c LEFT JOIN persons p USING (psn_no) WHERE NOT c.cancelled;
@@ -183,9 +183,12 @@ QUALIFY over > 0""",
 WITH stays AS (
   FROM visits WHERE inpatient AND insured AND discharged IS NOT NULL
     AND NOT list_contains($exempt_visit_kinds::VARCHAR[], kind))
-SELECT DISTINCT a.setl_id FROM stays a JOIN stays b USING (psn_no)
+SELECT a.setl_id FROM stays a JOIN stays b USING (psn_no)
 WHERE least(a.discharged, b.discharged) - greatest(a.admitted, b.admitted) >= $min_overlap_days
-  AND (a.paid < b.paid OR (a.paid = b.paid AND a.setl_id > b.setl_id))""",
+  AND (a.paid < b.paid OR (a.paid = b.paid AND a.setl_id > b.setl_id))
+GROUP BY ALL  -- a newborn under the number of its mother
+HAVING NOT bool_or(coalesce(a.brdy <> b.brdy AND (a.admitted - a.brdy <= $newborn_days
+                                                  OR b.admitted - b.brdy <= $newborn_days), false))""",
     ),
     # back in the same ward with the same kind of disease within some days, neither planned nor an emergency
     "split-stay-short-readmission": Question(
@@ -196,7 +199,9 @@ WITH stays AS (
 SELECT DISTINCT b.setl_id FROM stays a JOIN stays b USING (psn_no, hospital, ward)
 WHERE a.begntime < b.begntime AND b.admitted - a.discharged BETWEEN $min_gap_days AND $window_days
   AND a.code[:3] = b.code[:3] AND b.code <> '' AND NOT list_contains($exempt_visit_kinds::VARCHAR[], b.kind)
-  AND NOT EXISTS (FROM concepts e WHERE e.concept = 'readmission_exempt_icd' AND starts_with(a.code, e.code))""",
+  AND coalesce(b.adm_way, '') <> '1' AND NOT EXISTS (
+    FROM concepts e WHERE e.concept = 'readmission_exempt_icd'
+      AND (starts_with(a.code, e.code) OR starts_with(b.code, e.code)))""",
     ),
 }
 
@@ -209,7 +214,7 @@ def database(facts: Facts, folder: Path):
     frames = {name: facts.table(name) for name in ("claims", "fee_lines", "diagnoses", "procedures")}
     if "_person" not in frames["claims"].columns:
         frames["claims"] = frames["claims"].with_columns(_person="psn_no")
-    persons = with_fields(facts.tables.get("persons", pl.DataFrame()), "persons", "psn_no", "gend", "die_date")
+    persons = with_fields(facts.tables.get("persons", pl.DataFrame()), "persons", "psn_no", "gend", "brdy", "die_date")
     frames["persons"] = persons.unique("psn_no", keep="first", maintain_order=True)
     for name, frame in {**facts.knowledge.tables, **frames}.items():
         frame.write_parquet(folder / f"{name}.parquet")

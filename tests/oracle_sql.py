@@ -65,6 +65,7 @@ WHERE l.item IN (SELECT code FROM concepts WHERE concept = 'tumour_markers') AND
 SELECT setl_id || item AS found, line, sum(units) OVER (PARTITION BY setl_id, item) - $max_per_stay AS over
 FROM lines JOIN visits v USING (setl_id)
 WHERE item IN (SELECT code FROM concepts WHERE concept = 'infection_markers') AND v.inpatient AND v.insured
+  AND EXISTS (FROM diseases d WHERE d.setl_id = v.setl_id)
   AND NOT EXISTS (FROM diseases d JOIN concepts c ON c.concept = 'infection_exempt_icd' AND starts_with(d.code, c.code)
                   WHERE d.setl_id = v.setl_id)
 QUALIFY over > 0""",

@@ -106,6 +106,12 @@ tests:
       lines: [{item: C01X1, cnt: "4"}, {item: C01Y1, cnt: "1"}]
       tables: {substitutes: [{dear: C01X, cheap: C01Y}]}
     gives: {cases: "1", amount: "40.00"}
+  - hit:
+      stores: [{item: C01X1, purchased: "1"}, {item: C01Y1, purchased: "5"}]
+      lines: [{item: C01X1, cnt: "4"}]
+      tables: {substitutes: [{dear: C01X, cheap: C01Y}]}
+    why: 低值的从未以自己的名义收费
+    gives: {cases: "1", amount: "40.00"}
   - clear:
       stores: [{item: C01X1, purchased: "4"}, {item: C01Y1, purchased: "5"}]
       lines: [{item: C01X1, cnt: "4"}, {item: C01Y1, cnt: "1"}]
@@ -130,7 +136,7 @@ tests:
 """,
     "same_results": """
 for: same_results
-when: results.persons > 2 and results.tests > 1
+when: results.persons > 2 and results.tests > 1 and results.numbers == results.tests
 flag: v.insured
 amount: claim
 message: "{results.persons}人{results.tests}项相同"
@@ -159,6 +165,18 @@ tests:
           - {setl_id: V3, psn_no: P3, kind: lab, item_name: 血红蛋白, value: "132", report_time: "2025-03-05 10:00:00"}
           - {setl_id: V3, psn_no: P3, kind: lab, item_name: 白细胞, value: "5.1", report_time: "2025-03-05 10:00:00"}
     why: 一个数值不同
+  - clear:
+      lines: [{item: A}]
+      others: [{person: P2, id: V2, lines: [{item: A}]}, {person: P3, id: V3, lines: [{item: A}]}]
+      tables:
+        reports:
+          - {kind: lab, item_name: 白细胞, value: "0.0", report_time: "2025-03-03 10:00:00"}
+          - {kind: lab, item_name: 血红蛋白, value: "131", report_time: "2025-03-03 10:00:00"}
+          - {setl_id: V2, psn_no: P2, kind: lab, item_name: 白细胞, value: "0.0", report_time: "2025-03-04 10:00:00"}
+          - {setl_id: V2, psn_no: P2, kind: lab, item_name: 血红蛋白, value: "131", report_time: "2025-03-04 10:00:00"}
+          - {setl_id: V3, psn_no: P3, kind: lab, item_name: 血红蛋白, value: "131", report_time: "2025-03-05 10:00:00"}
+          - {setl_id: V3, psn_no: P3, kind: lab, item_name: 白细胞, value: "0.0", report_time: "2025-03-05 10:00:00"}
+    why: 零不算数值
 """,
     "ltc_visit": """
 for: ltc_visit
@@ -184,5 +202,88 @@ tests:
   - clear: {lines: [{item: A}], tables: {ltc_visits: [{provider_code: L1, begntime: "2025-03-07 10:00:00",
              endtime: "2025-03-07 12:00:00"}]}}
     why: 出院之后
+""",
+}  # fmt: skip
+
+# Scopes of other cases, parted or joined in further ways.
+PARTED = {
+    "terminal_window by a word of the visit": """
+for: terminal_window
+window: {minutes: "10"}
+by: [visit.total]
+when: "[l.visit.person for l in window.lines].to_set.length > 1"
+flag: l.cnt > 0
+amount: lines
+message: "{window.end}"
+tests:
+  - hit:
+      visit: {terminal_id: T1, setl_time: "2025-03-07 10:00:00"}
+      lines: [{item: A, price: "30"}, {item: B, price: "20"}]
+      others:
+        - {person: P2, terminal_id: T1, setl_time: "2025-03-07 10:05:00", lines: [{item: C, price: "51"}]}
+        - {person: P3, terminal_id: T1, setl_time: "2025-03-07 10:10:00", lines: [{item: C, price: "50"}]}
+    why: 总额同为50元的两人
+    gives: {cases: "1", amount: "100.00"}
+  - clear:
+      visit: {terminal_id: T1, setl_time: "2025-03-07 10:00:00"}
+      lines: [{item: C, price: "50"}]
+      others: [{person: P2, terminal_id: T1, setl_time: "2025-03-07 10:05:00", lines: [{item: C, price: "51"}]}]
+    why: 总额不同
+""",
+    "visit_day whose rows are joined by a column": """
+for: visit_day
+join: {table: device_needs, as: need, keys: {item: l.item}, by: [item]}
+let: {billed: "$sum([l.cnt for l in day.lines])"}
+when: billed > 2
+flag: l.cnt > 0
+excess: billed - 2
+amount: units
+message: "{billed}"
+tests:
+  - hit:
+      lines: [{item: X, cnt: "3"}]
+      tables: {device_needs: [{med_list_codg: X, device_class: A}, {med_list_codg: X, device_class: B}]}
+    why: 两行说的是同一个项目，明细只算一次
+    gives: {cases: "1", cnt: "1"}
+  - clear:
+      lines: [{item: X, cnt: "2"}]
+      tables: {device_needs: [{med_list_codg: X, device_class: A}, {med_list_codg: X, device_class: B}]}
+""",
+    "visit whose rows are joined by a column": """
+for: visit
+join: {table: device_needs, as: need, keys: {item: l.item}, by: [item]}
+let: {billed: "$sum([l.cnt for l in visit.lines])"}
+when: billed > 2
+flag: l.cnt > 0
+excess: billed - 2
+amount: units
+message: "{billed}"
+tests:
+  - hit:
+      lines: [{item: X, cnt: "3"}]
+      tables: {device_needs: [{med_list_codg: X, device_class: A}, {med_list_codg: X, device_class: B}]}
+    gives: {cases: "1", cnt: "1"}
+  - clear:
+      lines: [{item: X, cnt: "2"}]
+      tables: {device_needs: [{med_list_codg: X, device_class: A}, {med_list_codg: X, device_class: B}]}
+""",
+    "person_window whose rows are joined by a column": """
+for: person_window
+window: {days: "2"}
+join: {table: device_needs, as: need, keys: {item: l.item}, by: [item]}
+let: {billed: "$sum([l.cnt for l in window.lines])"}
+when: billed > 2
+flag: l.cnt > 0
+excess: billed - 2
+amount: units
+message: "{billed}"
+tests:
+  - hit:
+      lines: [{item: X, cnt: "2"}, {item: X, day: "1"}]
+      tables: {device_needs: [{med_list_codg: X, device_class: A}, {med_list_codg: X, device_class: B}]}
+    gives: {cases: "1", cnt: "1"}
+  - clear:
+      lines: [{item: X, cnt: "2"}, {item: X, day: "2"}]
+      tables: {device_needs: [{med_list_codg: X, device_class: A}, {med_list_codg: X, device_class: B}]}
 """,
 }  # fmt: skip

@@ -7,16 +7,13 @@ import polars as pl
 import pytest
 import sample_region
 from conftest import shared
+from oracle_facts import facts_of
 from oracle_sql import QUESTIONS as MORE
 
 from engine.audit import INSTITUTION_SCOPES, PERSON_SCOPES, audit
 from engine.audit.facts import Facts
 from engine.reference.places import rules_folder
-from engine.run import buckets
 from engine.run.region import load_region
-from engine.tables.dictionary import with_fields
-from engine.tables.netting import net
-from engine.tables.read import read
 from synthetic.make import make
 from synthetic.sql import QUESTIONS as COMMON
 from synthetic.sql import answer, database, told
@@ -55,15 +52,6 @@ class Both:
 
 def _only(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
     return left.join(right, on=left.columns, how="anti", nulls_equal=True)
-
-
-def facts_of(source, region, work) -> Facts:
-    extract = read(source, work / "read", "auto", region.knowledge["wordings"])
-    buckets.split(extract.tables, work / "buckets", lines_a_bucket=10**9)
-    tables = buckets.bucket_tables(work / "buckets", 0)
-    names = ("claims", "fee_lines")
-    claims, lines = net(*(with_fields(tables[name], name) for name in names))[:2]
-    return Facts({**tables, "claims": claims, "fee_lines": lines}, region.knowledge, region.presumptions)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_a_rule_is_judged(benchmark, facts, region, rule_id):
     (loaded,) = (rule for rule in region.rules if rule.rule.id == rule_id)
     verdict = benchmark(judge, loaded, facts)
     assert verdict.hits.height
-    assert verdict.unjudged == 0
+    assert verdict.unjudged.cases == 0
 
 
 # `yibao bench`

@@ -2,10 +2,13 @@
 
 import pytest
 
-from engine.audit.trial import run_tests
+from engine.audit.trial import WORDS, body_of, run_tests
 from engine.language.rule import load_rules
 from engine.reference.knowledge import load_knowledge
 from engine.reference.places import rules_folder
+
+# Numbered rules whose tests do not show all of SHOWN yet.
+NOT_YET = {"drug-sex-restriction", "trace-code-mismatch-or-missing"}
 
 FILES = {
     path.stem: path for path in sorted(rules_folder().rglob("*.yaml"))
@@ -47,6 +50,40 @@ def test_the_rule_shows_a_hit_and_two_clears(rule_id, corpus):
     words = [next(iter(test)) for test in rule_of(corpus, rule_id).rule.tests]
     assert words.count("hit") >= 1, words
     assert words.count("clear") >= 2, words
+
+
+def words_of(rule) -> list[tuple[str, dict, dict]]:
+    """(word, body, test) of every test of a rule."""
+    told = [(next(word for word in WORDS if word in test), test) for test in rule.tests]
+    return [(word, body_of(test, word), test) for word, test in told]
+
+
+def takes_back(body: dict) -> bool:
+    """Whether a test has a negative line, a claim that refunds another, or a code that is brought back."""
+    visits = [{**body.get("visit", {}), "lines": body.get("lines", [])}, *body.get("others", [])]
+    returned = any(event.get("event_type") == "return" for event in body.get("events", []))
+    sold = [row for name in ("pos_sales", "ltc_visits") for row in body.get("tables", {}).get(name, [])]
+    lines = [line for visit in visits for line in visit.get("lines", [])] + sold
+    return returned or any("refunds" in v for v in visits) or any(str(x.get("cnt", "")).startswith("-") for x in lines)
+
+
+SHOWN = {
+    "two hits": lambda tests: [word for word, _, _ in tests].count("hit") >= 2,
+    "two clears": lambda tests: [word for word, _, _ in tests].count("clear") >= 2,
+    "a look-alike that is clear, and why": lambda tests: any(w == "clear" and "why" in t for w, _, t in tests),
+    "something taken back": lambda tests: any(takes_back(body) for _, body, _ in tests),
+}
+
+
+def not_shown(rule) -> list[str]:
+    tests = words_of(rule)
+    return [name for name, holds in SHOWN.items() if not holds(tests)]
+
+
+@pytest.mark.parametrize("rule_id", FILES)
+def test_a_numbered_rule_shows_hits_look_alikes_and_a_return(rule_id, corpus):
+    rule = rule_of(corpus, rule_id).rule
+    assert rule.number is None or rule_id in NOT_YET or not not_shown(rule), not_shown(rule)
 
 
 @pytest.mark.parametrize("rule_id", FILES)

@@ -4,10 +4,12 @@ A rule is written as an author would; what is judged is told in the words of the
 """
 
 import datetime
+from decimal import Decimal
 
 import polars as pl
 import pytest
 from record_rules import CASES as RECORD_CASES
+from record_rules import PARTED
 from scope_rules import CASES, HEAD
 
 from engine.audit import INSTITUTION_SCOPES, PERSON_SCOPES, audit
@@ -45,7 +47,7 @@ def write(tmp_path, knowledge):
     return made
 
 
-ALL_CASES = {**CASES, **RECORD_CASES}
+ALL_CASES = {**CASES, **RECORD_CASES, **PARTED}
 
 
 @pytest.mark.parametrize("scope", ALL_CASES)
@@ -187,6 +189,42 @@ def test_what_a_window_accused_counts_for_no_later_one(write, knowledge):
         "2025-03-07 09:52至2025-03-07 10:02刷3人", "2025-03-07 09:55至2025-03-07 10:05刷3人"
     ]  # fmt: skip
     assert evidence.group_by("row_key").len()["len"].max() == 1
+
+
+def test_what_is_left_of_a_supply_lasts_less_long(write, knowledge):
+    """Seven packs of ten days where 45 are right: 2.5 packs are too many, and the other 4.5 accuse nobody again."""
+    rule = write("""
+for: person_window
+window: {days: "30"}
+let: {days: "$sum([(l.days_supply ?? 0) for l in window.lines])", units: "$sum([l.cnt for l in window.lines])"}
+when: days > 60
+flag: l.cnt > 0
+excess: units * (days - 45) / days
+amount: units
+""")
+    visits = {
+        "visit": {"kind": "pharmacy"},
+        "lines": [{"item": "D", "cnt": "3"}, {"item": "D", "cnt": "4", "day": "9"}],
+    }
+    known = with_rows(knowledge, {"drug_supply": [{"med_list_codg": "D", "generic": "甲", "days": "10"}]})
+    findings, _, _ = judged(rule, canonical(visits), known)
+    assert findings["excess_cnt"].to_list() == [Decimal("2.5")]
+
+
+def test_a_day_may_ask_whether_the_stay_is_over_as_well(write, knowledge):
+    rule = write("""
+for: visit_day
+let: {billed: "$sum([l.cnt for l in day.lines])"}
+when: billed > 1
+violation_when: day.stay_over
+flag: l.cnt > 0
+excess: billed - 1
+amount: units
+""")
+    stay = {"lines": [{"cnt": "2"}, {"cnt": "2", "day": "2"}]}
+    assert judged(rule, canonical(stay), knowledge)[0]["result"].to_list() == ["suspicion", "suspicion"]
+    stay["lines"].append({"day": "3"})
+    assert judged(rule, canonical(stay), knowledge)[0]["result"].to_list() == ["violation", "violation"]
 
 
 def test_a_busy_terminal_is_judged_without_pairing_all_its_claims(write, knowledge):

@@ -242,6 +242,18 @@ def test_where_a_fact_has_no_table_the_table_is_named(tmp_path, knowledge):
     assert judged(rule, without, knowledge) == (0, [("trial", "missing_table", "devices", 1, 1000)])
 
 
+def test_what_a_list_holds_is_not_what_is_missing_of_the_case(tmp_path, knowledge):
+    text = """
+for: visit
+known: $sum([l.cnt for l in visit.lines if l.dosage_form == '']) == 0 or visit.icu_h != null
+when: $sum([l.cnt for l in visit.lines if l.item == 'A']) > (visit.icu_h ?? 0)
+flag: l.item == 'A'
+"""
+    rule = rule_of(text, tmp_path, knowledge)
+    blank = {"lines": [{"item": "A", "price": "7"}]}
+    assert judged(rule, blank, knowledge) == (0, [("trial", "missing_field", "claims.icu_h", 1, 700)])
+
+
 @pytest.mark.parametrize(
     "row, inside",
     [

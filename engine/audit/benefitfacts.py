@@ -10,6 +10,7 @@ from engine.grouping.group import group
 from engine.settlement.provider import drg_standards
 from engine.tracing.travel import metres_between
 
+GROUPED = "_grouped"  # among the tables of a bucket: its grouping, where it has been made
 YEAR = pl.duration(days=365)
 
 
@@ -27,8 +28,10 @@ def _drg(facts):
     if facts.paying is None:
         return _missing(facts, drg=pl.String, drg_weight=pl.Decimal(12, 8), drg_standard=pl.Int64)
     policy, scheme = facts.paying
-    stays = facts.standing_claims.filter(pl.col("visit_kind").is_in(INPATIENT))
-    groups = group(stays, facts.table("diagnoses"), facts.table("procedures"), scheme, why=False)
+    groups = facts.tables.get(GROUPED)
+    if groups is None:
+        stays = facts.standing_claims.filter(pl.col("visit_kind").is_in(INPATIENT))
+        groups = group(stays, facts.table("diagnoses"), facts.table("procedures"), scheme, why=False)
     groups = groups.select("setl_id", "drg", "weight")
     standards = drg_standards(facts.standing_claims, groups, policy)
     told = groups.join(standards, on="setl_id", how="left", maintain_order="left")

@@ -9,9 +9,10 @@ import polars as pl
 
 from engine.audit.facts import Facts
 from engine.audit.frames import LINE_KEYS, Cases, add_visit, holds, prefixed
-from engine.audit.joins import by_columns, joined_rows, lines_named, lines_with_rows, row_columns
+from engine.audit.joins import by_columns, joined_rows, lines_named, lines_with_rows, named_once, row_columns
 from engine.audit.owned import OWNERS, add_owner, owned, placed
 from engine.audit.pairs import line_pair
+from engine.audit.peers import with_peers
 from engine.audit.reads import collections_of, columns_of, element_only, elements_of, named_items
 from engine.audit.recordcases import ltc_visit, pos_sale, same_results, store_item, store_pair
 from engine.audit.visitfacts import dialysis_records
@@ -31,7 +32,7 @@ GROUPED = {
 
 def cases_of(loaded: LoadedRule, facts: Facts) -> Cases:
     """Every case of the rule in the bucket that could be a finding."""
-    return with_lists(BUILDERS[loaded.rule.scope](loaded, facts), loaded, facts)
+    return with_peers(loaded, facts, with_lists(BUILDERS[loaded.rule.scope](loaded, facts), loaded, facts))
 
 
 def with_lists(cases: Cases, loaded: LoadedRule, facts: Facts) -> Cases:
@@ -84,7 +85,8 @@ def _visit(loaded: LoadedRule, facts: Facts) -> Cases:
         rows = lines.select("_visit", *by, *own).unique(["_visit", *by], keep="first", maintain_order=True)
         frame = rows.join(base, on="_visit", how="inner", maintain_order="left")
         frame = frame.sort("_visit", *by).with_row_index("_case")
-        members["visit.lines"] = lines.join(frame.select("_case", "_visit", *by), on=["_visit", *by], how="inner")
+        lines = lines.join(frame.select("_case", "_visit", *by), on=["_visit", *by], how="inner")
+        members["visit.lines"] = named_once(loaded, lines, ["_case"])
         return Cases(frame, members, ("_visit", *by))
     if loaded.rule.join:
         rows = joined_rows(loaded, facts).drop("_from", "_to")
@@ -129,7 +131,8 @@ def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:
     frame = frame.sort(*keys, *by, nulls_last=True).with_row_index("_case")
     for path, rows in members.items():
         on = [c for c in (*keys, *by) if c in rows.columns]
-        members[path] = rows.join(frame.select("_case", *on), on=on, how="inner", nulls_equal=bool(by))
+        rows = rows.join(frame.select("_case", *on), on=on, how="inner", nulls_equal=bool(by))
+        members[path] = named_once(loaded, rows, ["_case"])
     frame = _with_period(frame, symbol, period) if period else frame
     if owner == "visit":
         frame = add_visit(frame, loaded, facts)

@@ -74,6 +74,13 @@ def by_columns(loaded: LoadedRule) -> list[str]:
     return [f"{join.alias}.{n}" for n in join.by] if join.by else ["_row"]
 
 
+def named_once(loaded: LoadedRule, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The elements of cases (`keys`), each once: a line that several rows of one group name is one line."""
+    if not (loaded.rule.join and loaded.rule.join.by):
+        return rows
+    return rows.unique([*keys, "id"], keep="first", maintain_order=True)
+
+
 def row_columns(loaded: LoadedRule, frame: pl.DataFrame) -> list[str]:
     """The columns of the joined row in a frame of lines; none where the rule joins no table."""
     return [c for c in frame.columns if loaded.rule.join and c.startswith(f"{loaded.rule.join.alias}.")]

@@ -15,13 +15,15 @@ from engine.audit.frames import Cases, holds
 from engine.audit.money import BY_LINE, EVIDENCE, UNITS, charged, valued, with_money
 from engine.audit.plain import RECORDS
 from engine.audit.regroup import regrouped
+from engine.audit.sums import aggregates_of, summed, with_aggregates
 from engine.audit.windows import WINDOWS, sliding, windows
-from engine.language.compile import Aggregate
 from engine.language.rule import LoadedRule, message_parts
 from engine.language.values import plain
 from engine.reference.presumptions import Presumptions
 
 _NO_EVIDENCE = pl.DataFrame(schema=EVIDENCE)
+BY_UNITS = ("days_supply", "minutes")  # facts of a line that grow with its units
+LATE_WORDS = {"day.posted_late", "day.stay_over"}  # known only once a case hits
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def accused(
     if loaded.rule.scope == "line_pair":
         cases, hits = _one_per_later_line(cases, hits)
     flagged = _flagged(loaded, cases, hits)
-    return _posted_late(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
+    return _with_stay(loaded, cases, hits, flagged, facts.presumptions), flagged, unclear
 
 
 def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
@@ -119,30 +121,34 @@ def _of_store(hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_twins(hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Cases that accuse the same units of the same lines count once: two groups of a table may hold the same pair."""
-    accused = evidence.filter(pl.col("role") == "excess").sort("_case", "row_key")
-    accused = accused.group_by("_case", maintain_order=True).agg(
-        _accused=pl.concat_str("row_key", pl.col("cnt").cast(pl.String).fill_null(""), separator="=").str.join("|")
-    )
-    hits = hits.join(accused, on="_case", how="left", maintain_order="left")
-    hits = hits.filter(pl.col("_accused").is_null() | pl.col("_accused").is_first_distinct()).drop("_accused")
-    return hits, evidence.join(hits.select("_case"), on="_case", how="semi")
+    """Of cases of which one accuses no unit that the other does not, the larger counts: two groups of a table may hold
+    the same pair, and one of them a third item."""
+    accused = evidence.filter(pl.col("role") == "excess").select("_case", "row_key", "cnt")
+    lines = accused.group_by("_case").agg(_lines=pl.len())
+    shared = accused.join(accused, on="row_key", suffix="_b").filter(pl.col("_case") != pl.col("_case_b"))
+    shared = shared.filter(pl.col("cnt").is_null() | (pl.col("cnt") <= pl.col("cnt_b")))
+    within = shared.group_by("_case", "_case_b").agg(_within=pl.len()).join(lines, on="_case")
+    within = within.filter(pl.col("_within") == pl.col("_lines")).select("_case", "_case_b")
+    equal = within.join(within, left_on=["_case", "_case_b"], right_on=["_case_b", "_case"], how="semi")
+    gone = within.join(equal.filter(pl.col("_case") < pl.col("_case_b")), on=["_case", "_case_b"], how="anti")
+    hits = hits.join(gone, on="_case", how="anti", maintain_order="left")
+    return hits, evidence.join(hits.select("_case"), on="_case", how="semi", maintain_order="left")
 
 
 def asked(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
     """The cases with the sums that `when` needs and its answer, `_when`, `_raises`."""
     when = loaded.compiled["when"]
     raises = pl.lit(False) if when.raises is None else when.raises.fill_null(False)
-    return _summed(cases.frame, cases, when.aggregates).with_columns(_when=when.value, _raises=raises)
+    return summed(cases.frame, cases, when.aggregates).with_columns(_when=when.value, _raises=raises)
 
 
 def completed(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFrame:
     """The hits with what the other expressions need: their sums, and the excess."""
     known = {a.name for a in loaded.compiled["when"].aggregates}
-    left = [a for a in _aggregates(loaded) if a.name not in known]
+    left = [a for a in aggregates_of(loaded) if a.name not in known]
     own = {a.collection for a in left}
     members = {path: cases.members[path].join(hits.select("_case"), on="_case", how="semi") for path in own}
-    hits = _summed(hits, Cases(hits, members), left)
+    hits = summed(hits, Cases(hits, members), left)
     if "excess" not in loaded.compiled:
         return hits
     excess = loaded.compiled["excess"]
@@ -167,51 +173,6 @@ def _shown(compiled) -> pl.Expr:
     if compiled.kind == "time":
         return compiled.value.dt.strftime("%Y-%m-%d %H:%M").str.strip_suffix(" 00:00").fill_null("—")
     return compiled.value.cast(pl.String).fill_null("—")
-
-
-def with_aggregates(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
-    """The case frame with one column per list sum."""
-    return _summed(cases.frame, cases, _aggregates(loaded))
-
-
-def _aggregates(loaded: LoadedRule) -> list[Aggregate]:
-    seen = {a.name: a for c in loaded.compiled.values() for a in c.aggregates}
-    return [seen[name] for name in sorted(seen, key=lambda n: int(n[1:]))]
-
-
-def _summed(frame: pl.DataFrame, cases: Cases, aggregates: list[Aggregate]) -> pl.DataFrame:
-    for aggregate in aggregates:
-        frame = _with_aggregate(frame, cases.members[aggregate.collection], aggregate)
-    return frame
-
-
-def _with_aggregate(frame: pl.DataFrame, elements: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:
-    named = [pl.col(c.split(".", 1)[1]).alias(c) for c in sorted(aggregate.columns)]
-    rows = elements.select("_case", *named)
-    if aggregate.outer:
-        rows = rows.join(frame.select("_case", *sorted(aggregate.outer)), on="_case", how="left")
-    value = pl.lit(1) if aggregate.value is None else aggregate.value
-    rows = rows.select("_case", where=aggregate.where.fill_null(False), value=value)
-    if aggregate.how == "all":
-        rows = rows.filter("where").select("_case", value=~pl.col("value"))
-    else:
-        rows = rows.filter("where").drop("where")
-    reduced = rows.group_by("_case").agg(REDUCE[aggregate.how].alias(aggregate.name))
-    frame = frame.join(reduced, on="_case", how="left", maintain_order="left")
-    column = pl.col(aggregate.name)
-    empty = {"sum": 0, "count": 0, "distinct": 0, "any": False, "all": True}
-    return frame.with_columns(column.fill_null(empty[aggregate.how])) if aggregate.how in empty else frame
-
-
-REDUCE = {
-    "sum": pl.col("value").sum(),
-    "min": pl.col("value").min(),
-    "max": pl.col("value").max(),
-    "any": pl.col("value").any(),
-    "all": ~pl.col("value").any(),
-    "count": pl.len(),
-    "distinct": pl.col("value").n_unique(),
-}
 
 
 def _one_per_later_line(cases: Cases, hits: pl.DataFrame) -> tuple[Cases, pl.DataFrame]:
@@ -256,15 +217,16 @@ def _unclear(loaded: LoadedRule, cases: Cases, hits: pl.DataFrame) -> pl.DataFra
     return pl.concat(unclear).unique()
 
 
-def _posted_late(
+def _with_stay(
     loaded: LoadedRule, cases: Cases, hits: pl.DataFrame, flagged: dict[str, pl.DataFrame], presumed: Presumptions
 ) -> pl.DataFrame:
-    """`day.posted_late`: an earlier day was posted together with this one, and the stay is within its days.
+    """What the rest of the stay says of a day: `day.stay_over`, the stay too has more than cap x days, and
+    `day.posted_late`, an earlier day was posted together with this one, and the stay is within its days.
 
-    All must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit; the item is
-    charged on one of the days around; the day has at most some times its cap; the stay at most cap x days.
+    For the latter all must hold (batch_posting in presumptions.yaml): the earlier day lies in the stay and has no unit;
+    the item is charged on one of the days around; the day has at most some times its cap; the stay is not over.
     """
-    if not any("day.posted_late" in c.columns for c in loaded.compiled.values()):
+    if not any(LATE_WORDS & c.columns for c in loaded.compiled.values()):
         return hits
     stay = _stay_units(loaded, cases)
     key = [c for c in cases.key if c != "date"]
@@ -275,15 +237,16 @@ def _posted_late(
         shifted = stay.select(*key, date=pl.col("date") - pl.duration(days=offset), **{name: pl.col("units")})
         frame = frame.join(shifted, on=[*key, "date"], how="left", maintain_order="left")
     frame = frame.join(stay.group_by(key).agg(_total=pl.col("units").sum()), on=key, how="left", maintain_order="left")
+    over = pl.col("_total") > pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days)
     late = (
         (pl.col("date") - pl.duration(days=presumed.lookback_days) >= pl.col("_admit"))
         & pl.col("_before").is_null()
         & pl.any_horizontal(pl.col(name).is_not_null() for name in around)
         & (pl.col("_units") <= presumed.max_multiple_of_cap * pl.col("_cap"))
-        & (pl.col("_total") <= pl.col("_cap") * pl.max_horizontal("_days", presumed.min_days))
+        & ~over
     )
-    frame = frame.with_columns(late.fill_null(False).alias("day.posted_late"))
-    return frame.select(*hits.columns, "day.posted_late")
+    words = {"day.posted_late": late.fill_null(False), "day.stay_over": over.fill_null(False)}
+    return frame.with_columns(**words).select(*hits.columns, *words)
 
 
 def _stay_units(loaded: LoadedRule, cases: Cases) -> pl.DataFrame:
@@ -351,7 +314,7 @@ def _of_groups(rows: pl.DataFrame, hits: pl.DataFrame, group: list[str]) -> pl.D
 def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.DataFrame:
     """The lines less the units found excess, visits and records less those found excess; what was right counts on.
 
-    What is excess as a whole, and not by units, leaves as a whole.
+    What is excess as a whole, and not by units, leaves as a whole. What the units last or take shrinks with them.
     """
     if "cnt" not in rows.columns:
         whole = gone.filter(pl.col("table") == TABLES[path.split(".")[1]])
@@ -359,8 +322,13 @@ def _without_excess(rows: pl.DataFrame, gone: pl.DataFrame, path: str) -> pl.Dat
     lines = gone.filter(pl.col("table") == "fee_lines").group_by(id="row_key")
     taken = lines.agg(_taken=pl.col("cnt").sum(), _whole=pl.col("cnt").is_null().any())
     rows = rows.join(taken, on="id", how="left", maintain_order="left")
-    left = (pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)).cast(rows.schema["cnt"])
-    kept = rows.filter(~pl.col("_whole").fill_null(False)).with_columns(cnt=left)
+    left = pl.col("cnt").cast(UNITS) - pl.col("_taken").fill_null(0)
+    shrunk = [
+        (pl.col(name).cast(UNITS) * left / pl.col("cnt").cast(UNITS)).cast(rows.schema[name])
+        for name in BY_UNITS if name in rows.columns
+    ]  # fmt: skip
+    kept = rows.filter(~pl.col("_whole").fill_null(False))
+    kept = kept.with_columns(*shrunk, left.cast(rows.schema["cnt"]).alias("cnt"))
     return kept.filter(pl.col("cnt") > 0).drop("_taken", "_whole")
 
 

@@ -12,10 +12,11 @@ import polars as pl
 from rule_engine import ast
 
 from engine.audit import CODE_SCOPES
+from engine.audit.derived import KNOWLEDGE_READ
 from engine.audit.examples import UnknownWord, canonical, traced
 from engine.audit.frames import Cases
-from engine.audit.judge import with_aggregates
-from engine.audit.reads import elements_of, named_items, side_items
+from engine.audit.reads import elements_of, named_items, side_items, words_read
+from engine.audit.sums import with_aggregates
 from engine.audit.trial import WORDS, body_of, given, run_tests
 from engine.language import lockfile
 from engine.language.compile import Compiler
@@ -235,8 +236,9 @@ def _unlocked(folder: Path) -> list[RuleFault]:
 
 
 def _tables(loaded: list[LoadedRule], knowledge: Knowledge) -> list[RuleFault]:
-    """Tables no rule joins, and rows that belong to a numbered rule there is not."""
+    """Tables no rule joins or reads a fact of, and rows that belong to a numbered rule there is not."""
     joined = {rule.rule.join.table for rule in loaded if rule.rule.join}
+    joined |= {name for rule in loaded for word in words_read(rule) for name in KNOWLEDGE_READ.get(word, ())}
     numbers = {rule.rule.number for rule in loaded}
     faults = []
     for name in sorted(shapes()):

@@ -51,6 +51,11 @@ def _needed(loaded: LoadedRule) -> list[str]:
     return need + sorted(_registers(paths))
 
 
+def tables_needed(loaded: LoadedRule) -> list[str]:
+    """Every canonical table the rule reads, those first without which it is not evaluated."""
+    return list(dict.fromkeys([*_needed(loaded), *leaned_on(loaded)]))
+
+
 def leaned_on(loaded: LoadedRule) -> list[str]:
     """The tables beyond the claims themselves from which the rule concludes, so that they must be complete."""
     told = [FACT_TABLES[word] for word in sorted(words_read(loaded) & set(FACT_TABLES))]

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from engine.audit.facts import Facts
+from engine.audit.facts import Facts, natural
 from engine.audit.frames import LINE_KEYS, Cases, add_visit, prefixed
 from engine.audit.joins import join_keys, joined_rows
 from engine.audit.plain import in_force
@@ -46,15 +46,20 @@ def line_pair(loaded: LoadedRule, facts: Facts) -> Cases:
     if join:
         pairs = pairs.filter(in_force(pl.col("b.date").cast(pl.Date)))
     if ordered:
-        earlier = (pl.col("a.time") < pl.col("b.time")) | (
-            (pl.col("a.time") == pl.col("b.time")) & (pl.col("a.id") < pl.col("b.id"))
-        )
-        pairs = pairs.filter(earlier)
+        pairs = pairs.filter(_earlier())
     pairs = pairs.filter(_in_window(pairs, loaded, facts.presumptions))
     keys = [pl.col(f"b.{c}").alias(c) for c in LINE_KEYS if c not in ("_row",)]
     frame = pairs.with_columns(*keys, _other=pl.col("a.id"), _other_visit=pl.col("a._visit"))
     frame = add_visit(frame, loaded, facts)
     return Cases(frame, {}, ("id", "_other", *(["_row"] if join else [])))
+
+
+def _earlier() -> pl.Expr:
+    """a comes before b: by time, then by the number of the line, as units are cut."""
+    same_time = pl.col("a.time") == pl.col("b.time")
+    number = natural("a.id"), natural("b.id")
+    before = (number[0] < number[1]) | ((number[0] == number[1]) & (pl.col("a.id") < pl.col("b.id")))
+    return (pl.col("a.time") < pl.col("b.time")) | (same_time & before)
 
 
 def _side(lines: pl.DataFrame, symbol: str, names: set[str]) -> pl.DataFrame:

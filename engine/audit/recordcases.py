@@ -6,7 +6,7 @@ from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.joins import joined_rows
 from engine.audit.owned import add_owner
-from engine.audit.plain import DAY, midnight
+from engine.audit.plain import DAY, midnight, text
 from engine.audit.reads import collections_of, columns_of, elements_of
 from engine.language.rule import LoadedRule
 
@@ -26,9 +26,12 @@ def store_item(loaded: LoadedRule, facts: Facts) -> Cases:
 
 
 def store_pair(loaded: LoadedRule, facts: Facts) -> Cases:
-    """Two charge items of one institution that a row of the joined table names as `dear` and `cheap`, by code."""
+    """Two charge items of one institution that a row of the joined table names as `dear` and `cheap`, by code.
+
+    What was given under another name was never charged under its own: either may be stored and not sold.
+    """
     sold = _sold(facts, elements_of(loaded, "dear.lines") | elements_of(loaded, "cheap.lines"))
-    stores, rows = _stores(facts, sold), joined_rows(loaded, facts).drop("_from", "_to")
+    stores, rows = _stores(facts, sold, "left"), joined_rows(loaded, facts).drop("_from", "_to")
     frame = rows
     for side in SIDES:
         prefix = pl.col(f"{loaded.rule.join.alias}.{side}")
@@ -60,8 +63,9 @@ def _sold(facts: Facts, names: set[str]) -> pl.DataFrame:
     )
 
 
-def _stores(facts: Facts, sold: pl.DataFrame) -> pl.DataFrame:
-    """One row per institution and charge item that is stored and was sold, with the vocabulary's words of a store."""
+def _stores(facts: Facts, sold: pl.DataFrame, how: str = "inner") -> pl.DataFrame:
+    """One row per institution and charge item that is stored and was sold (`how` "left": or not), with the
+    vocabulary's words of a store."""
     items = facts.table("store_items").filter(pl.col("medins_list_codg").is_not_null())
     key = ["fixmedins_code", "item_store_id"]
     balances = facts.table("stock_balances").group_by(key).agg(pl.col("opening_cnt", "closing_cnt").sum())
@@ -75,9 +79,9 @@ def _stores(facts: Facts, sold: pl.DataFrame) -> pl.DataFrame:
         pl.col("opening_cnt", "closing_cnt", "worth").sum(), pl.col("cnt").sum().alias("bought"),
     )  # fmt: skip
     sums = sold.group_by(STORE).agg(pl.col("cnt").sum().alias("sold"), pl.col("category").max().alias("category"))
-    return frame.join(sums, on=STORE, how="inner").select(
-        "sold", "category", hospital="fixmedins_code", item=pl.col("med_list_codg").fill_null(""),
-        local_item="medins_list_codg", name=pl.col("item_name").fill_null(""), opening="opening_cnt",
+    return frame.join(sums, on=STORE, how=how).select(
+        pl.col("sold").fill_null(0), text("category"), hospital="fixmedins_code", item=text("med_list_codg"),
+        local_item="medins_list_codg", name=text("item_name"), opening="opening_cnt",
         closing="closing_cnt", purchased="bought",
         purchase_price=pl.when(pl.col("bought") > 0).then(pl.col("worth") / pl.col("bought")),
     )  # fmt: skip
@@ -158,9 +162,11 @@ def same_results(loaded: LoadedRule, facts: Facts) -> Cases:
     said = said.with_columns(
         _person=pl.coalesce("_of_claim", "_of_number", "psn_no"), _hospital=pl.coalesce("fixmedins_code", "_site"),
         _said=pl.concat_str(pl.col("item_name").fill_null(""), "value", separator="="),
+        _number=pl.col("value").str.strip_chars().cast(pl.Decimal(38, 9), strict=False),
     ).drop_nulls(["_person", "_hospital"])  # fmt: skip
     sets = said.group_by("_hospital", "_person", "report_time").agg(
         pl.col("_said").unique().sort().str.join("、"), pl.col("_said").n_unique().cast(pl.Int64).alias("tests"),
+        pl.col("_said").filter(pl.col("_number") != 0).n_unique().cast(pl.Int64).alias("numbers"),
         pl.col("setl_id").drop_nulls().unique().sort().alias("_claims"),
     )  # fmt: skip
     own = ["_hospital", "_said"]
@@ -170,6 +176,7 @@ def same_results(loaded: LoadedRule, facts: Facts) -> Cases:
     first, last = pl.col("report_time").min(), pl.col("report_time").max()
     frame = sets.group_by(*own, "_run", maintain_order=True).agg(
         pl.col("_hospital").first().alias("results.hospital"), pl.col("tests").first().alias("results.tests"),
+        pl.col("numbers").first().alias("results.numbers"),
         pl.col("_said").first().alias("results.values"), first.alias("results.first_time"),
         last.alias("results.last_time"), pl.col("_person").n_unique().cast(pl.Int64).alias("results.persons"),
         ((last.dt.date() - first.dt.date()).dt.total_days() + 1).alias("results.days"),
@@ -183,4 +190,3 @@ def same_results(loaded: LoadedRule, facts: Facts) -> Cases:
         elements = facts.visits(elements_of(loaded, "results.visits")).with_columns(_visit="id")
         members["results.visits"] = claims.join(elements, on="id", maintain_order="left")
     return Cases(frame, members, (*own, "_run"))
-

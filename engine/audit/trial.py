@@ -22,7 +22,8 @@ from engine.audit.covering import unknown
 from engine.audit.examples import UnknownWord, canonical, traced, with_rows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
-from engine.audit.judge import judge, with_aggregates
+from engine.audit.judge import LATE_WORDS, judge
+from engine.audit.sums import with_aggregates
 from engine.language.expression import Setting, interpret, parse
 from engine.language.numbers import COLUMN
 from engine.language.rule import LoadedRule, rebuilt
@@ -35,7 +36,6 @@ LIMIT_GONE = {
     "known_miss": "这条已知漏报现在查得出了，请把 known_miss 改成 hit",
     "known_false_alarm": "这条已知误报现在不报了，请把 known_false_alarm 改成 clear",
 }
-LATE_WORDS = {"day.posted_late"}
 GIVES = ("cases", "cnt", "amount", "inscope", "fund", "result", "innocent", "not_evaluated")
 default_presumptions = cache(load_presumptions)
 

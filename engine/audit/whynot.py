@@ -16,7 +16,7 @@ from engine.audit.facts import Facts
 from engine.audit.findings import in_force
 from engine.audit.frames import Cases
 from engine.audit.joins import join_keys, joined_rows
-from engine.audit.judge import accused, asked, completed, judge, spared
+from engine.audit.judge import LATE_WORDS, accused, asked, completed, judge, spared
 from engine.audit.parts import Part, nearness, parts
 from engine.audit.reads import element_variable, elements_of, named_items, side_items
 from engine.audit.trial import spoken, spoken_cases
@@ -68,12 +68,13 @@ def tried(loaded: LoadedRule, facts: Facts, claim: str) -> list[Tried]:
     if verdict.hits.height:
         kept["dated"] = in_force(full, facts, verdict)
     stands = {name: set(part["_case"]) for name, part in kept.items()}
-    late = dict(hits.select("_case", "day.posted_late").iter_rows()) if "day.posted_late" in hits.columns else {}
+    words = sorted(LATE_WORDS & set(hits.columns))
+    late = {row.pop("_case"): row for row in hits.select("_case", *words).iter_rows(named=True)} if words else {}
     cases = cases.some(own)
     found = []
     for row, case in zip(cases.frame.iter_rows(named=True), spoken_cases(full, cases), strict=True):
-        if row["_case"] in late:
-            case["day"]["posted_late"] = late[row["_case"]]
+        for word, said in late.get(row["_case"], {}).items():
+            case["day"][word.split(".")[1]] = said
         found.append(_went_out(full, case, _about(full, row), row["_case"], stands))
     return sorted(found, key=lambda one: (*nearness(one.parts), str(one.about)))
 

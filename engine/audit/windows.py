@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases, holds
-from engine.audit.joins import by_columns, lines_named, row_columns
+from engine.audit.joins import by_columns, lines_named, named_once, row_columns
 from engine.audit.owned import OWNERS, add_owner, owned, placed
 from engine.audit.plain import midnight
 from engine.audit.reads import collections_of, element_only, elements_of
@@ -46,6 +46,7 @@ def sliding(loaded: LoadedRule, facts: Facts) -> Sliding:
         names, kind = elements_of(loaded, path), path.split(".")[1]
         names |= set(loaded.rule.by) if kind == "lines" else set()
         rows = owned(owner, kind, names, lambda names: lines_named(loaded, facts, names), facts)
+        rows = named_once(loaded, rows, by) if kind == "lines" else rows
         lists[path], lost = placed(owner, kind, rows)
         unplaced |= lost
         if loaded.rule.window.unit == "days":

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from engine.audit.coverage import examine
 from engine.audit.lint import lint
+from engine.audit.needs import tables_needed
 from engine.cli import show
 from engine.cli.app import Json, Knowledge, Rules, app, plain, region_of, state
 from engine.language.faults import as_json, as_sarif
@@ -51,7 +52,8 @@ def _row(loaded, knowledge) -> dict:
     return {
         "number": rule.number, "id": rule.id, "title": rule.title, "family": rule.family, "result": rule.result,
         "basis": [f"{b.law} {b.article}".strip() for b in rule.basis], "scope": rule.scope, "status": rule.status,
-        "needs": rule.needs, "table": rule.join.table if rule.join else None, "table_rows": used,
+        "data": tables_needed(loaded), "needs": rule.needs, "table": rule.join.table if rule.join else None,
+        "table_rows": used,
     }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ ELEMENTS = {
 WHOLE, OF_LINES = ("claim", "later_visit"), ("units", "lines", "difference", "gap")  # what amounts are made of
 SIDES = ("l", "line", "a", "b")  # how a line is called
 PARTED = {"window", "day", "week", "month", "year"}  # objects whose lines may be parted into cases by words of theirs
+COMPARED = ("department", "provider", "provider_month")  # scopes whose cases may be compared with their peers
 RECORDED = ("pos_sale", "ltc_visit")  # scopes whose case is a record with money of its own
 ROLES = ("excess", "basis", "context")
 STAND_IN = {"id": "", "title": "", "description": "", "family": "", "when": "false", "basis": []}
@@ -155,8 +156,11 @@ def _placement_faults(rule: Rule, notes: Notes) -> None:
     for key, where in (("window", windowed), ("by", parted)):
         if getattr(rule, key) and rule.scope not in where:
             notes.key("E_PLACE", (key,), f"{key} 只用于 is for {', '.join(where)}", allowed=", ".join(where))
+    if rule.peers and rule.scope not in COMPARED:
+        notes.key("E_PLACE", ("peers",), f"peers 只用于 is for {', '.join(COMPARED)}", allowed=", ".join(COMPARED))
     for index, word in enumerate(rule.by if rule.scope in parted else ()):
-        _line_word(word, ("by", index), notes)
+        of_visit = word.startswith("visit.")
+        _line_word(word.removeprefix("visit."), ("by", index), notes, 6 * of_visit, "visit" if of_visit else "line")
     if not rule.window and rule.scope in windowed:
         notes.value("E_KEY_MISSING", ("for",), f"{rule.scope} 要写 needs window", "window: {days: 30}")
 
@@ -200,7 +204,7 @@ def _at_word(code: str, name: str, word: str, said: str, notes: Notes) -> None:
 def _name_faults(rule: Rule, notes: Notes) -> None:
     """One name, one meaning."""
     symbols = set(scopes()[rule.scope].symbols) if rule.scope in scopes() else set()
-    taken = dict.fromkeys(symbols | set(ELEMENTS) | {"params"}, "内置 built in")
+    taken = dict.fromkeys(symbols | set(ELEMENTS) | {"params", "peers"}, "内置 built in")
     own = [(kind, name) for kind in ("sets", "let") for name in getattr(rule, kind)]
     if rule.join:
         own.insert(0, ("join", "as"))
@@ -239,9 +243,9 @@ def _join_faults(rule: Rule, notes: Notes) -> None:
             notes.value("E_COLUMN", ("join", "by", index), said, likely(column, columns), ", ".join(sorted(columns)))
 
 
-def _line_word(word: str, path: tuple, notes: Notes, start: int = 0) -> None:
-    """A word that every line must have, at its place in a text."""
-    words = objects()["line"]
+def _line_word(word: str, path: tuple, notes: Notes, start: int = 0, kind: str = "line") -> None:
+    """A word that every line, or its visit, must have, at its place in a text."""
+    words = objects()[kind]
     if word not in words:
         said, name = f"明细没有这个词 a line has no word {word!r}", ".".join(map(str, path))
         notes.part("E_ATTRIBUTE", name, (start, start + len(word)), said, likely(word, words), ", ".join(words))

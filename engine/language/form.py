@@ -91,6 +91,15 @@ class Window(Strict):
         return getattr(self, self.unit)
 
 
+class Peers(Strict):
+    """The rate by which wards or institutions are compared, and with whom."""
+
+    of: Expression = Field(description="拿来比较的数 · the number compared")
+    among: list[Expression] = Field([], description="这些值相同的才相比，不写则全部 · peers have these in common")
+    where: Expression | None = Field(None, description="只算符合此条件的案例 · only cases for which this holds count")
+    least: Int = Field(5, description="至少多少个才有分位数 · fewer than so many peers have no percentile")
+
+
 class Rule(Strict):
     """One rule as its author wrote it. rules/README.md explains every key."""
 
@@ -123,6 +132,7 @@ class Rule(Strict):
         [], description="窗口、日、月等之内再按明细的这些词分成案例 · words of lines that part the cases of a period"
     )
     join: Join | None = Field(None, description="对上知识表的行 · rows of a knowledge table")
+    peers: Peers | None = Field(None, description="与同类病区、机构相比 · compared with wards or institutions alike")
     params: dict[str, Param] = Field({}, description="参数，条件里写 params.名称 · parameters, read as params.name")
     sets: dict[str, str | list[str]] = Field(
         {}, description="代码集合：concept:概念名，或代码列表 · sets of codes: concept:NAME or a list"

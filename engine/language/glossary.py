@@ -128,7 +128,8 @@ def item_names(knowledge: Knowledge, word: str) -> list[tuple[str, str]]:
     for name, shape in shapes().items():
         for code, called in ITEM_COLUMNS:
             if {code, called} <= set(shape.fields):
-                for row in knowledge[name].select(code, called).unique().sort(code, called).iter_rows():
+                rows = knowledge[name].select(code, called).drop_nulls(code).unique()
+                for row in rows.sort(code, called).iter_rows():
                     if plain in row[0].lower() or plain in (row[1] or "").lower():
                         found[row[0]] = found.get(row[0]) or row[1] or ""
     return sorted(found.items())

@@ -16,7 +16,7 @@ from engine.language.form import Rule
 from engine.language.spoken import Speaker, of_dated_set, set_test
 from engine.language.values import plain
 
-ASKED = ("when", "violation_when", "excess")
+ASKED = ("known", "when", "violation_when", "excess")
 COMPARED = (ast.ComparisonExpression, ast.ContainsExpression, ast.FuzzyComparisonExpression)
 # Words that name a person or a doctor: their values leave the run only under pseudonyms.
 NAMING = {"person": "person", "psn_no": "person", "first_person": "person", "doctor": "doctor", "person.id": "person"}

@@ -37,7 +37,8 @@ from engine.tables.problems import InputProblem, RuleProblem
 from engine.tables.yamltext import Document, read_yaml
 
 STAND_IN = {"int": Decimal(1), "decimal": Decimal(1), "text": "", "list": (), "bool": True}  # for a refused parameter
-NUMBERS = ("excess", "window.days", "window.hours", "window.minutes")  # expressions whose value is counted with
+CONDITIONS = ("when", "violation_when", "known", "join.where", "peers.where")
+NUMBERS = ("excess", "peers.of", "window.days", "window.hours", "window.minutes")  # whose value is counted with
 
 
 @dataclass(eq=False)
@@ -196,6 +197,8 @@ def _setting(rule: Rule, knowledge: Knowledge, overrides: dict, today, notes: No
     joined = {}
     if rule.join and rule.join.table in shapes():
         joined[rule.join.alias] = row_attributes(rule.join.table)
+    if rule.peers:
+        joined["peers"] = objects()["peers"]
     return Setting(rule.scope, joined, params, sets, rule.let, today, periods)
 
 
@@ -208,6 +211,9 @@ def expressions_of(rule: Rule) -> dict[str, str]:
         named[f"window.{rule.window.unit}"] = rule.window.size
     if rule.join and rule.join.where is not None:
         named["join.where"] = rule.join.where
+    if rule.peers:
+        named |= {f"peers.among.{n}": text for n, text in enumerate(rule.peers.among)} | {"peers.of": rule.peers.of}
+        named |= {"peers.where": rule.peers.where} if rule.peers.where is not None else {}
     for index, innocent in enumerate(rule.innocent):
         parts = {"unless": innocent.unless, "unknown": innocent.unknown}
         named |= {f"innocent.{index}.{part}": text for part, text in parts.items() if text is not None}
@@ -258,7 +264,7 @@ def _compile(loaded: LoadedRule, compiler: Compiler, name: str, text: str) -> No
         loaded.elements[name.removeprefix("flag.")] = variable[1]
     parsed = parse(text, setting, name)
     compiler.setting = setting
-    condition = name in ("when", "violation_when", "known", "join.where") or name.startswith(("flag.", "innocent."))
+    condition = name in CONDITIONS or name.startswith(("flag.", "innocent."))
     try:
         compiled = compiler.compile(parsed, variable and variable[:2], condition)
         if name in NUMBERS and (compiled.kind != "number" or compiled.nullable):

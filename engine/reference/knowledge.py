@@ -195,7 +195,7 @@ def _column(path: Path, text: pl.DataFrame, field: Field) -> pl.Series:
     cells = text[field.name]
     if field.required and cells.null_count():
         raise _bad_cell(path, text, field, cells.is_null(), "不能为空 must not be blank")
-    pattern, meaning = _form(field.type)
+    pattern, meaning = form(field.type)
     parsed = _parse(pl.select(pl.when(cells.str.contains(pattern)).then(cells)).to_series(), field)
     if parsed.null_count() > cells.null_count():
         raise _bad_cell(path, text, field, parsed.is_null() & cells.is_not_null(), "读不懂 cannot be read", meaning)
@@ -213,7 +213,7 @@ def allowed_values(field: Field) -> list[str]:
     return [value.strip() for value in match[1].split(",")] if match else []
 
 
-def _form(kind: str) -> tuple[str, str]:
+def form(kind: str) -> tuple[str, str]:
     """What the text of a type must look like: a pattern and the same in words."""
     if match := re.fullmatch(r"decimal\((\d+),(\d+)\)", kind):
         whole, scale = int(match[1]) - int(match[2]), int(match[2])

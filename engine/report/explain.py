@@ -125,7 +125,9 @@ def _place(case: Case) -> list[str]:
 
 
 def _condition(case: Case) -> list[str]:
-    said = ["规则要求以下各项全部成立："] + conditions(case.of("when"))
+    known = case.of("known")
+    said = ["判断之前须知道以下各项：", *conditions(known)] if known else []
+    said += ["规则要求以下各项全部成立："] + conditions(case.of("when"))
     if decided := case.of("violation_when"):
         held = all(row["value"] == "true" for row in decided if row["level"] == 0)
         said.append(f"定为明确违规还要求以下各项全部成立，本例{'成立' if held else '不成立'}：")

@@ -1,6 +1,7 @@
 """The Chinese an auditor reads for the code words of the output tables."""
 
 DISCLAIMER = "疑点线索，需人工核实，不作为处罚依据"
+ENCODING = "编号 1 至 127 是本项目根据国家公布的清单和知识点自行编排的，不是任何官方清单的原文和编号。"
 
 VERDICT = {"pass": "通过", "fail": "未通过", "not_checkable": "无法检查"}
 RESULT = {"violation": "明确违规", "suspicion": "可疑"}
@@ -50,8 +51,15 @@ SCOPE = {
     "practitioner_day": "医护·日",
     "device_day": "设备·日",
     "terminal_window": "终端窗口",
+    "practitioner_window": "医护·滑动窗口",
+    "contact_window": "同一电话或住址·滑动窗口",
     "store_item": "库存项目",
+    "store_pair": "两种库存项目",
+    "pos_sale": "零售",
+    "same_results": "相同结果",
+    "ltc_visit": "长护服务",
     "provider": "机构",
+    "provider_day": "机构·日",
     "provider_month": "机构·月",
     "code": "追溯码",
     "code_site": "追溯码·地点",
@@ -66,8 +74,14 @@ WITHIN_INSTITUTION = (
     "practitioner_day",
     "device_day",
     "terminal_window",
+    "practitioner_window",
+    "contact_window",
     "store_item",
+    "store_pair",
+    "pos_sale",
+    "same_results",
     "provider",
+    "provider_day",
     "provider_month",
     "code_site",
 )
@@ -79,6 +93,7 @@ AMOUNT = {
     "gap": "缺口数量按比例摊到各行",
     "later_visit": "后一次就诊的金额",
     "regroup": "重新分组前后的支付之差",
+    "record": "该条记录的金额",
     "none": "不计金额",
 }
 CUT = {

@@ -9,15 +9,17 @@ from pathlib import Path
 
 from engine.audit.facts import Facts
 from engine.audit.joins import joined_rows
+from engine.audit.needs import tables_needed
 from engine.audit.trial import WORDS, body_of
 from engine.language.checks import ELEMENTS
 from engine.language.glossary import TYPES
 from engine.language.joined import ROW_NAMES, row_attributes
 from engine.language.rule import LoadedRule, expressions_of
-from engine.language.vocabulary import objects, scopes
+from engine.language.vocabulary import Attribute, objects, scopes
 from engine.reference.knowledge import Knowledge, shapes
 from engine.report.rulepages import index_page, rule_page
 from engine.report.text import yuan
+from engine.report.words import GRADE
 from engine.run.region import Region
 from engine.run.rulebook import FAMILIES, basis_text
 from engine.tables.dictionary import tables
@@ -26,8 +28,11 @@ ROWS = 40  # of a joined table
 NAMES = {
     "when": "是疑点的条件", "excess": "多出多少", "violation_when": "升为明确违规的条件", "window.days": "窗口天数",
     "join.where": "表行须符合", "flag.excess": "计为超出的明细", "flag.basis": "作为依据的明细",
-    "flag.context": "供参考的明细", "known": "能判断的条件",
+    "flag.context": "供参考的明细", "known": "能判断的条件", "peers.of": "与同类相比的数",
+    "peers.where": "算作同类的条件",
 }  # fmt: skip
+TOLD = ("known", "when", "violation_when", "excess")  # what is told in words, in this order
+DEEPEST = 3  # parts of parts further down are left to the text of the rule
 TESTED = {"hit": "应查出", "clear": "不应查出", "known_miss": "已知漏报", "known_false_alarm": "已知误报"}
 TEST_PARTS = {"visit": "就诊", "lines": "费用明细", "diagnoses": "诊断", "procedures": "手术操作", "others": "其他就诊",
               "stores": "进销存", "events": "追溯码事件", "params": "参数", "sets": "集合"}  # fmt: skip
@@ -61,8 +66,23 @@ def _order(loaded: LoadedRule) -> tuple:
 def _families(rules: list[LoadedRule]) -> list[tuple[str, list]]:
     found: dict[str, list] = {}
     for loaded in rules:
-        found.setdefault(loaded.rule.family, []).append(loaded.rule)
+        labels = [tables()[name].label for name in tables_needed(loaded)]
+        found.setdefault(loaded.rule.family, []).append(
+            {"rule": loaded.rule, "basis": basis_text(loaded.rule), "data": "、".join(labels)}
+        )
     return [(FAMILIES.get(name, name), listed) for name, listed in found.items()]
+
+
+def _told(loaded: LoadedRule) -> list[dict]:
+    """What the rule asks, in words: each expression that decides, its parts one below the other."""
+    told = []
+    for of in TOLD:
+        parts = [part for part in loaded.parts if part.of == of and part.words and part.level <= DEEPEST]
+        if parts:
+            rows = [{"level": p.level, "name": p.name if p.name in loaded.rule.let else "", "words": p.words}
+                    for p in parts if p.level == 0 or p.name in loaded.rule.let]  # fmt: skip
+            told.append({"label": NAMES[of], "rows": rows})
+    return told
 
 
 def _page(loaded: LoadedRule, knowledge: Knowledge, titles: dict[str, str]) -> dict:
@@ -76,7 +96,8 @@ def _page(loaded: LoadedRule, knowledge: Knowledge, titles: dict[str, str]) -> d
     ]
     return {
         "rule": rule, "family": FAMILIES.get(rule.family, rule.family), "scope": scope, "version": loaded.version,
-        "basis": basis_text(rule), "expressions": shown,
+        "basis": basis_text(rule), "told": _told(loaded), "expressions": shown,
+        "data": [tables()[name].label for name in tables_needed(loaded)],
         "params": [{"name": n, "param": p, "value": _value(loaded.setting.params[n])} for n, p in rule.params.items()],
         "sets": [{"name": n, "source": s if isinstance(s, str) else "、".join(s), "codes": len(loaded.setting.sets[n])}
                  for n, s in rule.sets.items()],
@@ -89,6 +110,8 @@ def _page(loaded: LoadedRule, knowledge: Knowledge, titles: dict[str, str]) -> d
 
 
 def _name(name: str) -> str:
+    if name.startswith("peers.among"):
+        return "同类是指相同的"
     return NAMES.get(name) or f"其中 {name.removeprefix('let.')}"
 
 
@@ -151,15 +174,18 @@ def _table(loaded: LoadedRule, knowledge: Knowledge) -> dict | None:
     rows, attributes = joined_rows(loaded, Facts({}, knowledge)), row_attributes(join.table)
     used = [a for a in attributes.values() if a.name != "rule" and f"{join.alias}.{a.name}" in rows.columns]
     used = [a for a in used if rows[f"{join.alias}.{a.name}"].null_count() < rows.height]
-    body = [[_cell(row[f"{join.alias}.{a.name}"], a.kind) for a in used] for row in rows.head(ROWS).to_dicts()]
+    body = [[_cell(row[f"{join.alias}.{a.name}"], a) for a in used] for row in rows.head(ROWS).to_dicts()]
     matched = [(attributes[ROW_NAMES.get(c, c)].label, word) for c, word in join.keys.items()]
     return {"name": join.table, "label": shapes()[join.table].label, "matched": matched,
             "columns": [a.label for a in used], "rows": body, "of": rows.height}  # fmt: skip
 
 
-def _cell(value, kind: str) -> str:
+def _cell(value, attribute: Attribute) -> str:
+    kind = attribute.kind
     if value is None:
         return ""
+    if attribute.name == "grade":
+        return GRADE.get(value, value)
     if kind == "money":
         return yuan(value)
     if kind == "time":

@@ -1,10 +1,12 @@
-"""The items an extract charges under its own names, found while a rule is written."""
+"""The items an extract charges under its own names: found while a rule is written, and those no table knows (对码)."""
 
 import tempfile
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import polars as pl
 
+from engine.language.glossary import item_names
 from engine.reference.knowledge import Knowledge
 from engine.tables.problems import InputProblem
 from engine.tables.read import read
@@ -27,6 +29,27 @@ def local_items(source: Path, knowledge: Knowledge, word: str = "") -> pl.DataFr
         if "fee_lines" not in extract.tables:
             raise InputProblem("没有费用明细 no fee lines", str(source))
         return _found(extract.tables["fee_lines"], word, pl.col(READ[3]))
+
+
+def unmapped_items(source: Path, knowledge: Knowledge) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """The items whose code no concept, catalogue or other table names, the dearest first, each with its share of all
+    money in per cent; and how many items, rows and fen are mapped and unmapped.
+    """
+    known = {code for code, _ in item_names(knowledge, "")} | set(knowledge["concepts"]["code"])
+    items = local_items(source, knowledge).with_columns(
+        _side=pl.when(pl.col("item").is_in(sorted(known))).then(pl.lit("mapped")).otherwise(pl.lit("unmapped"))
+    )
+    totals = {}
+    for side in ("mapped", "unmapped"):
+        of_side = items.filter(pl.col("_side") == side)
+        totals[side] = {"items": of_side.height, **{c: of_side[c].sum() for c in ("rows", "amount_fen")}}
+    left, whole = items.filter(pl.col("_side") == "unmapped").drop("_side"), items["amount_fen"].sum()
+    shares = [_share(fen, whole) for fen in left["amount_fen"]]
+    return left.with_columns(share_pct=pl.Series(shares, dtype=pl.String)), totals
+
+
+def _share(fen: int, whole: int) -> str | None:
+    return str((Decimal(100 * fen) / whole).quantize(Decimal("0.01"), ROUND_HALF_UP)) if whole else None
 
 
 def _found(lines: pl.LazyFrame, word: str, fen: pl.Expr) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from engine.audit.waiving import waived, waiver_values
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, stages
+from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
 from engine.run.masking import masked, masked_values, read_key
 from engine.run.region import Region
@@ -165,6 +166,7 @@ def _institutions(extract: Extract, region: Region, options: Options, results: P
     if not rules:
         return
     groups = buckets.institution_buckets(extract.tables, region, rules, options.lines_a_bucket)
+    groups = with_region_peers(groups, extract.tables, region, options.lines_a_bucket)
     for number, tables in enumerate(groups):
         progress("机构 institutions", number, len(groups))
         if not (results / f"institution-{number:05}.done").exists():

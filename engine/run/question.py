@@ -24,6 +24,7 @@ from engine.audit.trial import spoken_cases
 from engine.language.rule import LoadedRule, load_rule
 from engine.language.vocabulary import objects, scopes
 from engine.run import buckets, pipeline, stages
+from engine.run.comparing import with_region_peers
 from engine.run.prepared import Prepared
 from engine.run.region import Region, refuse
 from engine.run.tracing import code_facts
@@ -110,7 +111,8 @@ def _facts(extract: Prepared, region: Region, loaded: LoadedRule, progress) -> I
             yield stages.facts_of(extract.bucket(number, [loaded]), region)
         progress("提问 question", extract.buckets, extract.buckets)
         return
-    for tables in buckets.institution_buckets(extract.tables, region, [loaded]):
+    groups = buckets.institution_buckets(extract.tables, region, [loaded])
+    for tables in with_region_peers(groups, extract.tables, replace(region, rules=[loaded])):
         yield stages.facts_of(stages.netted(tables()), region)
 
 

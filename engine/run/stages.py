@@ -3,6 +3,7 @@
 import polars as pl
 
 from engine.audit import PERSON_SCOPES, UNJUDGED, audit
+from engine.audit.benefitfacts import GROUPED
 from engine.audit.facts import Facts
 from engine.audit.findings import no_findings
 from engine.grouping.group import group
@@ -22,7 +23,8 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     if "settle" in parts:
         made["settlement"] = settled(tables, region)
     if "audit" in parts:
-        made["findings"], made["evidence"], made["not_evaluated"] = audited(tables, region)
+        known = {**tables, GROUPED: made["grouping"]} if "grouping" in made else tables
+        made["findings"], made["evidence"], made["not_evaluated"] = audited(known, region)
     return made
 
 

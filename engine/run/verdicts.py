@@ -16,6 +16,7 @@ from engine.audit.recovery import recover
 from engine.audit.waiving import waived
 from engine.language.rule import LoadedRule
 from engine.run import buckets, pipeline, stages
+from engine.run.comparing import with_region_peers
 from engine.run.prepared import Prepared, digest
 from engine.run.private import keep_newest
 from engine.run.region import Region
@@ -116,6 +117,7 @@ def _institutions(prepared: Prepared, region: Region, rules: list[LoadedRule], p
     every = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
     region = replace(region, rules=rules)
     groups = buckets.institution_buckets(prepared.tables, region, every)
+    groups = with_region_peers(groups, prepared.tables, region)
     for number, tables in enumerate(groups):
         progress("机构 institutions", number, len(groups))
         yield stages.audited(tables(), region, INSTITUTION_SCOPES)

@@ -2,16 +2,17 @@
 
 import difflib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from engine.audit import CODE_SCOPES, INSTITUTION_SCOPES
-from engine.audit.facts import Facts
 from engine.audit.whynot import Tried, Unnamed, tried, tried_codes, unnamed
 from engine.language.rule import LoadedRule
 from engine.run import buckets, pipeline, stages
+from engine.run.comparing import with_region_peers
 from engine.run.prepared import Prepared, prepared
 from engine.run.region import Region
 from engine.run.tracing import code_facts
@@ -76,8 +77,8 @@ def _settle(answer: Answer, extract: Prepared, tables: dict[str, pl.DataFrame], 
         _settle_codes(answer, extract, region)
         return
     if loaded.rule.scope in INSTITUTION_SCOPES:
-        tables = _of_institution(extract, region, own["fixmedins_code"][0])
-    facts = Facts(tables, region.knowledge, region.presumptions)
+        tables = _of_institution(extract, region, loaded, own["fixmedins_code"][0])
+    facts = stages.facts_of(tables, region)
     if missing := facts.missing(loaded):
         answer.reason, answer.detail = "missing", missing
         return
@@ -96,10 +97,11 @@ def _settle_codes(answer: Answer, extract: Prepared, region: Region) -> None:
     answer.reason = "tried" if answer.tried else "no_line"
 
 
-def _of_institution(extract: Prepared, region: Region, site: str) -> dict[str, pl.DataFrame]:
-    rules = [r for r in region.rules if r.rule.scope in INSTITUTION_SCOPES]
-    small, read = buckets.institution_lines(extract.tables, region, rules)
-    return stages.netted(buckets.of_institutions(extract.tables, small, read, [site]))
+def _of_institution(extract: Prepared, region: Region, loaded: LoadedRule, site: str) -> dict[str, pl.DataFrame]:
+    small, read = buckets.institution_lines(extract.tables, region, [loaded])
+    own = partial(buckets.of_institutions, extract.tables, small, read, [site])
+    (told,) = with_region_peers([own], extract.tables, replace(region, rules=[loaded]))
+    return stages.netted(told())
 
 
 def _rule(region: Region, rule_id: str) -> LoadedRule:

@@ -225,6 +225,7 @@ def _classify(lines: pl.DataFrame, shape: Layout, quoted: bool) -> pl.DataFrame:
         .otherwise(_field_count(raw, separator, quoted)),
     )
     fields = pl.col("_fields")
+    most = width + (len(shape.delimiter) > 1)  # a quote hides no delimiter of several characters: the surplus is real
     trimmed = raw.str.strip_chars_end(separator + " ")
     total = rf'^(?:[^{one}]*{one}){{0,2}}"?\s*{TOTAL_WORDS}[:：]?\s*"?\s*(?:{one}|$)'
     code = (
@@ -234,11 +235,19 @@ def _classify(lines: pl.DataFrame, shape: Layout, quoted: bool) -> pl.DataFrame:
         .when(bare.str.strip_chars(" \t\r\n\ufeff") == header).then(pl.lit("E_HEADER_ROW"))
         .when(raw.str.contains(total)).then(pl.lit("E_TOTAL_ROW"))
         .when(raw.str.contains_any(MOJIBAKE)).then(pl.lit("E_MOJIBAKE"))
-        .when(pl.col("_stray") & (fields != width)).then(pl.lit("E_QUOTE"))
+        .when(pl.col("_stray") & ~fields.is_between(width, most)).then(pl.lit("E_QUOTE"))
         .when(fields < width).then(pl.lit("E_FIELDS"))
         .when((fields > width + 1) & (_field_count(trimmed, separator, quoted) > width)).then(pl.lit("E_FIELDS"))
     )  # fmt: skip
     return lines.with_columns(code=code, _extra=fields > width, _odd=odd(raw, separator)).drop("_fields")
+
+
+def _without_surplus(separator: str) -> pl.Expr:
+    """The text of a row by which it is told from others: a surplus trailing field makes no other row."""
+    one = re.escape(separator)
+    last = rf'{one}(?:"(?:[^"]|"")*"|[^{one}"]*)$'
+    own = pl.when("_extra").then(pl.col("raw").str.replace(last, "")).otherwise("raw")
+    return own.str.strip_chars_end(separator + " ")
 
 
 def _fields(good: pl.DataFrame, shape: Layout, wanted: list[str]) -> pl.DataFrame:
@@ -247,7 +256,7 @@ def _fields(good: pl.DataFrame, shape: Layout, wanted: list[str]) -> pl.DataFram
     if good["_stray"].any():
         plain = pl.col("raw").str.split(separator).list.eval('"' + pl.element().str.replace_all('"', '""') + '"')
         good = good.with_columns(raw=pl.when("_stray").then(plain.list.join(separator)).otherwise("raw"))
-    marks = good.select("_line", "_extra", "_odd", _hash=pl.col("raw").hash(11))
+    marks = good.select("_line", "_extra", "_odd", _hash=_without_surplus(separator).hash(11))
     buffer = io.BytesIO()
     good.select("raw").write_csv(buffer, include_header=False, quote_style="never")
     schema = {f"f{i}": pl.String for i in range(len(shape.names))}
