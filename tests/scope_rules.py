@@ -147,6 +147,37 @@ tests:
       others: [{person: P2, admission: "2025-04-01", lines: [{item: Y, price: "60"}]}]
     why: 另一月的不算
 """,
+    "provider_year": """
+for: provider_year
+let: {late: "[v for v in year.visits if v.admission.month == 12].length"}
+when: late * 2 > [v for v in year.visits].length
+flag: v.admission.month == 12
+amount: claim
+message: "{year.start}至{year.end}"
+tests:
+  - hit:
+      visit: {admission: "2025-01-01 00:00:00"}
+      others: [{person: P2, admission: "2025-12-31 23:59:59"}, {person: P3, admission: "2025-12-01"}]
+    gives: {cases: "1"}
+  - clear:
+      visit: {admission: "2025-01-01"}
+      others: [{person: P2, admission: "2025-12-31"}]
+    why: 一样多
+  - clear:
+      visit: {admission: "2025-12-31 23:59:59"}
+      others:
+        - {person: P2, admission: "2025-03-01"}
+        - {person: P3, admission: "2024-12-31"}
+        - {person: P4, admission: "2024-03-01"}
+    why: 上一年的不算
+  - clear:
+      visit: {admission: "2025-12-31"}
+      others:
+        - {person: P2, admission: "2025-03-01"}
+        - {person: P3, admission: "2025-12-01", hospital: H2}
+        - {person: P4, admission: "2025-03-01", hospital: H2}
+    why: 另一机构的不算
+""",
     "practitioner_day": """
 for: practitioner_day
 when: "[l.visit.person for l in day.lines if l.item == 'C'].to_set.length > 2 or practitioner.susp_begndate != null"

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine.audit.examples import frame_of
 from engine.run import buckets, pipeline, stages
 from engine.run.manifest import verify
 from engine.tables.outputs import outputs
@@ -312,6 +313,24 @@ def test_buckets_never_part_a_person(bundle, region, tmp_path):
         for person in claims["_person"].unique():
             assert seen.setdefault(person, number) == number
     assert rows == extract.tables["claims"].select(pl.len()).collect().item()
+
+
+def test_one_who_was_cared_for_and_has_no_claim_lies_in_a_bucket(tmp_path):
+    claims = pl.LazyFrame({"setl_id": ["S1"], "psn_no": ["P1"]})
+    visits = frame_of("ltc_visits", [{"visit_id": "C1", "psn_no": "P2", "begntime": "2025-03-05 10:00:00"}])
+    buckets.split({"claims": claims, "ltc_visits": visits.lazy()}, tmp_path)
+    assert buckets.bucket_tables(tmp_path, 0)["ltc_visits"]["visit_id"].to_list() == ["C1"]
+
+
+def test_a_prescription_lies_with_the_claim_that_names_it_whoever_it_was_written_for(tmp_path):
+    claims = pl.LazyFrame({"setl_id": ["S1", "S2"], "psn_no": ["P1", "P2"]})
+    lines = pl.LazyFrame({"feedetl_sn": ["F1", "F2"], "setl_id": ["S1", "S2"], "rxno": ["R2", "R9"]})
+    written = frame_of("prescriptions", [{"rxno": "R2", "psn_no": "P2"}, {"rxno": "R9"}, {"rxno": "R0"}])
+    tables = {"claims": claims, "fee_lines": lines, "prescriptions": written.lazy()}
+    count = buckets.split(tables, tmp_path, 1)
+    found = [buckets.bucket_tables(tmp_path, number) for number in range(count)]
+    of = {t["claims"]["psn_no"][0]: t["prescriptions"]["rxno"].to_list() for t in found if t["claims"].height == 1}
+    assert of == {"P1": ["R2"], "P2": ["R2", "R9"]}
 
 
 # names

@@ -73,6 +73,7 @@ KEYS = {
     "person_week": "P1|2025-03-03|R", "person_month": "P1|2025-03-01", "person_year": "P1|2024-01-01",
     "person": "P1|X", "person_day": "P1|2025-03-03", "person_window": "P1|2025-03-04 00:30:00|R",
     "provider": "H00000000001", "provider_month": "H00000000001|2025-03-01|X",
+    "provider_year": "H00000000001|2025-01-01",
     "practitioner_day": "D1|H00000000001|2025-03-03|C", "device_day": "H00000000001|M1|2025-03-03|HD",
     "terminal_window": "H00000000001|T1|2025-03-07 10:10:00",
 }  # fmt: skip

@@ -76,6 +76,40 @@ def test_a_drug_belongs_to_the_disease_of_the_visit_by_the_list_of_the_disease(k
     assert line("drug_of_disease", {**body, "visit": {"dise_codg": "M2"}}, knowledge) is None, "no list"
 
 
+def test_a_drug_may_belong_to_another_disease_the_person_is_entitled_for(knowledge):
+    listed = [{"dise_codg": "M1", "code": "XA10"}, {"dise_codg": "M2", "code": "XC08"}]
+    spell = {"dise_codg": "M2", "begndate": "2025-01-01", "enddate": "2025-03-03"}
+
+    def told(spell, listed=listed):
+        tables = {"disease_drugs": listed, "disease_entitlements": [spell]}
+        return line("drug_of_disease", {"visit": {"dise_codg": "M1"}, "lines": [{"item": "XC08C"}], "tables": tables},
+                    knowledge)  # fmt: skip
+
+    assert told(spell) is True
+    assert told({**spell, "enddate": "2025-03-02"}) is False
+    assert told({**spell, "psn_no": "P2"}) is False, "another person"
+    assert told(spell, listed[:1]) is None, "the other disease has no list"
+
+
+def test_herbs_are_alone_where_the_prescription_holds_no_other(knowledge):
+    herbs = [{"med_list_codg": "H", "barred": "alone"}, {"med_list_codg": "K", "barred": "always"},
+             {"med_list_codg": "N", "barred": "alone", "begndate": "2025-03-04"}]  # fmt: skip
+
+    def alone(*others):
+        lines = [{"item": "H", "category": "10", "rxno": "R1"}, *({"category": "10", **other} for other in others)]
+        return line("herbs_alone", {"lines": lines, "tables": {"herbs": herbs}}, knowledge)
+
+    assert alone() is True
+    assert alone({"item": "X", "rxno": "R1"}) is False
+    assert alone({"item": "X", "rxno": "R2"}, {"item": "X"}) is True, "other prescriptions"
+    assert alone({"item": "X", "rxno": "R1", "category": "02"}) is True, "no herb"
+    assert alone({"item": "X", "rxno": "R1", "day": "1"}) is True, "another day"
+    assert alone({"item": "K", "rxno": "R1"}) is False, "never paid, which is another list"
+    assert alone({"item": "N", "rxno": "R1"}) is False, "paid until tomorrow"
+    unlisted = {"lines": [{"item": "X", "category": "10"}], "tables": {"herbs": herbs}}
+    assert line("herbs_alone", unlisted, knowledge) is False
+
+
 def test_days_since_the_first_line_look_back_over_all_visits_of_the_person(knowledge):
     table = {"second_line_drugs": [{"med_list_codg": "S", "first_line": "F1|F2"}]}
     before = {"admission": "2025-02-01 09:00:00", "kind": "general_outpatient", "lines": [{"item": "F2A"}]}

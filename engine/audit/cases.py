@@ -26,6 +26,7 @@ GROUPED = {
     "visit_day": ("visit", "day"), "person_day": ("person", "day"), "person_week": ("person", "week"),
     "person_month": ("person", "month"), "person_year": ("person", "year"), "person": ("person", ""),
     "provider": ("provider", ""), "provider_day": ("provider", "day"), "provider_month": ("provider", "month"),
+    "provider_year": ("provider", "year"),
     "practitioner_day": ("practitioner", "day"), "device_day": ("device", "day"),
 }  # fmt: skip
 

@@ -164,5 +164,6 @@ KNOWLEDGE_READ = {
     "devices": ("device_needs",),
     "device_capacity": ("device_needs",), "reagent_bought": ("reagents",), "minutes": ("service_minutes",),
     "drug_of_disease": ("disease_drugs",), "days_since_first_line": ("second_line_drugs",),
-    "unfit": ("sex_limits", "age_limits"), "criterion_reports": ("disease_tests",), "instead_cap": ("price_caps",),
+    "herbs_alone": ("herbs",), "unfit": ("sex_limits", "age_limits"), "criterion_reports": ("disease_tests",),
+    "instead_cap": ("price_caps",),
 }  # fmt: skip

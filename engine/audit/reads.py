@@ -152,4 +152,7 @@ def element_variable(path: str) -> str:
 
 
 def element_only(loaded: LoadedRule) -> bool:
-    return not loaded.compiled["flag.excess"].columns and not loaded.compiled["flag.excess"].aggregates
+    """Whether an element alone tells that it is evidence, so that a case without one can be left out. Where it reads
+    what the rule must know, a case without evidence may be one that is not known."""
+    flag = loaded.compiled["flag.excess"]
+    return not flag.columns and not flag.aggregates and not flag.element & loaded.must_know

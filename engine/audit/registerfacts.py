@@ -8,6 +8,8 @@ import polars as pl
 
 from engine.audit.plain import in_force
 
+HERBS = "10"  # category of pieces of herbal medicine
+
 
 def devices(frame, facts):
     """How many devices of the classes an item needs are in use at the institution on the day, and what they can do."""
@@ -75,14 +77,22 @@ def minutes(frame, facts):
 
 
 def drug_of_disease(frame, facts):
-    """Whether a drug is among those of the chronic disease for which the visit is settled."""
+    """Whether a drug is listed for the disease a visit is settled under, or for another the person is entitled to.
+
+    Missing where no list names it and one of those diseases has no list.
+    """
     listed = facts.knowledge["disease_drugs"].select("dise_codg", "code").unique()
-    diseases = facts.visits({"dise_codg"}).select("dise_codg", _visit="id")
-    frame = frame.join(diseases, on="_visit", how="left", maintain_order="left")
-    asked = frame.select("dise_codg", "item").unique().join(listed, on="dise_codg")
-    fits = pl.col("item").str.starts_with(pl.col("code")).any()
-    told = asked.group_by("dise_codg", "item").agg(drug_of_disease=fits)
-    return frame.join(told, on=["dise_codg", "item"], how="left", maintain_order="left").drop("dise_codg")
+    visits = facts.visits({"psn_no", "dise_codg", "admit_date"}).filter(pl.col("dise_codg").fill_null("") != "")
+    spells = facts.table("disease_entitlements").select("psn_no", _other="dise_codg", _from="begndate", _to="enddate")
+    held = visits.join(spells, on="psn_no").filter(in_force(pl.col("admit_date").cast(pl.Date)))
+    diseases = [visits.select("dise_codg", _visit="id"), held.select(dise_codg="_other", _visit="id")]
+    asked = frame.select("_visit", "item").unique().join(pl.concat(diseases).unique(), on="_visit")
+    pairs = asked.select("dise_codg", "item").unique().join(listed, on="dise_codg")
+    fits = pairs.group_by("dise_codg", "item").agg(_fits=pl.col("item").str.starts_with(pl.col("code")).any())
+    told = asked.join(fits, on=["dise_codg", "item"], how="left").group_by("_visit", "item").agg(
+        drug_of_disease=pl.when(pl.col("_fits").any()).then(True).when(~pl.col("_fits").is_null().any()).then(False)
+    )  # fmt: skip
+    return frame.join(told, on=["_visit", "item"], how="left", maintain_order="left")
 
 
 def days_since_first_line(frame, facts):
@@ -99,6 +109,24 @@ def days_since_first_line(frame, facts):
     found = asked.join_asof(first, on="date", by=["_person", "item"], strategy="backward", check_sortedness=False)
     found = found.with_columns(days_since_first_line=(pl.col("date") - pl.col("_had")).dt.total_days()).drop("_had")
     return frame.join(found, on=["_person", "item", "date"], how="left", maintain_order="left")
+
+
+def herbs_alone(frame, facts):
+    """Whether every herb of the visit, the day and the prescription is one that is not paid alone.
+
+    Herbs without a prescription number are one prescription of the day, which favours the institution.
+    """
+    barred = facts.knowledge["herbs"].filter(pl.col("barred") == "alone")
+    barred = barred.select(item="med_list_codg", _from="begndate", _to="enddate")
+    herbs = facts.lines({"category", "rxno"}).filter(
+        pl.col("category") == HERBS, pl.col("_visit").is_in(frame["_visit"].unique().implode())
+    )  # fmt: skip
+    told = herbs.join(barred, on="item").filter(in_force(pl.col("date").cast(pl.Date)))
+    herbs = herbs.with_columns(_barred=pl.col("id").is_in(told["id"].unique().implode()))
+    alone = pl.col("_barred").all().over("_visit", "date", "rxno")
+    herbs = herbs.select("id", herbs_alone=alone)
+    frame = frame.join(herbs, on="id", how="left", maintain_order="left")
+    return frame.with_columns(pl.col("herbs_alone").fill_null(False))
 
 
 def unfit(frame, facts):
@@ -133,5 +161,6 @@ REGISTER_FACTS = {
     "minutes": minutes,
     "drug_of_disease": drug_of_disease,
     "days_since_first_line": days_since_first_line,
+    "herbs_alone": herbs_alone,
     "unfit": unfit,
 }

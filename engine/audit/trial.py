@@ -1,7 +1,8 @@
 """The tests inside a rule, run: both readers of the rule judge the tables a test is made into (examples.py).
 
 A hit must hit, a clear must not, and for every case the interpreter and the compiled rule must say the same. `gives`
-beside the word says what the findings must amount to.
+beside the word says what the findings must amount to. Where a rule asks for groups or their payment, stays are grouped
+and paid by the scheme and the policy of the seeds that stand for any region.
 """
 
 from collections import UserDict
@@ -23,13 +24,17 @@ from engine.audit.examples import UnknownWord, canonical, traced, with_rows
 from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import LATE_WORDS, judge
+from engine.audit.reads import words_read
 from engine.audit.sums import with_aggregates
+from engine.grouping.scheme import load_scheme
 from engine.language.expression import Setting, interpret, parse
 from engine.language.numbers import COLUMN
 from engine.language.rule import LoadedRule, rebuilt
 from engine.language.vocabulary import Attribute, objects
 from engine.reference.knowledge import Knowledge
+from engine.reference.places import seeds_folder
 from engine.reference.presumptions import load_presumptions
+from engine.settlement.policy import load_policy
 
 WORDS = ("hit", "clear", "known_miss", "known_false_alarm")
 LIMIT_GONE = {
@@ -37,6 +42,8 @@ LIMIT_GONE = {
     "known_false_alarm": "这条已知误报现在不报了，请把 known_false_alarm 改成 clear",
 }
 GIVES = ("cases", "cnt", "amount", "inscope", "fund", "result", "innocent", "not_evaluated")
+PAID = {"drg", "drg_weight", "drg_standard"}
+PAYING = "demo-region", "chs-drg-starter"
 default_presumptions = cache(load_presumptions)
 
 
@@ -95,6 +102,13 @@ class Trial:
 
 
 @cache
+def default_paying():
+    """The policy and the scheme by which the stays of tests are paid."""
+    policy, scheme = PAYING
+    return load_policy(policy), load_scheme(seeds_folder() / "drg" / scheme)
+
+
+@cache
 def _anything():
     """A condition that demands no item of a line."""
     return parse("true", Setting("line"))
@@ -125,7 +139,8 @@ def prepared(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -
     if rule.rule.scope in CODE_SCOPES:
         return Trial(index, test, word, body, rule, traced(body), None)
     tables = canonical(body)
-    facts = Facts(tables, with_rows(knowledge, body.get("tables", {})), default_presumptions())
+    paying = default_paying() if words_read(rule) & PAID or rule.rule.amount == "regroup" else None
+    facts = Facts(tables, with_rows(knowledge, body.get("tables", {})), default_presumptions(), paying)
     return Trial(index, test, word, body, rule, tables, facts)
 
 

@@ -61,6 +61,7 @@ SCOPE = {
     "provider": "机构",
     "provider_day": "机构·日",
     "provider_month": "机构·月",
+    "provider_year": "机构·年",
     "code": "追溯码",
     "code_site": "追溯码·地点",
     "fee_line_codes": "明细对应追溯码",
@@ -83,6 +84,7 @@ WITHIN_INSTITUTION = (
     "provider",
     "provider_day",
     "provider_month",
+    "provider_year",
     "code_site",
 )
 AMOUNT = {

@@ -28,9 +28,9 @@ BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_sp
 
 
 def persons_of(tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
-    """psn_no -> person, from the claims and, where given, the persons."""
+    """psn_no -> person, from the claims, the persons and the visits of carers, as far as they are given."""
     wanted = ["psn_no", "certno", "brdy", "gend", "acct_group"]
-    frames = [tables[t] for t in ("persons", "claims") if t in tables]
+    frames = [tables[t] for t in ("persons", "claims", "ltc_visits") if t in tables]
     have = [f.select([c for c in wanted if c in f.collect_schema().names()]).unique() for f in frames]
     return resolve(pl.concat([f.collect() for f in have], how="diagonal_relaxed").unique())
 
@@ -50,6 +50,7 @@ def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LIN
             rows = tables[name]
             loose = name in RECORDS
             rows = _of_claims(rows, owners, of_person) if loose else rows.join(owners, on="setl_id", how="inner")
+            rows = _and_where_used(rows, tables, owners) if name == "prescriptions" else rows
             _sink(rows, work / name, count)
     for name in BY_PERSON:
         if name in tables:
@@ -65,6 +66,16 @@ def _of_claims(rows: pl.LazyFrame, owners: pl.LazyFrame, persons: pl.LazyFrame) 
     rows = rows.join(owners, on="setl_id", how="left").join(persons, on="psn_no", how="left", suffix="_p")
     rows = rows.with_columns(_bucket=pl.coalesce("_bucket", "_bucket_p")).drop("_bucket_p")
     return rows.filter(pl.col("_bucket").is_not_null())
+
+
+def _and_where_used(rows: pl.LazyFrame, tables: dict[str, pl.LazyFrame], owners: pl.LazyFrame) -> pl.LazyFrame:
+    """Prescriptions in the buckets they have, and in those of the claims whose lines name them: one may be written for
+    another person, or for nobody that it names."""
+    if "rxno" not in tables["fee_lines"].collect_schema().names():
+        return rows
+    used = tables["fee_lines"].select("rxno", "setl_id").drop_nulls().unique().join(owners, on="setl_id")
+    there = tables["prescriptions"].join(used.select("rxno", "_bucket").unique(), on="rxno")
+    return pl.concat([rows, there], how="diagonal").unique(["rxno", "_bucket"], keep="first", maintain_order=True)
 
 
 def _sink(frame: pl.LazyFrame, folder: Path, count: int) -> None:
