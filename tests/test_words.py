@@ -285,7 +285,8 @@ flag: l.item == 'A'
 """
     rule = rule_of(text, tmp_path, knowledge)
     blank = {"lines": [{"item": "A", "price": "7"}]}
-    assert judged(rule, blank, knowledge) == (0, [("trial", "missing_field", "claims.icu_h, fee_lines.dosform_name", 1, 700)])
+    said = "claims.icu_h, fee_lines.dosform_name"
+    assert judged(rule, blank, knowledge) == (0, [("trial", "missing_field", said, 1, 700)])
 
 
 @pytest.mark.parametrize(
