@@ -211,7 +211,8 @@ PARTED = {
 for: terminal_window
 window: {minutes: "10"}
 by: [visit.total]
-when: "[l.visit.person for l in window.lines].to_set.length > 1"
+let: {people: "[v.person for v in window.visits].to_set.length"}
+when: people > 1 and people == [l.visit.person for l in window.lines].to_set.length
 flag: l.cnt > 0
 amount: lines
 message: "{window.end}"

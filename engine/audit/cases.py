@@ -59,7 +59,7 @@ def _listed(path: str, frame: pl.DataFrame, loaded: LoadedRule, facts: Facts) ->
     if kind in ("diagnoses", "procedures"):
         elements = facts.elements({"diagnoses": "diagnosis", "procedures": "procedure"}[kind], names)
     else:
-        elements = owned(owner, kind, names, lambda names: facts.lines(names, named_items(loaded)), facts)
+        elements = owned(owner, kind, names, [], lambda names: facts.lines(names, named_items(loaded)), facts)
     return elements.join(own, on=keys, how="inner")
 
 
@@ -148,8 +148,8 @@ def _grouped(loaded: LoadedRule, facts: Facts) -> Cases:
 
 def _rows(owner: str, path: str, loaded: LoadedRule, facts: Facts) -> pl.DataFrame:
     """The elements of one list with their owner, before they are put into cases."""
-    names = elements_of(loaded, path) | (set(loaded.rule.by) if path.endswith(".lines") else set())
-    return owned(owner, path.split(".")[1], names, lambda names: lines_named(loaded, facts, names), facts)
+    names, by = elements_of(loaded, path), loaded.rule.by
+    return owned(owner, path.split(".")[1], names, by, lambda names: lines_named(loaded, facts, names), facts)
 
 
 def _judged_rows(rows: pl.DataFrame, flagged: bool, key: list[str], loaded: LoadedRule) -> pl.DataFrame:

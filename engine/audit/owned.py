@@ -104,11 +104,20 @@ def owned_records(owner: str, kind: str, names: set[str], facts: Facts) -> pl.Da
     return rows
 
 
-def owned(owner: str, kind: str, names: set[str], lines: Callable[[set[str]], pl.DataFrame], facts: Facts):
-    """The elements of one list with their owner; `lines` are the fee lines that may be among them."""
+def owned(
+    owner: str, kind: str, names: set[str], by: list[str], lines: Callable[[set[str]], pl.DataFrame], facts: Facts
+) -> pl.DataFrame:
+    """The elements of one list with their owner; `lines` are the fee lines that may be among them.
+
+    `by` are the words that part the cases, of lines or, as `visit.total`, of the visits both lines and visits have.
+    """
     if kind == "lines":
-        return owned_lines(owner, lines(names), facts)
-    return owned_visits(owner, names, facts) if kind == "visits" else owned_records(owner, kind, names, facts)
+        return owned_lines(owner, lines(names | set(by)), facts)
+    if kind == "visits":
+        words = {word: word.removeprefix("visit.") for word in by if word.startswith("visit.")}
+        rows = owned_visits(owner, names | set(words.values()), facts)
+        return rows.with_columns(pl.col(of_visit).alias(word) for word, of_visit in words.items())
+    return owned_records(owner, kind, names, facts)
 
 
 def _said(name: str) -> pl.Expr:

@@ -59,7 +59,8 @@ def named_items(loaded: LoadedRule) -> list[str] | None:
     found: set[str] = set()
     expressions = []
     for name, rule in loaded.parsed.items():
-        if name.startswith("flag.") or name == "when" and loaded.rule.scope == "line":
+        of_lines = loaded.elements.get(name.removeprefix("flag."), "lines").endswith("lines")
+        if name.startswith("flag.") and of_lines or name == "when" and loaded.rule.scope == "line":
             expressions.append(rule.statement.expression)
         nodes = list(walk(rule.statement.expression))
         gone_through = {id(node.iterable) for node in nodes if isinstance(node, ast.ComprehensionExpression)}

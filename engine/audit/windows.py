@@ -44,8 +44,7 @@ def sliding(loaded: LoadedRule, facts: Facts) -> Sliding:
     lists, unplaced = {}, {}
     for path in paths:
         names, kind = elements_of(loaded, path), path.split(".")[1]
-        names |= set(loaded.rule.by) if kind == "lines" else set()
-        rows = owned(owner, kind, names, lambda names: lines_named(loaded, facts, names), facts)
+        rows = owned(owner, kind, names, loaded.rule.by, lambda names: lines_named(loaded, facts, names), facts)
         rows = named_once(loaded, rows, by) if kind == "lines" else rows
         lists[path], lost = placed(owner, kind, rows)
         unplaced |= lost
