@@ -55,13 +55,15 @@ def _dated(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
 def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
     """(reason, detail) of cases that lack what `known` asks for: the table, the field, or a value here and there.
 
-    What it asks of the case itself is what may be missing; what it reads of lists only where it asks nothing else.
+    What it asks of the case itself is what may be missing; what it reads of lists, or of a joined row, only where it
+    asks nothing else.
     """
     if "known" not in loaded.compiled:
         return "value_missing", "when"
     known = loaded.compiled["known"]
     listed = known.element.union(*(a.columns for a in known.aggregates))
-    paths = sorted(known.columns or listed)
+    own = {path for path in known.columns if path.split(".", 1)[0] not in loaded.setting.joined}
+    paths = sorted(own or listed or known.columns)
     words = [path.rsplit(".", 1)[-1] for path in paths]
     for word in words:
         if FACT_TABLES.get(word, "claims") not in facts.tables:
