@@ -56,13 +56,15 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
     """(reason, detail) of cases that lack what `known` asks for: a table that is not given, else the fields that are
     blank throughout, else the words of which a value is missing here and there.
 
-    What it asks of the case itself comes first; of lists, the words are named only where it asks nothing else.
+    What it asks of the case itself comes first; of lists, and of a joined row, words are named only where it asks nothing
+    else.
     """
     if "known" not in loaded.compiled:
         return "value_missing", "when"
     known = loaded.compiled["known"]
     listed = known.element.union(*(a.columns for a in known.aggregates))
-    paths = [*sorted(known.columns), *sorted(listed - known.columns)]
+    own = {path for path in known.columns if path.split(".", 1)[0] not in loaded.setting.joined}
+    paths = [*sorted(own), *sorted(listed - own)]
     fields = [field for field in map(_field, paths) if field]
     told = [FACT_TABLES.get(path.rsplit(".", 1)[-1], "claims") for path in paths] + [table for table, _ in fields]
     for table in told:
@@ -71,7 +73,7 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
     blank = [f"{table}.{field}" for table, field in fields if not _filled(facts.tables[table], field)]
     if blank:
         return "missing_field", ", ".join(blank)
-    return "value_missing", ", ".join(path.rsplit(".", 1)[-1] for path in sorted(known.columns or listed))
+    return "value_missing", ", ".join(path.rsplit(".", 1)[-1] for path in sorted(own or listed or known.columns))
 
 
 def _filled(rows: pl.DataFrame, field: str) -> bool:
