@@ -250,7 +250,7 @@ def test_importing_the_engine_loads_nothing():
 def test_today_is_the_day_of_the_claim(region, tmp_path):
     text = next(rules_folder().rglob("daily-fees-exceed-stay-days.yaml")).read_text("utf-8")
     (tmp_path / "daily-fees-exceed-stay-days.yaml").write_text(
-        text.replace("when: finished and units > days", "when: finished and ($today - visit.admit_date).days == 2"),
+        text.replace("when: finished and units > allowed", "when: finished and ($today - visit.admit_date).days == 2"),
         "utf-8",
     )
     assert "$today" in (tmp_path / "daily-fees-exceed-stay-days.yaml").read_text("utf-8")
