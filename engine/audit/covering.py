@@ -56,8 +56,8 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
     """(reason, detail) of cases that lack what `known` asks for: a table that is not given, else the fields that are
     blank throughout, else the words of which a value is missing here and there.
 
-    What it asks of the case itself comes first; of lists, and of a joined row, words are named only where it asks nothing
-    else.
+    What it asks of the case itself comes first; of lists, and of a joined row, the words are named only where it asks
+    nothing else.
     """
     if "known" not in loaded.compiled:
         return "value_missing", "when"

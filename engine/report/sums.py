@@ -176,12 +176,14 @@ _SPREAD = (
 )
 HOW = {
     "units": _LINES, "lines": _LINES, "difference": _SPREAD,
-    "claim": "整张结算单计入。", "later_visit": "后一次就诊的整张结算单计入。",
+    "claim": "整张结算单计入。", "later_visit": "后一次就诊的整张结算单计入。", "record": "该条记录的金额与基金支付计入。",
+    "regroup": "带与不带存疑的编码各分组、各支付一次，基金应付之差记在第一个编码上；不能入组或不按病组付费的不计金额。",
     "store_gap": "缺口按售出数量折算，四舍五入到分，单位元；基金份额按售出各行的基金份额之和折算。",
     "store_difference": "价款之差全部计入涉及金额；范围内金额与基金份额由售出各行分别折算后相加。",
     "code": "逐次销售计算，每步四舍五入到分，单位元：按该次销售的数量占费用明细数量的比例；范围内金额按涉及金额计。",
 }  # fmt: skip
 TOLD = {
     "units": _by_units, "lines": _by_units, "difference": _by_difference, "claim": _by_claim,
-    "later_visit": _by_claim, "store_gap": _by_gap, "store_difference": _by_claim, "code": _by_code,
+    "later_visit": _by_claim, "record": _by_claim, "regroup": _by_claim, "store_gap": _by_gap,
+    "store_difference": _by_claim, "code": _by_code,
 }  # fmt: skip
