@@ -48,8 +48,9 @@ def parts_of(rule: Rule, parsed: dict, compiled: dict[str, Compiled], setting: S
     sums, known, told = set(compiler.aggregates), {}, []
     for name in [*ASKED, *(n for n in parsed if n.startswith("innocent."))]:
         if name in parsed:
-            teller = Teller(name, rule, setting, parsed[name].written, compiler, sums, known)
             top = parsed[name].statement.expression
+            whole = (top, compiled[name]) if name == "excess" else (None, None)
+            teller = Teller(name, rule, setting, parsed[name].written, compiler, sums, known, whole)
             teller.find_names(top)
             (teller.operand if name == "excess" else teller.condition)(top, 0)
             told += teller.told
@@ -89,6 +90,7 @@ class Teller:
     compiler: Compiler
     made: set[str]
     known: dict[tuple[str, bool], tuple[str, pl.Expr]]
+    whole: tuple[object, Compiled | None]  # a number that is told as it was compiled: sums of quotients are not shared
     names: dict[int, str] = field(default_factory=dict)
     told: list[Part] = field(default_factory=list)
 
@@ -171,6 +173,8 @@ class Teller:
         return True
 
     def _value(self, node, condition: bool) -> tuple[str, pl.Expr]:
+        if node is self.whole[0]:
+            return self.whole[1].kind, text_of(self.whole[1].value, self.whole[1].kind)
         name = self._name(node), condition
         if name not in self.known:
             self.known[name] = self._worked_out(node, condition)
