@@ -322,3 +322,19 @@ def test_a_disease_is_treated_where_any_item_for_it_is_among_the_lines(knowledge
     assert treated({"item": "001109000010000"}) == [False, None]
     oxygen = {"item": "001203000010000"}
     assert treated(oxygen, {**oxygen, "cnt": "-1", "time": "2025-03-03 18:00:00"}) == [False, None], "returned"
+
+
+THIRDS = """
+for: visit_day
+let: {thirds: "$sum([l.cnt / 3 for l in day.lines])"}
+when: thirds > 1
+flag: l.cnt > 0
+excess: thirds
+message: "{thirds}"
+tests: [{hit: {lines: [{item: A, cnt: "4"}]}}, {clear: {lines: [{item: A, cnt: "3"}]}}]
+"""
+
+
+def test_sums_that_divide_alike_are_made_once(tmp_path, knowledge):
+    rule = rule_of(THIRDS, tmp_path, knowledge)
+    assert len({a.name for part in rule.compiled.values() for a in part.aggregates if a.how == "sum"}) == 1

@@ -158,9 +158,21 @@ SHIFT = pl.Series([10**STEP], dtype=WHOLE)
 STEPPED = 10**29  # 128 bits hold it times 10^9
 
 
+_divided: dict[tuple, list[tuple[pl.Expr, pl.Expr, pl.Expr]]] = {}  # by function and text: both sides and what it made
+
+
 def _whole(function: Callable, left: Value, right: Value) -> pl.Expr:
+    """The function of both sides. The same one twice is one expression: Polars would wrap the function anew, and sums
+    that say the same could not be told to be equal.
+    """
+    known = _divided.setdefault((function, str(left.expr), str(right.expr)), [])
+    for above, below, made in known:
+        if above.meta.eq(left.expr) and below.meta.eq(right.expr):
+            return made
     made = pl.map_batches([left.expr, right.expr], function, return_dtype=WHOLE, is_elementwise=True)
-    return made if made.meta.root_names() else made.first()  # of two parameters: one value for every row
+    made = made if made.meta.root_names() else made.first()  # of two parameters: one value for every row
+    known.append((left.expr, right.expr, made))
+    return made
 
 
 def _times(pair: list[pl.Series]) -> pl.Series:
