@@ -202,6 +202,7 @@ def test_a_part_is_told_in_the_words_of_its_author(region):
     for loaded in region.rules:
         texts = " ".join([loaded.rule.when, loaded.rule.excess or "", *loaded.rule.let.values(), *loaded.rule.let])
         texts += " ".join(f"{i.unless} {i.unknown}" for i in loaded.rule.innocent) + str(loaded.rule.violation_when)
+        texts += str(loaded.rule.known)
         for part in loaded.parts:
             assert part.name in texts, (loaded.rule.id, part.name)
             assert re.search(r"[\u4e00-\u9fff「]", part.words), (loaded.rule.id, part)

@@ -1,4 +1,4 @@
-"""The small kernels, each a benchmark: `pytest tests/test_kernels_bench.py --benchmark-enable` measures them.
+"""The small kernels, each a benchmark: `pytest tests/test_kernels_bench.py -n 0 --benchmark-enable` measures them.
 
 Otherwise they run once, as tests that each gives what it should; no time is ever asserted.
 """

@@ -72,8 +72,9 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
             return "missing_table", table
     blank = [f"{table}.{field}" for table, field in fields if not _filled(facts.tables[table], field)]
     if blank:
-        return "missing_field", ", ".join(blank)
-    return "value_missing", ", ".join(path.rsplit(".", 1)[-1] for path in sorted(own or listed or known.columns))
+        return "missing_field", ", ".join(dict.fromkeys(blank))
+    words = (path.rsplit(".", 1)[-1] for path in sorted(own or known.columns or listed))
+    return "value_missing", ", ".join(dict.fromkeys(words))
 
 
 def _filled(rows: pl.DataFrame, field: str) -> bool:

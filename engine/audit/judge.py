@@ -69,7 +69,7 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
     hits, flagged, unclear = accused(loaded, facts, cases, hits)
     hits = spared(loaded, hits)
     flagged = {role: rows.join(hits.select("_case"), on="_case", how="semi") for role, rows in flagged.items()}
-    evidence, unvalued = valued(loaded, facts, hits, flagged), 0
+    evidence, unvalued = _never_empty(valued(loaded, facts, hits, flagged), hits), 0
     if loaded.rule.amount == "regroup":
         hits, evidence, unvalued = regrouped(facts, hits, evidence)
     if loaded.rule.amount in BY_LINE:
@@ -83,6 +83,18 @@ def _judged(loaded: LoadedRule, facts: Facts, cases: Cases) -> Verdict:
         evidence = _of_store(hits)
     left = replace(left, cases=left.cases + unclear.height, fen=left.fen + _worth(cases, unclear))
     return Verdict(hits, evidence, left, cases.unplaced, unvalued)
+
+
+def _never_empty(evidence: pl.DataFrame, hits: pl.DataFrame) -> pl.DataFrame:
+    """A finding about a claim of which nothing is flagged rests on the claim."""
+    if "_visit" not in hits.columns:
+        return evidence
+    bare = hits.join(evidence, on="_case", how="anti", maintain_order="left")
+    nothing = [pl.lit(None, EVIDENCE[n]).alias(n) for n in ("cnt", "gross", "inscope", "fund")]
+    claims = bare.select(
+        "_case", *nothing, table=pl.lit("claims"), row_key="_visit", setl_id="_visit", role=pl.lit("basis")
+    )
+    return pl.concat([evidence, claims.select(evidence.columns)], how="vertical_relaxed")
 
 
 def _worth(cases: Cases, some: pl.DataFrame) -> int:

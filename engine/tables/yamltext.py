@@ -7,7 +7,7 @@ equal keys without a word, and expands anchors without bound. None of that may h
 import codecs
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import yaml
@@ -107,7 +107,13 @@ def read_yaml(path: Path) -> Document:
     """Read one YAML file. Faults of the text are collected in the document, never raised."""
     if path.stat().st_size > MAX_BYTES:
         return _fault(Document({}), "E_YAML_SIZE", f"文件大于 larger than {MAX_BYTES:,} bytes", 1, 1)
-    raw = path.read_bytes()
+    return _read(path.read_bytes())
+
+
+@lru_cache(1024)
+def _read(raw: bytes) -> Document:
+    """The document in the bytes of a file: rules are read again and again while one is edited, and most stay the same.
+    """
     document = Document({}, raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"))
     try:
         text = raw.decode("utf-8-sig").replace("??", STAND_IN)
