@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_scheme import write_scheme
+from sample_scheme import TABLES, write_scheme
 
 from engine.grouping.group import group, group_records
 from engine.grouping.scheme import load_scheme
@@ -175,6 +175,42 @@ def test_an_ambiguous_stay_is_set_apart_only_where_the_scheme_says_so(mini, tmp_
     row = one(schemes["main"], **swapped)
     assert [row[c] for c in ("mdc", "adrg", "status")] == ["MDCF", "QY", "ambiguous"]
     assert "歧义" in row["why"]
+
+
+def test_newborns_outside_the_list_and_hiv_in_any_diagnosis_are_grouped_as_the_scheme_chooses(tmp_path):
+    """The published method against the open grouper's tables: drg.md, defects 3 and 4."""
+    infant = {"dx": ["I50.900"], "age": 0, "nwb_age": 5}
+    tumour = {"dx": ["I50.900", "C61.x00"]}
+    plain = load_scheme(write_scheme(tmp_path / "a"))
+    assert [one(plain, **stay)["drg"] for stay in (infant, tumour)] == ["FR25", "FR25"]
+    chosen = load_scheme(write_scheme(tmp_path / "b", options="newborns: MDCP\nany_diagnosis: MDCM\n"))
+    assert one(chosen, **infant)["drg"] == "PV19"
+    assert one(chosen, **tumour)["mdc"] == "MDCF", "the group still asks for the principal"
+    assert one(chosen, **{**infant, "nwb_age": 29})["drg"] == "FR25"
+
+
+@pytest.mark.parametrize(
+    "condition, groups",
+    [
+        ("pdx@FR1 or pdx@FR2+any_proc", ["FB15", "FB15", "FR25"]),
+        ("(pdx@FR1 or pdx@FR2)+any_proc", ["FB15", "FB15", "FR25"]),
+        ("pdx@FR2+not (any_proc or age_years<60)", ["FR15", "FR25", "FR25"]),
+        ("not (pdx@FR1+any_proc)+pdx@FR2", ["FR15", "FB15", "FB15"]),
+        ("day_surgery+pdx@FR2", ["FR15", "FB15", "FR25"]),
+        ("not day_surgery+pdx@FR2", ["FR15", "FR25", "FB15"]),
+    ],
+)
+def test_a_condition_may_bracket_and_negate_conditions(tmp_path, condition, groups):
+    """An infarction with the procedure, a failure with it in day surgery, a failure without it."""
+    table = TABLES["adrg"].replace("FB1,心脏手术,MDCF,surgical,50,main_proc", f"FB1,心脏手术,MDCF,surgical,50,{condition}")
+    codes = TABLES["adrg_codes"].replace("FB1,main_proc,,36%", "FB1,any_proc,,36%")
+    scheme = load_scheme(write_scheme(tmp_path, adrg=table, adrg_codes=codes))
+    stays = [
+        {"dx": ["I21.000"], "proc": ["36.0600"], "daysurg_flag": "0"},
+        {"dx": ["I50.900"], "proc": ["36.0600"], "daysurg_flag": "1"},
+        {"dx": ["I50.900"], "daysurg_flag": "0"},
+    ]
+    assert group(*tables_of(*stays), scheme)["drg"].to_list() == groups
 
 
 def test_why_names_lists_codes_severity_and_exclusions(mini):

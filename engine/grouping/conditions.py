@@ -1,7 +1,7 @@
 """The condition language of a grouping scheme: one short text per MDC, ADRG or DRG, parsed once into alternatives.
 
-A condition is one or more alternatives joined by ` or `; an alternative is terms joined by `+`; a term may be
-preceded by `not `. The empty text (or `none`) always holds. Terms:
+A condition is one or more alternatives joined by ` or `; an alternative is terms joined by `+`; a term, or a condition
+in brackets, may be preceded by `not `. The empty text (or `none`) always holds. Terms:
 
     pdx, any_dx, sec_dx            the principal, any, some secondary diagnosis is in the list of that name
     main_proc, any_proc            the main, any procedure is in the list of that name
@@ -11,6 +11,7 @@ preceded by `not `. The empty text (or `none`) always holds. Terms:
     proc_parts:1&2|1&3             any procedures that cover parts 1 and 2, or 1 and 3, of the proc_part list
     main_proc_valid, any_proc_valid, no_valid_proc      against the list of valid procedures
     male, female, leaving:2|5      sex; way of discharge
+    day_surgery                    the stay was for surgery within a day
     age_days<=28                   a quantity compared with a number: see QUANTITIES
     MCC, CC                        a secondary diagnosis counts as MCC, as CC (conditions of a DRG only)
     body_regions>=2                the diagnoses touch that many parts of the list (conditions of an MDC only)
@@ -44,6 +45,8 @@ WORDS = {
     "proc_part": "任一手术",
 }
 COMPARISONS = {"==": "等于", "!=": "不等于", "<=": "≤", ">=": "≥", "<": "<", ">": ">"}
+
+MOST_ALTERNATIVES = 500  # of one condition, brackets and `not` expanded
 
 _LIST_TERM = re.compile(r"(pdx|any_dx|sec_dx|main_proc|any_proc)(?::([^@]+))?(?:@(\w+))?")
 _COMPARISON = re.compile(r"(\w+)\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
@@ -86,6 +89,7 @@ _WHOLE_WORDS = {
     "no_valid_proc": Term("any_proc", codes=VALID_PROCEDURES, negated=True),
     "male": Term("choice", "gend", values=("1",)),
     "female": Term("choice", "gend", values=("2",)),
+    "day_surgery": Term("choice", "day_surgery", values=("1",)),
     "MCC": Term("severity", "MCC"),
     "CC": Term("severity", "CC"),
 }
@@ -103,18 +107,52 @@ def parse_condition(text: str, owner: str, where: str = "") -> tuple[Alternative
     text = text.strip()
     if text in ("", "none"):
         return ((),)
+    if text.count("(") != text.count(")"):
+        raise RuleProblem(f"括号不成对 brackets do not match: {text}", where)
+    return tuple(_either(text, owner, where))
+
+
+def _either(text: str, owner: str, where: str) -> list[Alternative]:
+    """The alternatives of a text: what stands between ` or ` at this depth of brackets, `+` expanded."""
     alternatives: list[Alternative] = []
-    for conjunction in re.split(r"\s+or\s+", text):
+    for conjunction in _split(text, r"\s+or\s+"):
         expanded: list[Alternative] = [()]
-        for term in conjunction.split("+"):
-            expanded = [left + right for left in expanded for right in _term(term.strip(), owner, where)]
+        for term in _split(conjunction, r"\+"):
+            expanded = [left + right for left in expanded for right in _factor(term.strip(), owner, where)]
         alternatives += expanded
-    return tuple(alternatives)
+    if len(alternatives) > MOST_ALTERNATIVES:
+        raise RuleProblem(f"条件展开后太多 too many alternatives: {len(alternatives)}", where, f"≤ {MOST_ALTERNATIVES}")
+    return alternatives
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The text at every separator that stands outside brackets."""
+    parts, start = [], 0
+    for match in re.finditer(separator, text):
+        before = text[: match.start()]
+        if before.count("(") == before.count(")"):
+            parts.append(text[start : match.start()])
+            start = match.end()
+    return [*parts, text[start:]]
+
+
+def _factor(text: str, owner: str, where: str) -> list[Alternative]:
+    if text.startswith(("not ", "not(")):
+        return _opposite(_factor(text[3:].strip(), owner, where))
+    if text.startswith("(") and text.endswith(")"):
+        return _either(text[1:-1], owner, where)
+    return _term(text, owner, where)
+
+
+def _opposite(alternatives: list[Alternative]) -> list[Alternative]:
+    """What holds where none of the alternatives does: of each, some term does not."""
+    opposite: list[Alternative] = [()]
+    for terms in alternatives:
+        opposite = [left + (replace(t, negated=not t.negated),) for left in opposite for t in terms]
+    return opposite
 
 
 def _term(text: str, owner: str, where: str) -> list[Alternative]:
-    if text.startswith("not "):
-        return [(_negated(text[4:].strip(), owner, where),)]
     if text in _WHOLE_WORDS:
         return [(_WHOLE_WORDS[text],)]
     if text == "two_proc":
@@ -132,14 +170,6 @@ def _term(text: str, owner: str, where: str) -> list[Alternative]:
             return [(Term("regions", owner, comparison=comparison, number=float(number)),)]
         return [(Term("number", name, comparison=comparison, number=float(number)),)]
     raise RuleProblem(f"分组条件不认识 unknown condition term '{text}'", where, KNOWN_TERMS)
-
-
-def _negated(text: str, owner: str, where: str) -> Term:
-    alternatives = _term(text, owner, where)
-    if len(alternatives) != 1 or len(alternatives[0]) != 1:
-        raise RuleProblem(f"not 之后只能是单个条件 'not' takes one plain term, not '{text}'", where)
-    term = alternatives[0][0]
-    return replace(term, negated=not term.negated)
 
 
 def _parts(group: str, owner: str) -> Alternative:
@@ -161,6 +191,8 @@ def in_words(term: Term) -> str:
         return f"{'并非' * term.negated}诊断涉及身体部位数{COMPARISONS[term.comparison]}{term.number:g}"
     if term.name == "gend":
         return "男性" if (term.values == ("1",)) != term.negated else "女性"
+    if term.name == "day_surgery":
+        return f"{'非' * term.negated}日间手术"
     if term.name == "leaving":
         return f"离院方式{no}为 {'、'.join(term.values)}"
     return f"{'无' if term.negated else '有'}{term.name}"

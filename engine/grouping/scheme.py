@@ -96,6 +96,9 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     drgs = _drgs(tables, problems)
     if problems:
         return None, problems
+    _departures(options, mdc_conditions, problems)
+    if problems:
+        return None, problems
     for mdc in regions:
         mdc_conditions[mdc] = tuple(_with_regions(mdc, terms) for terms in mdc_conditions[mdc])
     outcomes, candidates = _candidates(tables, options["qy"], mdc_conditions, adrg_conditions, drgs)
@@ -122,6 +125,28 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
         weights=_weights(tables),
     )
     return scheme, []
+
+
+def _departures(options: dict[str, str], conditions: dict[str, Condition], problems: list[Problem]) -> None:
+    """Where a scheme follows the published method and not the open grouper's tables, as scheme.yaml says.
+
+    any_diagnosis: MDCs whose list any diagnosis may meet, not only the principal (HIV infection). newborns: the MDC of
+    every stay up to 28 days of age, whatever its principal diagnosis.
+    """
+    for option in ("any_diagnosis", "newborns"):
+        for mdc in options[option].split():
+            if mdc not in conditions:
+                said = f"{option}: 没有这个 MDC no such MDC: {mdc}"
+                problems.append(RuleProblem(said, "scheme.yaml", ", ".join(conditions)))
+            elif option == "newborns":
+                conditions[mdc] += ((Term("number", "age_days", comparison="<=", number=28),),)
+            else:
+                conditions[mdc] = tuple(tuple(_of_any(term) for term in terms) for terms in conditions[mdc])
+
+
+def _of_any(term: Term) -> Term:
+    """A term on the principal diagnosis, asked of any diagnosis."""
+    return replace(term, looks_at="any_dx") if term.looks_at == "pdx" else term
 
 
 def _in_order(table: pl.DataFrame) -> pl.DataFrame:

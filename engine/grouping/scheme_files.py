@@ -4,6 +4,7 @@ A scheme is data: mdc, mdc_codes, adrg, adrg_codes, drg, cc, exclusions, proc_va
 scheme.yaml. Every problem names file and line, and the column in brackets.
 """
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -28,7 +29,8 @@ OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part
 KINDS = ("surgical", "nonOR", "medical")
 LEVELS = {"CC": 1, "MCC": 2}
 QY_CHOICES = ("off", "main", "any")
-OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no"}
+OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no",
+           "any_diagnosis": "", "newborns": ""}  # fmt: skip
 ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no")}
 
 UNIQUE = (("mdc", "mdc"), ("mdc", "order"), ("adrg", "adrg"), ("adrg", "order"), ("drg", "drg"), ("cc", "code"))
@@ -96,6 +98,10 @@ def _read_options(folder: Path) -> dict[str, str]:
         unknown = ", ".join(sorted(set(given) - set(OPTIONS))) if isinstance(given, dict) else str(given)
         raise RuleProblem(f"不认识的选项 unknown option: {unknown}", at(path.name), ", ".join(OPTIONS))
     options = {**OPTIONS, "name": folder.name, **given}
+    for key in ("any_diagnosis", "newborns"):
+        for code in options[key].split():
+            if re.fullmatch(r"\w+", code) is None:
+                raise RuleProblem(f"应为 MDC 编码 MDC codes are expected: {key}: {code}", at(path.name), "MDCY")
     for key, allowed in ALLOWED_OPTIONS.items():
         if options[key] not in allowed:
             raise RuleProblem(f"不允许的值 not allowed: {key}: {options[key]}", at(path.name), ", ".join(allowed))

@@ -29,7 +29,9 @@ class Coded:
 
 @dataclass(frozen=True)
 class Stays:
-    """facts: gend, age_years, age_days, weight, adm_weight, los, vent_hours, icu_hours, leaving; one row a stay."""
+    """facts: gend, age_years, age_days, weight, adm_weight, los, vent_hours, icu_hours, leaving, day_surgery; one row a
+    stay.
+    """
 
     facts: pl.DataFrame
     dx: Coded
@@ -86,6 +88,7 @@ def from_lists(frame: pl.DataFrame, normalise: bool) -> Stays:
         vent_hours=unknown,
         icu_hours=unknown,
         leaving=pl.col("leaving").cast(pl.String) if "leaving" in frame.columns else pl.lit(None, pl.String),
+        day_surgery=pl.lit(None, pl.String),
     )
     coded = []
     for name in ("dx", "proc"):
@@ -136,7 +139,9 @@ def _facts(claims: pl.DataFrame) -> pl.DataFrame:
         vent_hours=pl.col("vent_used_h").cast(pl.Float64),
         icu_hours=pl.col("icu_h").cast(pl.Float64),
         leaving="dscg_way",
-    )
+        day_surgery=pl.coalesce("daysurg_flag", pl.when(pl.col("adm_kind").is_not_null()).then(
+            (pl.col("adm_kind") == "day_surgery").cast(pl.Int8).cast(pl.String))),
+    )  # fmt: skip
 
 
 def _present(weight: pl.Expr) -> pl.Expr:
