@@ -202,7 +202,8 @@ def test_newborns_outside_the_list_and_hiv_in_any_diagnosis_are_grouped_as_the_s
 )
 def test_a_condition_may_bracket_and_negate_conditions(tmp_path, condition, groups):
     """An infarction with the procedure, a failure with it in day surgery, a failure without it."""
-    table = TABLES["adrg"].replace("FB1,心脏手术,MDCF,surgical,50,main_proc", f"FB1,心脏手术,MDCF,surgical,50,{condition}")
+    row = "FB1,心脏手术,MDCF,surgical,50,"
+    table = TABLES["adrg"].replace(f"{row}main_proc", f"{row}{condition}")
     codes = TABLES["adrg_codes"].replace("FB1,main_proc,,36%", "FB1,any_proc,,36%")
     scheme = load_scheme(write_scheme(tmp_path, adrg=table, adrg_codes=codes))
     stays = [

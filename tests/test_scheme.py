@@ -25,7 +25,7 @@ def changed(name: str, old: str, new: str) -> dict[str, str]:
 
 DAMAGED = [
     (RuleProblem, changed("adrg", "weight<1500", "wieght<1500"), ["adrg.csv:6 [condition]", "wieght<1500"]),
-    (RuleProblem, changed("adrg", "pdx+age_days<=28\nPS1", "pdx+not (pdx\nPS1"), ["adrg.csv:5 [condition]", "brackets"]),
+    (RuleProblem, changed("adrg", "pdx+age_days<=28\nPS1", "pdx+not (pdx\nPS1"), ["adrg.csv:5", "brackets"]),
     (RuleProblem, changed("adrg", "medical,53", "medical,52"), ["adrg.csv:18 [order]", "52"]),
     (RuleProblem, changed("adrg", "medical,53", "medical,5x"), ["adrg.csv:18 [order]", "5x"]),
     (RuleProblem, changed("adrg", "MDCF,medical,53", "MDCQ,medical,53"), ["adrg.csv:18 [mdc]", "MDCQ"]),
