@@ -180,7 +180,9 @@ def test_every_published_pair_is_found_in_its_window_and_nowhere_else(paired):
     numbers = {loaded.rule.id: loaded.rule.number for loaded in rules}
     found = evidence.filter(pl.col("role") == "excess").join(findings.select("finding_id", "rule_id"), on="finding_id")
     by_line = dict(found.select("row_key", "rule_id").iter_rows())
-    assert found["row_key"].is_unique().all(), "no line is accused by two rules of pairs"
+    # In mixed visits one line may stand beside the mains of two rules; a pair by itself belongs to one.
+    own = found.filter(pl.col("row_key").is_in([line for *_, line in alone]))
+    assert own["row_key"].is_unique().all(), "no pair is accused by two rules"
     for rule, window, apart, start, line in alone:
         same_day = (start + timedelta(seconds=apart)).date() == start.date()
         together = {"hour": apart < HOUR, "6h": apart <= 6 * HOUR, "day": same_day, "visit": True}[window]
