@@ -4,7 +4,7 @@ A condition is one or more alternatives joined by ` or `; an alternative is term
 in brackets, may be preceded by `not `. The empty text (or `none`) always holds. Terms:
 
     pdx, any_dx, sec_dx            the principal, any, some secondary diagnosis is in the list of that name
-    main_proc, any_proc            the main, any procedure is in the list of that name
+    main_proc, any_proc, sec_proc  the main, any, some other procedure is in the list of that name
     pdx:2, any_proc:1              ... in that part of the list
     pdx@BR1                        ... in the list of another ADRG (or of an MDC)
     two_proc                       any_proc:1+any_proc:2
@@ -25,8 +25,9 @@ from dataclasses import dataclass, replace
 from engine.tables.problems import RuleProblem
 
 DX_ROLES = ("pdx", "any_dx", "sec_dx")
-PROC_ROLES = ("main_proc", "any_proc", "proc_part")
+PROC_ROLES = ("main_proc", "any_proc", "sec_proc", "proc_part")
 LIST_KINDS = (*DX_ROLES, *PROC_ROLES)
+DX_SETS, PROC_SETS = ("any_dx", "sec_dx"), ("any_proc", "sec_proc")  # roles that several codes of a stay may meet
 QUANTITIES = {
     "age_years": "年龄（岁）",
     "age_days": "出生天数",
@@ -42,13 +43,14 @@ WORDS = {
     "sec_dx": "其他诊断",
     "main_proc": "主要手术",
     "any_proc": "任一手术",
+    "sec_proc": "其他手术",
     "proc_part": "任一手术",
 }
 COMPARISONS = {"==": "等于", "!=": "不等于", "<=": "≤", ">=": "≥", "<": "<", ">": ">"}
 
 MOST_ALTERNATIVES = 500  # of one condition, brackets and `not` expanded
 
-_LIST_TERM = re.compile(r"(pdx|any_dx|sec_dx|main_proc|any_proc)(?::([^@]+))?(?:@(\w+))?")
+_LIST_TERM = re.compile(r"(pdx|any_dx|sec_dx|main_proc|any_proc|sec_proc)(?::([^@]+))?(?:@(\w+))?")
 _COMPARISON = re.compile(r"(\w+)\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
 
 
@@ -68,8 +70,8 @@ VALID_PROCEDURES = ListKey("valid", "")
 class Term:
     """One thing a condition asks of a record.
 
-    looks_at: a role (pdx, any_dx, sec_dx, main_proc, any_proc) with `codes` the list to be in; `number` with a
-    quantity; `choice` (gend, leaving) with the values allowed; `regions`; `severity` with MCC or CC.
+    looks_at: a role (pdx, any_dx, sec_dx, main_proc, any_proc, sec_proc) with `codes` the list to be in;
+    `number` with a quantity; `choice` (gend, leaving) with the values allowed; `regions`; `severity` with MCC or CC.
     """
 
     looks_at: str
@@ -94,7 +96,7 @@ _WHOLE_WORDS = {
     "CC": Term("severity", "CC"),
 }
 KNOWN_TERMS = ", ".join(
-    [*DX_ROLES, *PROC_ROLES[:2], "two_proc", "proc_parts:…", *_WHOLE_WORDS, "leaving:…", "body_regions>=n"]
+    [*DX_ROLES, *PROC_ROLES[:3], "two_proc", "proc_parts:…", *_WHOLE_WORDS, "leaving:…", "body_regions>=n"]
     + [f"{name}<n" for name in QUANTITIES]
 )
 

@@ -7,8 +7,10 @@ engine.grouping.codes.
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from engine.grouping.codes import CodeLists, Lookup
@@ -62,6 +64,40 @@ class Scheme:
     cc: pl.DataFrame
     cc_lookup: Lookup
     weights: pl.DataFrame
+
+    @cached_property
+    def outcome_of(self) -> np.ndarray:
+        """The outcome of each candidate, and for one more, none, the number past the last outcome."""
+        return np.array([*(outcome for outcome, _ in self.candidates), len(self.outcomes)])
+
+    @cached_property
+    def later(self) -> np.ndarray:
+        """Bits [outcome, word] of the candidates of later outcomes; candidates stand in the order of their outcomes."""
+        later = np.less.outer(np.arange(len(self.outcomes)), self.outcome_of[:-1])
+        padded = np.zeros((len(later), -(-later.shape[1] // 64) * 64), dtype=bool)
+        padded[:, : later.shape[1]] = later
+        return np.packbits(padded, axis=1, bitorder="little").view("<u8")
+
+    @cached_property
+    def end_weights(self) -> np.ndarray:
+        """The weight of each DRG, counted through all outcomes, in units of 1e-8; -1 without one and for no group."""
+        weights = {drg: int(weight.scaleb(8)) for drg, weight in self.weights.iter_rows()}
+        return np.array([*(weights.get(drg, -1) for outcome in self.outcomes for drg, _ in outcome.drgs), -1, -1])
+
+    @cached_property
+    def by_severity(self) -> np.ndarray:
+        """Whether each outcome, and none and invalid, is split by MCC and CC."""
+        conditions = [[term for _, c in outcome.drgs for terms in c for term in terms] for outcome in self.outcomes]
+        return np.array([*(any(t.looks_at == "severity" for t in terms) for terms in conditions), False, False])
+
+    @cached_property
+    def cc_level(self) -> np.ndarray:
+        return self.cc["level"].to_numpy()
+
+    @cached_property
+    def cc_exclusion(self) -> np.ndarray:
+        """For each row of cc the dx list that excludes it, -1 for none."""
+        return self.cc["exclusion"].fill_null(-1).to_numpy()
 
 
 def load_scheme(folder: Path) -> Scheme:

@@ -26,6 +26,24 @@ class Coded:
     first: np.ndarray
     distinct: pl.Series
 
+    def part(self, start: int, stop: int) -> "Coded":
+        """The stays from start to stop, which becomes a count of its own."""
+        begin, end = np.searchsorted(self.row, [start, stop])
+        row = self.row[begin:end] - self.row.dtype.type(start)
+        first = self.first[start:stop]
+        return Coded(row, self.code[begin:end], self.is_first[begin:end], first, self.distinct)
+
+    def again(self, rows: np.ndarray, without: np.ndarray | None = None) -> "Coded":
+        """The stays of `rows`, which may repeat; each without the code at the place `without` names."""
+        begin, end = np.searchsorted(self.row, rows), np.searchsorted(self.row, rows, side="right")
+        length = end - begin
+        row = np.repeat(np.arange(len(rows), dtype=self.row.dtype), length)
+        place = np.arange(len(row)) + np.repeat(begin - (np.cumsum(length) - length), length)
+        if without is not None:
+            kept = place != np.repeat(without, length)
+            row, place = row[kept], place[kept]
+        return in_order(row, self.code[place], len(rows), self.distinct)
+
 
 @dataclass(frozen=True)
 class Stays:
@@ -39,6 +57,11 @@ class Stays:
 
     def __len__(self) -> int:
         return len(self.facts)
+
+    def part(self, start: int, stop: int) -> "Stays":
+        """The stays from start to stop."""
+        facts = self.facts.slice(start, stop - start)
+        return Stays(facts, self.dx.part(start, stop), self.proc.part(start, stop))
 
     @cached_property
     def missing(self) -> pl.DataFrame:
@@ -106,7 +129,11 @@ def _coded(rows: pl.DataFrame, stays: int, normalise: bool) -> Coded:
     if (distinct == "").any():
         rows = rows.filter(pl.Series(distinct != "").gather(rows["code"]))
     rows = rows.sort("row", "rank", "code")
-    row, code = rows["row"].to_numpy(), rows["code"].to_numpy()
+    return in_order(rows["row"].to_numpy(), rows["code"].to_numpy(), stays, distinct)
+
+
+def in_order(row: np.ndarray, code: np.ndarray, stays: int, distinct: pl.Series) -> Coded:
+    """Codes in the order of their stays, the first of each stay being its principal diagnosis or main procedure."""
     is_first = np.ones(len(row), dtype=bool)
     is_first[1:] = row[1:] != row[:-1]
     first = np.full(stays, len(distinct), dtype=np.uint32)
