@@ -86,7 +86,7 @@ def test_options_and_weights_may_be_absent(tmp_path):
     folder = write_scheme(tmp_path / "some-scheme")
     (folder / "weights.csv").unlink()
     scheme = load_scheme(folder)
-    assert (scheme.name, scheme.normalise_codes, len(scheme.weights)) == ("some-scheme", False, 0)
+    assert (scheme.name, scheme.book.normalise, len(scheme.weights)) == ("some-scheme", False, 0)
     named = load_scheme(write_scheme(tmp_path / "other", options="name: 某市分组方案\nversion: '2'\n"))
     assert (named.name, named.version) == ("某市分组方案", "2")
 

@@ -64,14 +64,20 @@ def encode(codes: pl.Series) -> tuple[np.ndarray, pl.Series]:
 def cleaned(codes: pl.Series, normalise: bool) -> pl.Series:
     """Codes without surrounding blanks; when asked, also in the national spelling.
 
-    That is capital letters (but a small x before an extension), and the extension of a category or subcategory
-    written short: I63.9 -> I63.900, I10 -> I10.x00, 51.23 -> 51.2300.
+    That is half-width capital letters (but a small x before an extension), a plus between the two halves of a dual
+    code (A17.001†G01* -> A17.001+G01*), the dot where it was left out (I63900 -> I63.900), and the extension of a
+    category or subcategory written short: I63.9 -> I63.900, I10 -> I10.x00, 51.23 -> 51.2300.
     """
     codes = codes.str.strip_chars()
     if not normalise:
         return codes
     return (
-        codes.str.to_uppercase()
+        codes.str.normalize("NFKC")
+        .str.replace_all(r"\s", "")
+        .str.to_uppercase()
+        .str.replace(r"^([^†+]+)(?:†\+?|/)([A-Z]\d\d[^†]*\*)$", "${1}+${2}")
+        .str.replace(r"^([A-Z]\d\d)(\d+(?:X\d+)?)$", "${1}.${2}")
+        .str.replace(r"^(\d\d)(\d+(?:X\d+)?)$", "${1}.${2}")
         .str.replace(r"([.\d])X(\d*)", "${1}x${2}")
         .str.replace(r"^([A-Z]\d\d)$", "${1}.x00")
         .str.replace(r"^([A-Z]\d\d\.\d)$", "${1}00")

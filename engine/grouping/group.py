@@ -30,19 +30,19 @@ def group(
     Decimal(12,8) (null where the scheme gives none), status, why in Chinese (null when not asked for). Status is
     grouped; ambiguous (adrg QY); ungrouped (0000, 00, 0000); invalid (null: sex, age or diagnosis is missing).
     """
-    stays = stays_of.from_tables(claims, diagnoses, procedures, scheme.normalise_codes)
+    stays = stays_of.from_tables(claims, diagnoses, procedures, scheme.book)
     return _group(stays, scheme, why).select(claims["setl_id"], pl.all())
 
 
 def group_records(frame: pl.DataFrame, scheme: Scheme, why: bool = True) -> pl.DataFrame:
     """As `group`, without setl_id, for one frame with sex, age, age_days, weight and the code lists dx and proc."""
     parts = [frame.slice(start, RECORDS) for start in range(0, max(len(frame), 1), RECORDS)]
-    return pl.concat([_group(stays_of.from_lists(part, scheme.normalise_codes), scheme, why) for part in parts])
+    return pl.concat([_group(stays_of.from_lists(part, scheme.book), scheme, why) for part in parts])
 
 
 def _group(stays: Stays, scheme: Scheme, why: bool) -> pl.DataFrame:
-    meaning, ends = Meaning(scheme, stays.dx.distinct, stays.proc.distinct), _ends(scheme)
-    meaning.prepare()  # before the threads, which would each work it out
+    meaning, ends = Meaning(scheme, stays), _ends(scheme)
+    meaning.prepare(why)  # before the threads, which would each work it out
     starts = range(0, max(len(stays), 1), PART)
 
     def judged(start: int) -> pl.DataFrame:

@@ -5,12 +5,14 @@ a stay satisfies are the AND of one table row per thing the conditions look at (
 procedure, its further facts). The lowest bit left is the group. There is no loop over stays, only over terms.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
+from engine.grouping.care import Known, known_of
 from engine.grouping.conditions import DX_SETS, PROC_SETS, ListKey, Term
 from engine.grouping.scheme import ALWAYS, Condition, Scheme
 from engine.grouping.scheme_files import LEVELS
@@ -34,8 +36,20 @@ class Meaning:
     """What each distinct code of some stays means to a scheme. Worked out once, whatever the number of stays."""
 
     scheme: Scheme
-    dx: pl.Series
-    proc: pl.Series
+    of: Stays
+
+    @property
+    def dx(self) -> pl.Series:
+        return self.of.dx.distinct
+
+    @property
+    def proc(self) -> pl.Series:
+        return self.of.proc.distinct
+
+    @cached_property
+    def care(self) -> Known:
+        """What a coder should be told about each code."""
+        return known_of(self.of, self.scheme.book)
 
     @cached_property
     def dx_member(self) -> np.ndarray:
@@ -94,9 +108,11 @@ class Meaning:
         """Boolean [distinct procedure and none]: does some condition ask for it beyond the main procedure."""
         return self.proc_member[[self.list_number(t) for t in self.further if t.looks_at in PROC_SETS]].any(axis=0)
 
-    def prepare(self) -> None:
+    def prepare(self, why: bool) -> None:
         """Work everything out now: several threads that ask for it first would each do so."""
         _ = self.allowed, self.cc_entry, self.dx_asked, self.proc_asked
+        if why:
+            _ = self.care
 
     def list_number(self, term: Term) -> int:
         return (self.scheme.dx if "dx" in term.looks_at else self.scheme.proc).keys[term.codes]
@@ -108,6 +124,7 @@ class Judged:
 
     stays: Stays
     meaning: Meaning
+    held: dict[Term, np.ndarray] = field(default_factory=dict)
 
     @property
     def scheme(self) -> Scheme:
@@ -123,14 +140,7 @@ class Judged:
     @cached_property
     def left(self) -> Bits:
         """The candidates whose terms all hold."""
-        candidates, further = len(self.scheme.candidates), list(self.meaning.further.items())
-        left: Bits = [None] * -(-candidates // WORD)
-        _narrow(left, self.meaning.allowed["pdx"], self.stays.dx.first)
-        _narrow(left, self.meaning.allowed["main_proc"], self.stays.proc.first)
-        for eight in (further[start : start + 8] for start in range(0, len(further), 8)):
-            ids = np.packbits(np.stack([self.holds(term) for term, _ in eight]), axis=0, bitorder="little")[0]
-            _narrow(left, _facts_table(candidates, [users for _, users in eight]), ids)
-        return left
+        return left_of(self.meaning, self.stays.dx.first, self.stays.proc.first, self.holds)
 
     @cached_property
     def reached(self) -> np.ndarray:
@@ -141,40 +151,21 @@ class Judged:
     @cached_property
     def outcome(self) -> np.ndarray:
         """Number of the outcome; len(outcomes) for ungrouped, one more for invalid."""
-        outcomes = len(self.scheme.outcomes)
-        return np.where(self.invalid, outcomes + 1, self.scheme.outcome_of[self.reached])
+        return np.where(self.invalid, len(self.scheme.outcomes) + 1, self.scheme.outcome_of[self.reached])
 
     @cached_property
     def end(self) -> np.ndarray:
-        """Number of the DRG, counted through all outcomes: the first of the outcome whose condition holds.
-
-        One past the last for ungrouped stays, two for invalid ones.
-        """
-        chains = [[condition for _, condition in outcome.drgs] for outcome in self.scheme.outcomes]
-        chains += [[ALWAYS], [ALWAYS]]
-        number = {condition: place for place, condition in enumerate(dict.fromkeys(sum(chains, [])))}
-        holds = np.stack([self._condition(condition) for condition in number])
-        start = np.cumsum([0, *map(len, chains)])[:-1]
-        end = (start + np.array([len(chain) - 1 for chain in chains]))[self.outcome]
-        everyone = np.arange(len(self.stays))
-        # The last DRG of a chain is unconditional, so only the earlier ones are tried, the foremost last.
-        for step in reversed(range(max(map(len, chains)) - 1)):
-            tried = np.array([number[chain[step]] if step < len(chain) - 1 else -1 for chain in chains])[self.outcome]
-            end = np.where((tried >= 0) & holds[tried, everyone], start[self.outcome] + step, end)
-        return end
-
-    def _condition(self, condition: Condition) -> np.ndarray:
-        true = np.zeros(len(self.stays), dtype=bool)
-        for terms in condition:
-            true |= np.logical_and.reduce([self.holds(term) for term in terms] or [~true])
-        return true
+        """Number of the DRG, counted through all outcomes; one past the last for ungrouped, two for invalid stays."""
+        return end_of(self.scheme, self.outcome, self.holds)
 
     # Facts beyond the principal diagnosis and the main procedure
 
     def holds(self, term: Term) -> np.ndarray:
         """Whether a term other than pdx and main_proc holds; a value not known satisfies neither it nor its `not`."""
-        true, known = self._truth(term)
-        return known & ~true if term.negated else known & true
+        if term not in self.held:
+            true, known = self._truth(term)
+            self.held[term] = known & ~true if term.negated else known & true
+        return self.held[term]
 
     def _truth(self, term: Term) -> tuple[np.ndarray, np.ndarray | bool]:
         if term.looks_at == "severity":
@@ -257,6 +248,41 @@ def _sift(coded: Coded, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     """(stay, code, is first) of the few rows that some condition on any diagnosis or procedure asks for."""
     rows = np.flatnonzero(asked[coded.code])
     return coded.row[rows], coded.code[rows], coded.is_first[rows]
+
+
+# The tree
+
+
+def left_of(meaning: Meaning, pdx: np.ndarray, main: np.ndarray, holds: Callable[[Term], np.ndarray]) -> Bits:
+    """The candidates whose terms all hold, of stays with these principal diagnoses and main procedures."""
+    candidates, further = len(meaning.scheme.candidates), list(meaning.further.items())
+    left: Bits = [None] * -(-candidates // WORD)
+    _narrow(left, meaning.allowed["pdx"], pdx)
+    _narrow(left, meaning.allowed["main_proc"], main)
+    for eight in (further[start : start + 8] for start in range(0, len(further), 8)):
+        ids = np.packbits(np.stack([holds(term) for term, _ in eight]), axis=0, bitorder="little")[0]
+        _narrow(left, _facts_table(candidates, [users for _, users in eight]), ids)
+    return left
+
+
+def end_of(scheme: Scheme, outcome: np.ndarray, holds: Callable[[Term], np.ndarray]) -> np.ndarray:
+    """Of each outcome the first DRG whose condition holds; see Judged.end."""
+    chains = [[condition for _, condition in one.drgs] for one in scheme.outcomes] + [[ALWAYS], [ALWAYS]]
+    number = {condition: place for place, condition in enumerate(dict.fromkeys(sum(chains, [])))}
+    everyone = np.ones(len(outcome), dtype=bool)
+    held = np.stack([_either(condition, holds, everyone) for condition in number])
+    start = np.cumsum([0, *map(len, chains)])[:-1]
+    end = (start + np.array([len(chain) - 1 for chain in chains]))[outcome]
+    # The last DRG of a chain is unconditional, so only the earlier ones are tried, the foremost last.
+    for step in reversed(range(max(map(len, chains)) - 1)):
+        tried = np.array([number[chain[step]] if step < len(chain) - 1 else -1 for chain in chains])[outcome]
+        end = np.where((tried >= 0) & held[tried, np.arange(len(outcome))], start[outcome] + step, end)
+    return end
+
+
+def _either(condition: Condition, holds: Callable[[Term], np.ndarray], everyone: np.ndarray) -> np.ndarray:
+    alternatives = [np.logical_and.reduce([everyone, *(holds(term) for term in terms)]) for terms in condition]
+    return np.logical_or.reduce(alternatives)
 
 
 # Bits

@@ -7,12 +7,13 @@ engine.grouping.codes.
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from engine.grouping.codebook import CAUTION_COLUMNS, DX, PROC, CodeBook
 from engine.grouping.codes import CodeLists, Lookup
 from engine.grouping.conditions import (
     DX_ROLES,
@@ -24,6 +25,7 @@ from engine.grouping.conditions import (
     parse_condition,
 )
 from engine.grouping.scheme_files import LEVELS, Tables, at, faults, read_files, weaknesses
+from engine.reference.places import seeds_folder
 from engine.tables.problems import Problem, RuleProblem
 
 WEIGHT = pl.Decimal(12, 8)
@@ -53,7 +55,7 @@ class Scheme:
 
     name: str
     version: str
-    normalise_codes: bool
+    book: CodeBook
     names: dict[str, str]
     mdcs: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
@@ -148,7 +150,7 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     scheme = Scheme(
         name=options["name"],
         version=options["version"],
-        normalise_codes=options["normalise_codes"] == "yes",
+        book=_book(tables, options),
         names=names,
         mdcs=tuple(_in_order(tables["mdc"])["mdc"]),
         outcomes=tuple(outcomes),
@@ -187,6 +189,25 @@ def _of_any(term: Term) -> Term:
 
 def _in_order(table: pl.DataFrame) -> pl.DataFrame:
     return table.sort(pl.col("order").cast(pl.Int64))
+
+
+def _book(tables: Tables, options: dict[str, str]) -> CodeBook:
+    """What is known of codes: the scheme's own tables, and our cautions where it brings none."""
+    files = {DX: ("icd10_names", "icd10_map"), PROC: ("icd9_names", "icd9_map")}
+    cautions = tables.get("cautions")
+    return CodeBook(
+        normalise=options["normalise_codes"] == "yes",
+        convert=options["convert_codes"] == "yes",
+        names={kind: tables[names].select("code", "name") for kind, (names, _) in files.items() if names in tables},
+        maps={kind: tables[file].select("from", "to") for kind, (_, file) in files.items() if file in tables},
+        cautions=our_cautions() if cautions is None else cautions.select(CAUTION_COLUMNS),
+    )
+
+
+@cache
+def our_cautions() -> pl.DataFrame:
+    """Which codes fit one sex, an age, or never stand as the principal diagnosis, by the structure of ICD itself."""
+    return pl.read_csv(seeds_folder() / "drg" / "cautions.csv", infer_schema=False)
 
 
 # Code lists

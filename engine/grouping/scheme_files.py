@@ -1,7 +1,9 @@
 """The files of a grouping scheme: reads the folder of tables, finds faults that damage it and weaknesses that do not.
 
 A scheme is data: mdc, mdc_codes, adrg, adrg_codes, drg, cc, exclusions, proc_valid (CSV), optionally weights.csv and
-scheme.yaml. Every problem names file and line, and the column in brackets.
+scheme.yaml, and what is known of codes: icd10_names, icd9_names (code, name of the insurance edition), icd10_map,
+icd9_map (from the clinical edition; `-` leaves a code out), cautions. Every problem names file and line, and the column
+in brackets.
 """
 
 import re
@@ -10,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from engine.grouping.codebook import CAUTION_COLUMNS, CAUTIONS, DX, PROC
 from engine.grouping.codes import PREFIX_MARK
 from engine.grouping.conditions import DX_ROLES, LIST_KINDS, PROC_ROLES
 from engine.tables.problems import InputProblem, Problem, RuleProblem
@@ -24,14 +27,21 @@ COLUMNS = {
     "exclusions": ("exclusion_id", "pdx"),
     "proc_valid": ("code",),
 }
-OPTIONAL = {"weights": ("drg", "weight")}
+OPTIONAL = {
+    "weights": ("drg", "weight"),
+    "icd10_names": ("code", "name"),
+    "icd9_names": ("code", "name"),
+    "icd10_map": ("from", "to"),
+    "icd9_map": ("from", "to"),
+    "cautions": CAUTION_COLUMNS,
+}
 OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part",)}
 KINDS = ("surgical", "nonOR", "medical")
 LEVELS = {"CC": 1, "MCC": 2}
 QY_CHOICES = ("off", "main", "any")
 OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no",
-           "any_diagnosis": "", "newborns": ""}  # fmt: skip
-ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no")}
+           "convert_codes": "no", "any_diagnosis": "", "newborns": ""}  # fmt: skip
+ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "convert_codes": ("yes", "no")}
 
 UNIQUE = (("mdc", "mdc"), ("mdc", "order"), ("adrg", "adrg"), ("adrg", "order"), ("drg", "drg"), ("cc", "code"))
 WHOLE_NUMBERS = (("mdc", "order"), ("adrg", "order"), ("drg", "order_in_adrg"))
@@ -117,7 +127,7 @@ def faults(tables: Tables) -> list[Problem]:
     for name, column in WHOLE_NUMBERS:
         bad = ~pl.col(column).str.contains(r"^\d{1,9}$")
         found += _bad_rows(tables[name], bad, column, "不是整数 not a whole number", "0, 1, 2 …")
-    for name, column, target in (*KNOWN, *((name, "drg", "drg") for name in OPTIONAL if name in tables)):
+    for name, column, target in (*KNOWN, *((name, "drg", "drg") for name in ("weights",) if name in tables)):
         bad = ~pl.col(column).is_in(tables[target][target].to_list())
         found += _bad_rows(tables[name], bad, column, f"{target}.csv 中没有 is not in {target}.csv")
     for name, column, allowed in CHOICES:
@@ -126,6 +136,16 @@ def faults(tables: Tables) -> list[Problem]:
     for name, column in CODES:
         bad = pl.col(column).is_in(["", PREFIX_MARK])
         found += _bad_rows(tables[name], bad, column, "编码为空 the code is empty")
+    for name in ("icd10_names", "icd9_names", "icd10_map", "icd9_map"):
+        if name in tables:
+            found += _repeated(tables[name], OPTIONAL[name][0])
+    if "cautions" in tables:
+        bad = ~pl.col("caution").is_in(CAUTIONS)
+        found += _bad_rows(tables["cautions"], bad, "caution", "不是允许的值 is not allowed", ", ".join(CAUTIONS))
+        bad = ~pl.col("kind").is_in([DX, PROC])
+        found += _bad_rows(tables["cautions"], bad, "kind", "不是允许的值 is not allowed", f"{DX}, {PROC}")
+        bad = pl.col("caution").is_in(["from_age", "to_age"]) & ~pl.col("value").str.contains(r"^\d{1,3}$")
+        found += _bad_rows(tables["cautions"], bad, "value", "不是年龄 not an age in years", "0, 1, 2 …")
     if "weights" in tables:
         found += _repeated(tables["weights"], "drg")
         bad = ~pl.col("weight").str.contains(r"^\d{1,4}(\.\d{1,8})?$")
