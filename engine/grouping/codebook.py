@@ -93,4 +93,12 @@ class CodeBook:
         pairs = Lookup(own["code"]).pairs(spelt)
         said = own[pairs["entry"]].select("caution", "note", value=pl.col("value").cast(pl.Int64, strict=False))
         found = pl.concat([pairs.select("code"), said], how="horizontal")
+        if kind == DX:
+            found = pl.concat([found, _manifestations(spelt)], how="diagonal")
         return found.unique(["code", "caution"], keep="last", maintain_order=True)
+
+
+def _manifestations(spelt: pl.Series) -> pl.DataFrame:
+    """Asterisk codes without their dagger half: a manifestation is never the principal diagnosis."""
+    alone = pl.DataFrame({"spelt": spelt}).with_row_index("code").filter(pl.col("spelt").str.contains(r"^[^+]+\*$"))
+    return alone.select("code", caution=pl.lit("not_principal"), note=pl.lit("星号编码（疾病的表现）"))

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from engine.grouping import stays as stays_of
+from engine.grouping.care import counted
 from engine.grouping.judge import Judged, Meaning
 from engine.grouping.scheme import Scheme
 from engine.grouping.stays import Stays
@@ -32,6 +33,11 @@ def group(
     """
     stays = stays_of.from_tables(claims, diagnoses, procedures, scheme.book)
     return _group(stays, scheme, why).select(claims["setl_id"], pl.all())
+
+
+def coding(claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: Scheme) -> pl.DataFrame:
+    """How many stays have a remark of each check of their coding: see engine.grouping.care.counted."""
+    return counted(stays_of.from_tables(claims, diagnoses, procedures, scheme.book), scheme.book)
 
 
 def group_records(frame: pl.DataFrame, scheme: Scheme, why: bool = True) -> pl.DataFrame:
