@@ -1,14 +1,22 @@
 """`yibao scheme check|show|diff` as a user meets them."""
 
+import itertools
 import json
+import tempfile
+from pathlib import Path
 
 import polars as pl
 import pytest
 from conftest import shared
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_scheme import TABLES, write_scheme
 from test_scheme import changed
 
 import synthetic.cli  # noqa: F401  registers every command
+from engine.grouping.group import group_records
+from engine.grouping.scheme import load_scheme
+from engine.grouping.schemecheck import check_scheme
 
 DONE, USAGE, INPUT, RULES = 0, 2, 3, 4
 # The miniature scheme with the tables that contradict nothing.
@@ -86,6 +94,12 @@ def test_all_faults_are_listed_and_the_worst_decides_the_exit_code(run, tmp_path
     assert (said.code, len(json.loads(said.out))) == (INPUT, 2)
 
 
+def test_a_faulty_condition_is_listed_beside_a_faulty_reference(run, tmp_path):
+    tables = changed("adrg", "weight<1500", "wieght<1500") | changed("adrg_codes", "FR2,pdx", "FR9,pdx")
+    found = json.loads(run("scheme", "check", write_scheme(tmp_path, **tables), "--json").out)
+    assert [(f["file"], f["line"]) for f in found] == [("adrg_codes.csv", 19), ("adrg.csv", 6)]
+
+
 def test_a_scheme_that_is_not_there_is_a_mistake_of_use(run, tmp_path):
     assert run("scheme", "check", tmp_path / "nowhere").code == USAGE
 
@@ -124,6 +138,8 @@ WEAK = [
     (edited(weights=("FR15,1.5\n", "")), "without a weight", "FR15", "drg.csv", 20),
     (edited(mdc=("MDCX,其他,6,pdx", "MDCX,其他,6,pdx\nMDCW,烧伤,7,male")), "MDCW", "no ADRG", "mdc.csv", 9),
     (edited(mdc_codes=("mdc,part,code", "mdc,parts,code")), "column is not read", "part", "mdc_codes.csv", 1),
+    ({**edited(), "mdc": TABLES["mdc"].replace("condition\n", "condition,qy\n").replace("pdx\n", "pdx,qy_mian\n", 1)},
+     "qy_mian", "did you mean qy_main", "mdc.csv", 4),
 ]  # fmt: skip
 
 
@@ -294,3 +310,56 @@ def test_the_published_tables_group_their_reference_records_as_labelled(run):
     assert agreed["a = labels", "mdc"] == agreed["a = b", "mdc"] > "80"
     said = run("scheme", "check", tables)
     assert all(number in said.out for number in ("1097", "1735", "999"))
+
+
+# what is called unreachable is never reached
+
+CODES = ("I21.000", "I21.100", "I50.900", "I48.900")
+TERMS = ("pdx", "any_dx", "not pdx", "pdx@FR1", "pdx@FR2", "any_dx@FB1", "main_proc", "any_proc", "male",
+         "age_years>=60", "age_years>=70", "age_years<60", "age_years<=59", "leaving:5", "leaving:4|5",
+         "not leaving:4|5")  # fmt: skip
+GROUPS = ("FB1", "FK1", "FR1", "FR2")
+
+
+@st.composite
+def schemes(draw):
+    """Four groups of one MDC under random conditions and lists, each with two DRGs under random conditions."""
+    terms = st.lists(st.sampled_from(TERMS), max_size=3, unique=True)
+    adrgs = [f"{group},,MDCF,medical,{n},{'+'.join(draw(terms))}\n" for n, group in enumerate(GROUPS)]
+    entries = st.lists(st.sampled_from([*CODES, "I21%", "I%"]), min_size=1, max_size=3, unique=True)
+    rows = [f"{group},{kind},,{code}" for group in GROUPS for kind in ("pdx", "any_dx") for code in draw(entries)]
+    operations = st.lists(st.sampled_from(["36.0000", "36%", "37.2200"]), min_size=1, max_size=2, unique=True)
+    rows += [f"{group},{kind},,{code}" for group in GROUPS for kind in ("main_proc", "any_proc")
+             for code in draw(operations)]  # fmt: skip
+    severity = st.sampled_from(["MCC", "CC", "MCC or CC", "age_years>=70", "male"])
+    return {
+        "mdc": "mdc,name,order,condition\nMDCF,循环,0,pdx\n",
+        "mdc_codes": "mdc,code\n" + "".join(f"MDCF,{code}\n" for code in draw(entries)),
+        "adrg": "adrg,name,mdc,kind,order,condition\n" + "".join(adrgs),
+        "adrg_codes": "adrg,list_kind,part,code\n" + "\n".join(rows) + "\n",
+        "drg": "drg,name,adrg,order_in_adrg,condition\n"
+        + "".join(f"{g}1,,{g},0,{draw(severity)}\n{g}3,,{g},1,{draw(severity)}\n{g}5,,{g},2,none\n" for g in GROUPS),
+    }  # fmt: skip
+
+
+def every_record() -> pl.DataFrame:
+    """Stays of each principal diagnosis, a secondary one or none, each operation or none, each sex, age and way out."""
+    rows = itertools.product(
+        CODES, [[], ["I50.900"], ["J96.000"], ["E11.000"], ["I21.100"]], [[], ["36.0000"], ["37.2200", "36.0000"]],
+        [1, 2], [59, 60, 70], ["1", "4", "5"],
+    )  # fmt: skip
+    return pl.DataFrame(
+        [{"dx": [dx, *more], "proc": proc, "sex": sex, "age": age, "age_days": 0, "weight": 0, "leaving": leaving}
+         for dx, more, proc, sex, age, leaving in rows],
+        schema_overrides={"proc": pl.List(pl.String)},
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)
+@given(schemes())
+def test_what_is_called_unreachable_no_record_reaches(tables):
+    with tempfile.TemporaryDirectory() as work:
+        folder = write_scheme(Path(work), **{**TABLES, **tables, "weights": "drg,weight\n"})
+        called = {str(p.what).split()[0] for p in check_scheme(folder) if "永远" in p.what}
+        reached = group_records(every_record(), load_scheme(folder), why=False)
+    assert not called & {*reached["adrg"], *reached["drg"]}

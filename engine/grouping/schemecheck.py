@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.grouping.codes import CodeLists, covered, touching
-from engine.grouping.conditions import DX_ROLES, PROC_ROLES, Alternative, ListKey, Term
+from engine.grouping.conditions import DX_ROLES, PROC_ROLES, Alternative, ListKey, Term, parse_condition
 from engine.grouping.scheme import Condition, Scheme, scheme_or_faults
 from engine.grouping.scheme_files import COLUMNS, OPTIONAL, OPTIONAL_COLUMNS, QY_CHOICES, Tables, at, read_files
 from engine.tables.problems import Problem, likely
@@ -34,11 +34,24 @@ def check_scheme(folder: Path) -> list[Problem]:
     """Everything wrong with a scheme: the faults that keep it from loading; when there are none, its weaknesses."""
     folder = Path(folder)
     scheme, problems = scheme_or_faults(folder)
+    tables, options, unreadable = read_files(folder)
     if scheme is None:
-        return problems
-    tables, options, _ = read_files(folder)
+        return problems if unreadable else problems + _unparsed(tables, {problem.where for problem in problems})
     found = [*_unread(folder, tables), *_unreachable(tables, scheme), *_severity(tables, scheme)]
     return [*found, *_codes(tables, options, scheme), *_exclusions(tables), *_weightless(tables)]
+
+
+def _unparsed(tables: Tables, named: set[str]) -> list[Problem]:
+    """Conditions with a fault of their own, at places that are not named yet."""
+    found = []
+    for key in ("mdc", "adrg", "drg"):
+        for code, text, file, line in tables[key].select(key, "condition", "file", "line").iter_rows():
+            where = at(file, line, "condition")
+            try:
+                parse_condition(text, code, where)
+            except Problem as problem:
+                found += [problem] if where not in named else []
+    return found
 
 
 # Files and columns
