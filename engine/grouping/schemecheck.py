@@ -66,7 +66,7 @@ def _unread(folder: Path, tables: Tables) -> Iterator[Weakness]:
                            likely(path.name, absent))  # fmt: skip
     for name, optional in OPTIONAL_COLUMNS.items():
         spare = [column for column in optional if (tables[name][column] == "").all()]
-        for column in set(tables[name].columns) - {*COLUMNS[name], *optional, *OWN_COLUMNS}:
+        for column in sorted(set(tables[name].columns) - {*COLUMNS[name], *optional, *OWN_COLUMNS}):
             if hint := likely(column, spare):
                 yield Weakness("没有用到的列 the column is not read", at(f"{name}.csv", 1, column), hint=hint)
     choices = [*QY_CHOICES, *(f"qy_{choice}" for choice in QY_CHOICES)]
@@ -162,7 +162,7 @@ def _unreachable(tables: Tables, scheme: Scheme) -> Iterator[Weakness]:
     for number, outcome in enumerate(scheme.outcomes):
         if outcome.kind != "ambiguous":
             reasons = [_eclipsed(place, implied) for place, (of, _) in enumerate(scheme.candidates) if of == number]
-            if all(reasons):
+            if reasons and all(reasons):
                 yield Weakness(f"{outcome.adrg} 永远轮不到 can never be reached: {reasons[0]}", where[outcome.adrg])
     at_drg = _places(tables["drg"], "drg", "condition")
     for outcome in scheme.outcomes:
