@@ -16,6 +16,7 @@ import engine.cli.authors
 import engine.cli.claim
 import engine.cli.explain
 import engine.cli.impact
+import engine.cli.indicators
 import engine.cli.knowledge
 import engine.cli.question
 import engine.cli.rules

@@ -14,6 +14,7 @@ from engine.grouping.scheme import Scheme
 from engine.grouping.scheme_files import LEVELS
 
 SECONDARY = 6  # at most so many further diagnoses of no meaning to the condition
+ANY = -1  # stands for no list
 OWN = 4  # at most so many codes that the condition asks for, of diagnoses and of procedures
 
 
@@ -85,8 +86,10 @@ class PlainGrouper:
         self.scheme = scheme
         self.lists = {"dx": _Members(scheme.dx), "proc": _Members(scheme.proc)}
         self.cc = {row["entry"]: row for row in scheme.cc.iter_rows(named=True)}
-        self.fitting: dict[tuple[str, str], list] = {}  # candidates by principal diagnosis and main procedure
-        self.by_pdx: dict[str, list] = {}
+        self.by_list: dict[int, list[int]] = {}  # candidates by the list their principal diagnosis must be in
+        for place, (_, terms) in enumerate(scheme.candidates):
+            asked = next((t.codes for t in terms if t.looks_at == "pdx" and not t.negated), None)
+            self.by_list.setdefault(ANY if asked is None else scheme.dx.keys[asked], []).append(place)
 
     def drgs(self, stays: pl.DataFrame) -> list[str | None]:
         """The DRG of every record, 0000 without one, None for a record without diagnosis."""
@@ -95,28 +98,14 @@ class PlainGrouper:
     def _drg(self, stay: dict, dx: list[str], proc: list[str]) -> str | None:
         if not dx:
             return None
-        for outcome, terms in self._fitting(dx[:1], proc[:1]):
+        lists = (ANY, *self.lists["dx"].of(dx[0]))
+        for place in sorted(place for number in lists for place in self.by_list.get(number, ())):
+            outcome, terms = self.scheme.candidates[place]
             if all(self._holds(term, stay, dx, proc) for term in terms):
                 for drg, condition in self.scheme.outcomes[outcome].drgs:
                     if any(all(self._holds(t, stay, dx, proc) for t in terms) for terms in condition):
                         return drg
         return "0000"
-
-    def _fitting(self, pdx: list[str], main: list[str]) -> list:
-        """The candidates a principal diagnosis and a main procedure leave, in order of trial, with their other terms."""
-        if pdx[0] not in self.by_pdx:
-            self.by_pdx[pdx[0]] = self._left(self.scheme.candidates, "pdx", pdx)
-        key = (pdx[0], *main)
-        if key not in self.fitting:
-            self.fitting[key] = self._left(self.by_pdx[pdx[0]], "main_proc", main)
-        return self.fitting[key]
-
-    def _left(self, candidates, role: str, codes: list[str]) -> list:
-        return [
-            (outcome, tuple(t for t in terms if t.looks_at != role))
-            for outcome, terms in candidates
-            if all(self._listed(t, codes) != t.negated for t in terms if t.looks_at == role)
-        ]
 
     def _holds(self, term: Term, stay: dict, dx: list[str], proc: list[str]) -> bool:
         if term.codes:

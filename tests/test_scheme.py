@@ -9,8 +9,8 @@ from sample_scheme import TABLES, write_scheme
 
 from engine.grouping.codes import Lookup, cleaned
 from engine.grouping.conditions import ListKey, Term, in_words, parse_condition
-from engine.grouping.scheme import check_scheme, load_scheme
-from engine.grouping.scheme_files import Weakness
+from engine.grouping.scheme import load_scheme
+from engine.grouping.schemecheck import Weakness, check_scheme
 from engine.reference.places import seeds_folder
 from engine.tables.problems import InputProblem, RuleProblem
 
@@ -146,7 +146,7 @@ def test_conditions_are_read_into_alternatives_of_terms():
 
 def test_the_starter_scheme_is_whole_sorted_and_marked_as_a_demo():
     scheme = load_scheme(STARTER)
-    assert check_scheme(STARTER) == []
+    assert all(isinstance(problem, Weakness) for problem in check_scheme(STARTER))
     assert (len(scheme.mdcs), len({outcome.adrg for outcome in scheme.outcomes}), len(scheme.weights)) == (26, 376, 628)
     assert "grade: demo" in (STARTER / "scheme.yaml").read_text("utf-8")
     for name in ("cc", "exclusions", "proc_valid"):

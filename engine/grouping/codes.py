@@ -55,6 +55,27 @@ class Lookup:
         return pl.concat([*cut, numbered.join(self._whole, on="text").select("code", "entry")])
 
 
+def stems(entries: pl.Series) -> pl.Series:
+    """Entries without the mark of a prefix."""
+    return entries.str.strip_suffix(PREFIX_MARK)
+
+
+def covered(entries: pl.Series, others: pl.Series) -> pl.DataFrame:
+    """Row numbers (entry, other) where every code of the entry is a code of the other."""
+    pairs = Lookup(others).pairs(stems(entries)).select(entry="code", other="entry")
+    narrower = entries.str.ends_with(PREFIX_MARK).gather(pairs["entry"]) & ~others.str.ends_with(PREFIX_MARK).gather(
+        pairs["other"]
+    )
+    return pairs.filter(~narrower)
+
+
+def touching(entries: pl.Series, others: pl.Series) -> pl.DataFrame:
+    """Row numbers (entry, other) where some code may be in both: a prefix touches every code that begins with it."""
+    one = Lookup(others).pairs(stems(entries)).select(entry="code", other="entry")
+    back = Lookup(entries).pairs(stems(others)).select("entry", other="code")
+    return pl.concat([one, back]).unique()
+
+
 def encode(codes: pl.Series) -> tuple[np.ndarray, pl.Series]:
     """Each code as the number of its place in the sorted distinct codes, and those distinct codes."""
     distinct = codes.unique(maintain_order=True).sort()

@@ -22,7 +22,7 @@ A value the record does not bring satisfies neither a comparison with it nor its
 import re
 from dataclasses import dataclass, replace
 
-from engine.tables.problems import RuleProblem
+from engine.tables.problems import RuleProblem, likely
 
 DX_ROLES = ("pdx", "any_dx", "sec_dx")
 PROC_ROLES = ("main_proc", "any_proc", "sec_proc", "proc_part")
@@ -95,6 +95,16 @@ _WHOLE_WORDS = {
     "MCC": Term("severity", "MCC"),
     "CC": Term("severity", "CC"),
 }
+TERM_NAMES = (
+    *DX_ROLES,
+    *PROC_ROLES[:2],
+    "two_proc",
+    "proc_parts",
+    *_WHOLE_WORDS,
+    "leaving",
+    "body_regions",
+    *QUANTITIES,
+)
 KNOWN_TERMS = ", ".join(
     [*DX_ROLES, *PROC_ROLES[:3], "two_proc", "proc_parts:…", *_WHOLE_WORDS, "leaving:…", "body_regions>=n"]
     + [f"{name}<n" for name in QUANTITIES]
@@ -171,11 +181,17 @@ def _term(text: str, owner: str, where: str) -> list[Alternative]:
         if name == "body_regions":
             return [(Term("regions", owner, comparison=comparison, number=float(number)),)]
         return [(Term("number", name, comparison=comparison, number=float(number)),)]
-    raise RuleProblem(f"分组条件不认识 unknown condition term '{text}'", where, KNOWN_TERMS)
+    hint = likely(re.split(r"[\W\d]", text)[0], TERM_NAMES)
+    raise RuleProblem(f"分组条件不认识 unknown condition term '{text}'", where, KNOWN_TERMS, hint)
 
 
 def _parts(group: str, owner: str) -> Alternative:
     return tuple(Term("any_proc", codes=ListKey("proc_part", owner, part.strip())) for part in group.split("&"))
+
+
+def condition_in_words(condition: tuple[Alternative, ...]) -> str:
+    """A whole condition as an auditor reads it; empty where it always holds."""
+    return "；或".join("，且".join(in_words(term) for term in terms) for terms in condition)
 
 
 def in_words(term: Term) -> str:

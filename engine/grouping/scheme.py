@@ -1,7 +1,7 @@
 """A grouping scheme ready to group with, built from its folder of tables.
 
-load_scheme refuses a damaged folder with one clear message; check_scheme lists everything wrong with it. The formats
-are those of engine.grouping.scheme_files, conditions of engine.grouping.conditions, code entries of
+load_scheme refuses a damaged folder with one clear message; engine.grouping.schemecheck lists everything wrong with it.
+The formats are those of engine.grouping.scheme_files, conditions of engine.grouping.conditions, code entries of
 engine.grouping.codes.
 """
 
@@ -24,7 +24,7 @@ from engine.grouping.conditions import (
     Term,
     parse_condition,
 )
-from engine.grouping.scheme_files import LEVELS, Tables, at, faults, read_files, weaknesses
+from engine.grouping.scheme_files import LEVELS, Tables, at, faults, read_files
 from engine.reference.places import seeds_folder
 from engine.tables.problems import Problem, RuleProblem
 
@@ -112,10 +112,9 @@ def load_scheme(folder: Path) -> Scheme:
     return scheme
 
 
-def check_scheme(folder: Path) -> list[Problem]:
-    """Everything wrong with a scheme: the faults that keep it from loading; when there are none, its weaknesses."""
-    _, problems = _load(Path(folder))
-    return problems or weaknesses(read_files(Path(folder))[0])
+def scheme_or_faults(folder: Path) -> tuple[Scheme | None, list[Problem]]:
+    """The scheme of a folder, or everything that keeps it from loading."""
+    return _load(Path(folder))
 
 
 def _load(folder: Path) -> tuple[Scheme | None, list[Problem]]:

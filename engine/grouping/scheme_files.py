@@ -1,4 +1,4 @@
-"""The files of a grouping scheme: reads the folder of tables, finds faults that damage it and weaknesses that do not.
+"""The files of a grouping scheme: reads the folder of tables, finds the faults that damage it.
 
 A scheme is data: mdc, mdc_codes, adrg, adrg_codes, drg, cc, exclusions, proc_valid (CSV), optionally weights.csv and
 scheme.yaml, and what is known of codes: icd10_names, icd9_names (code, name of the insurance edition), icd10_map,
@@ -14,8 +14,8 @@ import yaml
 
 from engine.grouping.codebook import CAUTION_COLUMNS, CAUTIONS, DX, PROC
 from engine.grouping.codes import PREFIX_MARK
-from engine.grouping.conditions import DX_ROLES, LIST_KINDS, PROC_ROLES
-from engine.tables.problems import InputProblem, Problem, RuleProblem
+from engine.grouping.conditions import LIST_KINDS
+from engine.tables.problems import InputProblem, Problem, RuleProblem, likely
 
 COLUMNS = {
     "mdc": ("mdc", "name", "order", "condition"),
@@ -52,10 +52,6 @@ CODES = (("mdc_codes", "code"), ("adrg_codes", "code"), ("cc", "code"), ("exclus
 Tables = dict[str, pl.DataFrame]
 
 
-class Weakness(Problem):
-    """Something in a scheme that loads but is probably not meant."""
-
-
 def at(file: str, line: int | None = None, column: str = "") -> str:
     """Where a problem stands: adrg.csv:12 [condition]."""
     return file + (f":{line}" if line else "") + (f" [{column}]" if column else "")
@@ -90,7 +86,8 @@ def _read_table(path: Path, name: str) -> pl.DataFrame:
         raise InputProblem(f"读不懂这张表 not a readable CSV: {str(error).splitlines()[0]}", at(path.name)) from error
     needed = COLUMNS.get(name) or OPTIONAL[name]
     if missing := [column for column in needed if column not in table.columns]:
-        raise InputProblem(f"缺少列 missing column: {', '.join(missing)}", at(path.name, 1), ", ".join(needed))
+        hint = likely(missing[0], set(table.columns) - set(needed))
+        raise InputProblem(f"缺少列 missing column: {', '.join(missing)}", at(path.name, 1), ", ".join(needed), hint)
     extra = [pl.lit("").alias(column) for column in OPTIONAL_COLUMNS.get(name, ()) if column not in table.columns]
     table = table.with_columns(pl.all().fill_null("").str.strip_chars()).with_columns(extra)
     return table.with_row_index("line", offset=2).with_columns(file=pl.lit(path.name))
@@ -106,7 +103,8 @@ def _read_options(folder: Path) -> dict[str, str]:
             raise InputProblem(f"读不懂 not readable: {error}", at(path.name)) from error
     if not isinstance(given, dict) or set(given) - set(OPTIONS):
         unknown = ", ".join(sorted(set(given) - set(OPTIONS))) if isinstance(given, dict) else str(given)
-        raise RuleProblem(f"不认识的选项 unknown option: {unknown}", at(path.name), ", ".join(OPTIONS))
+        hint = likely(unknown, OPTIONS)
+        raise RuleProblem(f"不认识的选项 unknown option: {unknown}", at(path.name), ", ".join(OPTIONS), hint)
     options = {**OPTIONS, "name": folder.name, **given}
     for key in ("any_diagnosis", "newborns"):
         for code in options[key].split():
@@ -129,10 +127,11 @@ def faults(tables: Tables) -> list[Problem]:
         found += _bad_rows(tables[name], bad, column, "不是整数 not a whole number", "0, 1, 2 …")
     for name, column, target in (*KNOWN, *((name, "drg", "drg") for name in ("weights",) if name in tables)):
         bad = ~pl.col(column).is_in(tables[target][target].to_list())
-        found += _bad_rows(tables[name], bad, column, f"{target}.csv 中没有 is not in {target}.csv")
+        names = tables[target][target].to_list()
+        found += _bad_rows(tables[name], bad, column, f"{target}.csv 中没有 is not in {target}.csv", names=names)
     for name, column, allowed in CHOICES:
         bad = ~pl.col(column).is_in(allowed)
-        found += _bad_rows(tables[name], bad, column, "不是允许的值 is not allowed", ", ".join(allowed))
+        found += _bad_rows(tables[name], bad, column, "不是允许的值 is not allowed", ", ".join(allowed), allowed)
     for name, column in CODES:
         bad = pl.col(column).is_in(["", PREFIX_MARK])
         found += _bad_rows(tables[name], bad, column, "编码为空 the code is empty")
@@ -153,40 +152,14 @@ def faults(tables: Tables) -> list[Problem]:
     return found
 
 
-def _bad_rows(table: pl.DataFrame, bad: pl.Expr, column: str, what: str, allowed: str = "") -> list[Problem]:
+def _bad_rows(table: pl.DataFrame, bad: pl.Expr, column: str, what: str, allowed="", names=()) -> list[Problem]:
+    """One fault a bad row; the nearest of the names that would do is offered as what was meant."""
     rows = table.filter(bad).select("file", "line", column).iter_rows()
-    return [RuleProblem(f"'{value}' {what}", at(file, line, column), allowed) for file, line, value in rows]
+    return [
+        RuleProblem(f"'{value}' {what}", at(file, line, column), allowed, likely(value, names))
+        for file, line, value in rows
+    ]
 
 
 def _repeated(table: pl.DataFrame, *key: str) -> list[Problem]:
     return _bad_rows(table, ~pl.struct(key).is_first_distinct(), key[-1], "重复 appears twice")
-
-
-def weaknesses(tables: Tables) -> list[Problem]:
-    """Contradictions between the tables. Codes are compared as written, so tables that hold prefixes are left out."""
-    adrg_codes, mdc_codes = tables["adrg_codes"], tables["mdc_codes"]
-    owned = adrg_codes.join(tables["adrg"].select("adrg", "mdc", "kind"), on="adrg")
-    medical = owned.filter(pl.col("list_kind").is_in(DX_ROLES), pl.col("kind") == "medical")
-    no_list = ~pl.col("condition").str.contains("dx")
-    catch_all = tables["adrg"].filter(no_list, pl.col("kind") == "medical")["mdc"].to_list()
-    listed = mdc_codes.filter(~pl.col("mdc").is_in(catch_all))
-    procedures = adrg_codes.filter(pl.col("list_kind").is_in(PROC_ROLES))
-    again = ~pl.struct("adrg", "list_kind", "part", "code").is_first_distinct()
-    both = ["mdc", "code"]
-    pdx = owned.filter(pl.col("list_kind") == "pdx")
-    checks = {
-        "MDC 诊断不在任何内科 ADRG MDC diagnosis in no medical ADRG": listed.join(medical, on=both, how="anti"),
-        "ADRG 诊断不在其 MDC ADRG diagnosis outside its MDC": pdx.join(mdc_codes, on=both, how="anti"),
-        "ADRG 手术不是有效手术 ADRG procedure not valid": procedures.join(tables["proc_valid"], on="code", how="anti"),
-        "重复的编码 code entered twice": adrg_codes.filter(again),
-    }
-    return [
-        Weakness(f"{what}: {_examples(rows['code'])}", at(rows["file"][0], rows["line"][0], "code"))
-        for what, rows in checks.items()
-        if len(rows) and not rows["code"].str.ends_with(PREFIX_MARK).any()
-    ]
-
-
-def _examples(codes: pl.Series) -> str:
-    distinct = codes.unique().sort()
-    return f"{len(distinct)} ({', '.join(distinct.head(3))}{' …' if len(distinct) > 3 else ''})"

@@ -20,7 +20,7 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     """Grouping, settlement, findings, evidence and not_evaluated of one bucket of persons, as far as asked for."""
     made = {}
     if "group" in parts:
-        made["grouping"], made["coding"] = grouped(tables, region)
+        made["grouping"], made["coding"] = grouped(tables, region), coding_of(tables, region)
     if "settle" in parts:
         made["settlement"] = settled(tables, region)
     if "audit" in parts:
@@ -29,12 +29,20 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     return made
 
 
-def grouped(tables: dict[str, pl.DataFrame], region: Region) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """grouping.parquet of the inpatient claims that are no refunds, and the checks of their coding."""
+def grouped(tables: dict[str, pl.DataFrame], region: Region, why: bool = True) -> pl.DataFrame:
+    """grouping.parquet of the inpatient claims that are no refunds."""
+    return group(*_stays(tables), region.scheme, why)
+
+
+def coding_of(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+    """The checks of the coding of the same stays, counted."""
+    return coding(*_stays(tables), region.scheme)
+
+
+def _stays(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The inpatient claims that are no refunds, diagnoses, procedures."""
     claims = with_identity(with_fields(tables["claims"], "claims"), tables.get("persons"))
-    stays = claims.filter(IS_STAY)
-    coded = [with_fields(_table(tables, t), t) for t in ("diagnoses", "procedures")]
-    return group(stays, *coded, region.scheme), coding(stays, *coded, region.scheme)
+    return claims.filter(IS_STAY), *(with_fields(_table(tables, t), t) for t in ("diagnoses", "procedures"))
 
 
 def with_identity(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.DataFrame:
