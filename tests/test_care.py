@@ -1,5 +1,7 @@
 """Care for codes: what is misspelt, unknown, of another edition or does not fit the patient is said, never mended."""
 
+from datetime import datetime
+
 import polars as pl
 import pytest
 from sample_scheme import write_scheme
@@ -130,7 +132,7 @@ def test_the_checks_count_stays_and_say_which_could_not_be_made(booked, mini):
     by_check = {row["check_id"]: row for row in rows.to_dicts()}
     assert list(by_check) == list(CHECKS)
     assert {c: r["verdict"] for c, r in by_check.items() if r["verdict"] != "pass"} == {
-        "G1": "fail", "G4": "not_checkable", "G5": "fail", "G8": "fail",
+        "G1": "fail", "G4": "not_checkable", "G5": "fail", "G8": "fail", "G9": "not_checkable",
     }  # fmt: skip
     assert (by_check["G1"]["rows"], by_check["G1"]["value"]) == (4, "4 例住院")
     assert (
@@ -147,3 +149,13 @@ def test_rows_in_any_order_give_the_same_remarks(booked):
     claims, diagnoses, procedures = tables_of(*stays)
     turned = coding(claims[::-1], diagnoses[::-1], procedures[::-1], booked)
     assert turned.equals(coding(claims, diagnoses, procedures, booked))
+
+
+def test_a_stay_that_left_outside_the_days_a_scheme_is_meant_for_is_said(tmp_path):
+    scheme = load_scheme(write_scheme(tmp_path, options="begndate: 2026-01-01\nenddate: 2026-03-09\n"))
+    told = "2026-03-10 出院，方案适用于 2026-01-01 起 2026-03-09 止的出院病例"
+    assert remarks(scheme, dx=["I21.000"], endtime=datetime(2026, 3, 10, 8)) == [told]
+    assert remarks(scheme, dx=["I21.000"], endtime=datetime(2026, 3, 9, 8)) == []
+    assert remarks(scheme, dx=["I21.000"], endtime=None) == []
+    with pytest.raises(RuleProblem, match="2026-13-01"):
+        load_scheme(write_scheme(tmp_path / "b", options="begndate: 2026-13-01\n"))

@@ -15,6 +15,7 @@ CHECKS = {
     "G6": "编码与年龄相符",
     "G7": "主要诊断可作主要诊断",
     "G8": "性别、年龄、出院诊断齐全",
+    "G9": "出院日期在分组方案有效期内",
 }
 OF_CAUTION = {"grey": "G4", "female": "G5", "male": "G5", "from_age": "G6", "to_age": "G6", "not_principal": "G7"}
 EXAMPLES = 3
@@ -32,10 +33,19 @@ def known_of(stays: Stays, book: CodeBook) -> Known:
     }
 
 
-def remarks(stays: Stays, known: Known) -> pl.DataFrame:
+def remarks(stays: Stays, book: CodeBook, known: Known) -> pl.DataFrame:
     """Every remark on every stay: row (of the stay), check_id, text; in this order."""
     made = [_on_codes(stays, coded, *known[kind]) for kind, coded in ((DX, stays.dx), (PROC, stays.proc))]
-    return pl.concat(made).unique().sort("row", "check_id", "text")
+    return pl.concat([*made, _out_of_date(stays, book)]).unique().sort("row", "check_id", "text")
+
+
+def _out_of_date(stays: Stays, book: CodeBook) -> pl.DataFrame:
+    begin, end = book.valid
+    first, last = pl.lit(begin, pl.Date), pl.lit(end, pl.Date)
+    outside = (pl.col("left") < first).fill_null(False) | (pl.col("left") > last).fill_null(False)
+    meant = f"方案适用于{f' {begin} 起' if begin else ''}{f' {end} 止' if end else ''}的出院病例"
+    said = pl.format(f"{{}} 出院，{meant}", "left")
+    return stays.facts.with_row_index("row").filter(outside).select("row", check_id=pl.lit("G9"), text=said)
 
 
 def _on_codes(stays: Stays, coded: Coded, always: pl.DataFrame, sometimes: pl.DataFrame) -> pl.DataFrame:
@@ -69,7 +79,7 @@ _SAID = pl.coalesce(pl.when(_CAUTION.eq(caution)).then(said) for caution, (_, sa
 
 def counted(stays: Stays, book: CodeBook) -> pl.DataFrame:
     """How many stays have a remark of each check, and the first examples: check_id, stays, examples."""
-    found = remarks(stays, known_of(stays, book))
+    found = remarks(stays, book, known_of(stays, book))
     lacking = stays.missing.select(pl.any_horizontal(pl.all())).to_series().sum()
     lacks = pl.DataFrame({"check_id": ["G8"], "stays": [lacking], "examples": [[]]}, schema=FOUND)
     each = found.group_by("check_id").agg(
@@ -79,7 +89,7 @@ def counted(stays: Stays, book: CodeBook) -> pl.DataFrame:
 
 
 def check_rows(found: pl.DataFrame, book: CodeBook) -> pl.DataFrame:
-    """The rows of checks.parquet: G1 to G8 over the `counted` of all parts; rows are stays."""
+    """The rows of checks.parquet: G1 to G9 over the `counted` of all parts; rows are stays."""
     summed = found.group_by("check_id").agg(
         pl.col("stays").sum(),
         pl.col("examples").explode(empty_as_null=False).drop_nulls().unique().sort().head(EXAMPLES),
@@ -100,6 +110,7 @@ def _row(check: str, title: str, stays: int, examples: list[str], book: CodeBook
     lacks = {
         "G2": "" if book.names else "分组方案没有编码名称表 icd10_names.csv、icd9_names.csv",
         "G3": "" if book.maps else "分组方案没有转换表 icd10_map.csv、icd9_map.csv",
+        "G9": "" if any(book.valid) else "分组方案没有写有效期（scheme.yaml 的 begndate、enddate）",
         "G4": "" if (book.cautions["caution"] == "grey").any() else "分组方案没有灰码表（cautions.csv 的 grey）",
     }.get(check, "")
     verdict = "fail" if stays else "not_checkable" if lacks else "pass"

@@ -5,10 +5,13 @@ remark of a check (engine.grouping.care), told with the stay and counted among t
 """
 
 from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
 
 import polars as pl
 
 from engine.grouping.codes import Lookup, cleaned
+from engine.reference.places import seeds_folder
 
 DX, PROC = "dx", "proc"
 EDITION = {DX: "ICD-10 医保版", PROC: "ICD-9-CM-3 医保版"}
@@ -30,6 +33,7 @@ class CodeBook:
     are read as `maps` says (columns from, to; `-` for a code to be left out). names: every code of the insurance
     edition (columns code, name), where the scheme brings them. cautions: kind, code (a whole one, or a prefix that ends
     in %), caution (female, male, from_age, to_age, not_principal, grey), value (an age in years), note, source.
+    valid: first and last day of discharge that the scheme is meant for.
     """
 
     normalise: bool = False
@@ -37,6 +41,7 @@ class CodeBook:
     names: dict[str, pl.DataFrame] = field(default_factory=dict)
     maps: dict[str, pl.DataFrame] = field(default_factory=dict)
     cautions: pl.DataFrame = field(default_factory=_no_cautions)
+    valid: tuple[date | None, date | None] = (None, None)
 
     def spelt(self, kind: str, written: pl.Series) -> pl.Series:
         """The codes as they are grouped; empty for a code that is left out."""
@@ -102,3 +107,23 @@ def _manifestations(spelt: pl.Series) -> pl.DataFrame:
     """Asterisk codes without their dagger half: a manifestation is never the principal diagnosis."""
     alone = pl.DataFrame({"spelt": spelt}).with_row_index("code").filter(pl.col("spelt").str.contains(r"^[^+]+\*$"))
     return alone.select("code", caution=pl.lit("not_principal"), note=pl.lit("星号编码（疾病的表现）"))
+
+
+def book_of(tables: dict[str, pl.DataFrame], options: dict[str, str]) -> CodeBook:
+    """What is known of codes: the scheme's own tables, and our cautions where it brings none."""
+    files = {DX: ("icd10_names", "icd10_map"), PROC: ("icd9_names", "icd9_map")}
+    cautions = tables.get("cautions")
+    return CodeBook(
+        normalise=options["normalise_codes"] == "yes",
+        convert=options["convert_codes"] == "yes",
+        names={kind: tables[names].select("code", "name") for kind, (names, _) in files.items() if names in tables},
+        maps={kind: tables[file].select("from", "to") for kind, (_, file) in files.items() if file in tables},
+        valid=tuple(date.fromisoformat(options[o]) if options[o] else None for o in ("begndate", "enddate")),
+        cautions=our_cautions() if cautions is None else cautions.select(CAUTION_COLUMNS),
+    )
+
+
+@cache
+def our_cautions() -> pl.DataFrame:
+    """Which codes fit one sex, an age, or never stand as the principal diagnosis, by the structure of ICD itself."""
+    return pl.read_csv(seeds_folder() / "drg" / "cautions.csv", infer_schema=False)

@@ -14,7 +14,8 @@ in brackets, may be preceded by `not `. The empty text (or `none`) always holds.
     day_surgery                    the stay was for surgery within a day
     age_days<=28                   a quantity compared with a number: see QUANTITIES
     MCC, CC                        a secondary diagnosis counts as MCC, as CC (conditions of a DRG only)
-    body_regions>=2                the diagnoses touch that many parts of the list (conditions of an MDC only)
+    body_regions>=2                the diagnoses touch that many parts of the list of the MDC (in an ADRG's condition
+                                   body_regions@MDCZ>=2)
 
 A value the record does not bring satisfies neither a comparison with it nor its negation.
 """
@@ -51,7 +52,7 @@ COMPARISONS = {"==": "等于", "!=": "不等于", "<=": "≤", ">=": "≥", "<":
 MOST_ALTERNATIVES = 500  # of one condition, brackets and `not` expanded
 
 _LIST_TERM = re.compile(r"(pdx|any_dx|sec_dx|main_proc|any_proc|sec_proc)(?::([^@]+))?(?:@(\w+))?")
-_COMPARISON = re.compile(r"(\w+)\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
+_COMPARISON = re.compile(r"(\w+?)(?:@(\w+))?\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class ListKey:
 
 
 VALID_PROCEDURES = ListKey("valid", "")
+AMBIGUOUS_PROCEDURES = ListKey("qy", "")  # the valid ones that make a stay ambiguous
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,12 @@ def _term(text: str, owner: str, where: str) -> list[Alternative]:
     if match := _LIST_TERM.fullmatch(text):
         role, part, other = match.groups()
         return [(Term(role, codes=ListKey(role, other or owner, part or "")),)]
-    if (match := _COMPARISON.fullmatch(text)) and match[1] in (*QUANTITIES, "body_regions"):
-        name, comparison, number = match.groups()
+    if match := _COMPARISON.fullmatch(text):
+        name, other, comparison, number = match.groups()
         if name == "body_regions":
-            return [(Term("regions", owner, comparison=comparison, number=float(number)),)]
-        return [(Term("number", name, comparison=comparison, number=float(number)),)]
+            return [(Term("regions", other or owner, comparison=comparison, number=float(number)),)]
+        if name in QUANTITIES and not other:
+            return [(Term("number", name, comparison=comparison, number=float(number)),)]
     hint = likely(re.split(r"[\W\d]", text)[0], TERM_NAMES)
     raise RuleProblem(f"分组条件不认识 unknown condition term '{text}'", where, KNOWN_TERMS, hint)
 
@@ -199,7 +202,7 @@ def in_words(term: Term) -> str:
     no = "不" if term.negated else ""
     if term.codes:
         subject = WORDS[term.looks_at].replace("任一", "所有") if term.negated else WORDS[term.looks_at]
-        if term.codes == VALID_PROCEDURES:
+        if term.codes in (VALID_PROCEDURES, AMBIGUOUS_PROCEDURES):
             return f"{subject}{'均' * subject.startswith('所有')}{no}属于有效手术操作"
         part = f"第 {term.codes.part} 部分" if term.codes.part else ""
         return f"{subject}{'均' * subject.startswith('所有')}{no}在 {term.codes.owner} 编码表{part}"

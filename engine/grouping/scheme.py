@@ -7,15 +7,16 @@ engine.grouping.codes.
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from engine.grouping.codebook import CAUTION_COLUMNS, DX, PROC, CodeBook
+from engine.grouping.codebook import CodeBook, book_of
 from engine.grouping.codes import CodeLists, Lookup
 from engine.grouping.conditions import (
+    AMBIGUOUS_PROCEDURES,
     DX_ROLES,
     PROC_ROLES,
     VALID_PROCEDURES,
@@ -25,7 +26,6 @@ from engine.grouping.conditions import (
     parse_condition,
 )
 from engine.grouping.scheme_files import LEVELS, Tables, at, faults, read_files
-from engine.reference.places import seeds_folder
 from engine.tables.problems import Problem, RuleProblem
 
 WEIGHT = pl.Decimal(12, 8)
@@ -128,8 +128,8 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     find = _finder(lists)
     regions = _regions(tables["mdc_codes"])
     problems: list[Problem] = []
-    mdc_conditions = _conditions(tables["mdc"], "mdc", find, problems)
-    adrg_conditions = _conditions(tables["adrg"], "adrg", find, problems)
+    mdc_conditions = _conditions(tables["mdc"], "mdc", find, regions, problems)
+    adrg_conditions = _conditions(tables["adrg"], "adrg", find, regions, problems)
     drgs = _drgs(tables, problems)
     if problems:
         return None, problems
@@ -143,13 +143,13 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     wanted |= {part for parts in regions.values() for part in parts}
     exclusions = [ListKey("exclusion", number) for number in tables["exclusions"]["exclusion_id"].unique()]
     dx = _code_lists(lists, [*(key for key in wanted if key.kind in DX_ROLES), *exclusions])
-    proc = _code_lists(lists, [key for key in wanted if key.kind in (*PROC_ROLES, VALID_PROCEDURES.kind)])
+    proc = _code_lists(lists, [key for key in wanted if key.kind not in (*DX_ROLES, "exclusion")])
     cc = _cc(tables["cc"], dx)
     names = {code: name for key in ("mdc", "adrg", "drg") for code, name in tables[key].select(key, "name").iter_rows()}
     scheme = Scheme(
         name=options["name"],
         version=options["version"],
-        book=_book(tables, options),
+        book=book_of(tables, options),
         names=names,
         mdcs=tuple(_in_order(tables["mdc"])["mdc"]),
         outcomes=tuple(outcomes),
@@ -190,37 +190,20 @@ def _in_order(table: pl.DataFrame) -> pl.DataFrame:
     return table.sort(pl.col("order").cast(pl.Int64))
 
 
-def _book(tables: Tables, options: dict[str, str]) -> CodeBook:
-    """What is known of codes: the scheme's own tables, and our cautions where it brings none."""
-    files = {DX: ("icd10_names", "icd10_map"), PROC: ("icd9_names", "icd9_map")}
-    cautions = tables.get("cautions")
-    return CodeBook(
-        normalise=options["normalise_codes"] == "yes",
-        convert=options["convert_codes"] == "yes",
-        names={kind: tables[names].select("code", "name") for kind, (names, _) in files.items() if names in tables},
-        maps={kind: tables[file].select("from", "to") for kind, (_, file) in files.items() if file in tables},
-        cautions=our_cautions() if cautions is None else cautions.select(CAUTION_COLUMNS),
-    )
-
-
-@cache
-def our_cautions() -> pl.DataFrame:
-    """Which codes fit one sex, an age, or never stand as the principal diagnosis, by the structure of ICD itself."""
-    return pl.read_csv(seeds_folder() / "drg" / "cautions.csv", infer_schema=False)
-
-
 # Code lists
 
 
 def _lists(tables: Tables) -> pl.DataFrame:
     """Every list entry of the scheme in one frame: kind, owner, part, entry."""
-    nothing = pl.lit("")
+    nothing, valid = pl.lit(""), tables["proc_valid"]
+    unowned = {"owner": nothing, "part": nothing, "entry": "code"}
     lists = pl.concat(
         [
             tables["mdc_codes"].select(kind=pl.lit("pdx"), owner="mdc", part="part", entry="code"),
             tables["adrg_codes"].select(kind="list_kind", owner="adrg", part="part", entry="code"),
             tables["exclusions"].select(kind=pl.lit("exclusion"), owner="exclusion_id", part=nothing, entry="pdx"),
-            tables["proc_valid"].select(kind=pl.lit(VALID_PROCEDURES.kind), owner=nothing, part=nothing, entry="code"),
+            valid.select(kind=pl.lit(VALID_PROCEDURES.kind), **unowned),
+            valid.filter(pl.col("qy") != "no").select(kind=pl.lit(AMBIGUOUS_PROCEDURES.kind), **unowned),
         ]
     ).sort("kind", "owner", "part", "entry")
     # A procedure entered in two numbered parts stands for its first part only: one operation is not two.
@@ -234,7 +217,7 @@ def _finder(lists: pl.DataFrame):
     A list asked of another group may have been entered there for another role: any_dx@BR1 finds the pdx list of BR1.
     """
     have = {ListKey(*row) for row in lists.select("kind", "owner", "part").unique().iter_rows()}
-    have |= {replace(key, part="") for key in have} | {VALID_PROCEDURES}
+    have |= {replace(key, part="") for key in have} | {VALID_PROCEDURES, AMBIGUOUS_PROCEDURES}
 
     def find(key: ListKey) -> ListKey | None:
         roles = next((roles for roles in (DX_ROLES, PROC_ROLES) if key.kind in roles), ())
@@ -292,19 +275,22 @@ def _weights(tables: Tables) -> pl.DataFrame:
 # Conditions
 
 
-def _conditions(table: pl.DataFrame, key: str, find, problems: list[Problem]) -> dict[str, Condition]:
+def _conditions(table: pl.DataFrame, key: str, find, regions, problems: list[Problem]) -> dict[str, Condition]:
     conditions = {}
     for owner, text, file, line in table.select(key, "condition", "file", "line").iter_rows():
         where = at(file, line, "condition")
         try:
             parsed = parse_condition(text, owner, where)
-            conditions[owner] = tuple(tuple(_found(term, find, where) for term in terms) for terms in parsed)
+            conditions[owner] = tuple(tuple(_found(term, find, regions, where) for term in terms) for terms in parsed)
         except RuleProblem as problem:
             problems.append(problem)
     return conditions
 
 
-def _found(term: Term, find, where: str) -> Term:
+def _found(term: Term, find, regions: dict[str, tuple[ListKey, ...]], where: str) -> Term:
+    if term.looks_at == "regions" and term.name not in regions:
+        what = f"{term.name} 的编码表没有部位 the codes of {term.name} have no parts"
+        raise RuleProblem(what, where, ", ".join(f"body_regions@{mdc}" for mdc in regions))
     if term.codes is None:
         return term
     if codes := find(term.codes):
@@ -369,7 +355,7 @@ def _ambiguous(mdc: pl.DataFrame, option: str, conditions: dict[str, Condition])
 
     Only an MDC chosen by a diagnosis can be contradicted by an operation, so a pre-MDC of operations has none.
     """
-    how = {"main": Term("main_proc", codes=VALID_PROCEDURES), "any": Term("any_proc", codes=VALID_PROCEDURES)}
+    how = {"main": Term("main_proc", codes=AMBIGUOUS_PROCEDURES), "any": Term("any_proc", codes=AMBIGUOUS_PROCEDURES)}
     chosen = {code: how.get(option or own.removeprefix("qy_")) for code, own in mdc.select("mdc", "qy").iter_rows()}
     return {
         code: term

@@ -7,6 +7,7 @@ in brackets.
 """
 
 import re
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -35,12 +36,12 @@ OPTIONAL = {
     "icd9_map": ("from", "to"),
     "cautions": CAUTION_COLUMNS,
 }
-OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part",)}
+OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part",), "proc_valid": ("qy",)}
 KINDS = ("surgical", "nonOR", "medical")
 LEVELS = {"CC": 1, "MCC": 2}
 QY_CHOICES = ("off", "main", "any")
 OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no",
-           "convert_codes": "no", "any_diagnosis": "", "newborns": ""}  # fmt: skip
+           "convert_codes": "no", "any_diagnosis": "", "newborns": "", "begndate": "", "enddate": ""}  # fmt: skip
 ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "convert_codes": ("yes", "no")}
 
 UNIQUE = (("mdc", "mdc"), ("mdc", "order"), ("adrg", "adrg"), ("adrg", "order"), ("drg", "drg"), ("cc", "code"))
@@ -110,10 +111,20 @@ def _read_options(folder: Path) -> dict[str, str]:
         for code in options[key].split():
             if re.fullmatch(r"\w+", code) is None:
                 raise RuleProblem(f"应为 MDC 编码 MDC codes are expected: {key}: {code}", at(path.name), "MDCY")
+    for key in ("begndate", "enddate"):
+        if options[key] and not _is_date(options[key]):
+            raise RuleProblem(f"不是日期 not a date: {key}: {options[key]}", at(path.name), "2026-01-01")
     for key, allowed in ALLOWED_OPTIONS.items():
         if options[key] not in allowed:
             raise RuleProblem(f"不允许的值 not allowed: {key}: {options[key]}", at(path.name), ", ".join(allowed))
     return options
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def faults(tables: Tables) -> list[Problem]:

@@ -52,8 +52,8 @@ class Coded:
 
 @dataclass(frozen=True)
 class Stays:
-    """facts: gend, age_years, age_days, weight, adm_weight, los, vent_hours, icu_hours, leaving, day_surgery; one row a
-    stay.
+    """facts: gend, age_years, age_days, weight, adm_weight, los, vent_hours, icu_hours, leaving, left (the day of
+    discharge), day_surgery; one row a stay.
     """
 
     facts: pl.DataFrame
@@ -116,6 +116,7 @@ def from_lists(frame: pl.DataFrame, book: CodeBook) -> Stays:
         vent_hours=unknown,
         icu_hours=unknown,
         leaving=pl.col("leaving").cast(pl.String) if "leaving" in frame.columns else pl.lit(None, pl.String),
+        left=pl.lit(None, pl.Date),
         day_surgery=pl.lit(None, pl.String),
     )
     coded = []
@@ -180,6 +181,7 @@ def _facts(claims: pl.DataFrame) -> pl.DataFrame:
         vent_hours=pl.col("vent_used_h").cast(pl.Float64),
         icu_hours=pl.col("icu_h").cast(pl.Float64),
         leaving="dscg_way",
+        left=pl.col("endtime").cast(pl.Date),
         day_surgery=pl.coalesce("daysurg_flag", pl.when(pl.col("adm_kind").is_not_null()).then(
             (pl.col("adm_kind") == "day_surgery").cast(pl.Int8).cast(pl.String))),
     )  # fmt: skip

@@ -243,7 +243,7 @@ def _no_group(mdcs: list[str], code: str, national: str) -> str:
 
 def _remarks(found: Judged) -> pl.DataFrame:
     """What a coder should look at again."""
-    told = _joined(remarks(found.stays, found.meaning.care).select("row", "text"), "；")
+    told = _joined(remarks(found.stays, found.scheme.book, found.meaning.care).select("row", "text"), "；")
     return told.select("row", text=pl.lit("编码检查：") + pl.col("text") + "。")
 
 
