@@ -1,6 +1,7 @@
 """Care for codes: what is misspelt, unknown, of another edition or does not fit the patient is said, never mended."""
 
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from engine.grouping.scheme import load_scheme
 from engine.tables.outputs import outputs
 from engine.tables.problems import RuleProblem
 
+REFERENCE = Path(__file__).parents[2] / "shared" / "data" / "chs-drg-1.1"
 NAMED = ["I21.000", "I50.900", "E11.900", "C56.x00", "C61.x00", "P22.000"]
 BOOKS = {
     "icd10_names": "code,name\n" + "".join(f"{code},名称\n" for code in NAMED),
@@ -51,6 +53,22 @@ def test_a_code_written_otherwise_is_said_and_only_grouped_otherwise_where_the_s
 def test_dual_codes_are_spelt_with_a_plus_whatever_stands_between_their_halves():
     written = pl.Series(["A17.001†G01*", "A17.001†+G01*", "A17.001/G01*", "a17.001 + g01*", "A17.001+G01*"])
     assert cleaned(written, normalise=True).unique().to_list() == ["A17.001+G01*"]
+
+
+def test_codes_in_the_national_spelling_are_left_as_they_are():
+    written = pl.Series(["I21.000", "I10.x00", "I10.x00x002", "03.1x00x001", "36.0601", "A17.001+G01*", "M48.5x01"])
+    assert cleaned(written, normalise=True).equals(written)
+    assert cleaned(written.str.to_uppercase(), normalise=True).equals(written)
+    assert cleaned(written.str.to_lowercase(), normalise=True).equals(written)
+
+
+def test_every_published_code_is_in_the_national_spelling_already():
+    if not REFERENCE.is_dir():
+        pytest.skip("the CHS-DRG 1.1 tables (../shared/data/chs-drg-1.1) are not here")
+    for name in ("icd10_names", "icd9_names"):
+        codes = pl.read_csv(REFERENCE / f"{name}.csv", infer_schema=False)["code"]
+        changed = codes.filter(cleaned(codes, normalise=True) != codes)
+        assert changed.to_list() == []
 
 
 def test_a_code_of_the_clinical_edition_is_named_with_the_code_it_would_become(booked):

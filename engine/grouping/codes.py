@@ -99,7 +99,7 @@ def cleaned(codes: pl.Series, normalise: bool) -> pl.Series:
         .str.replace(r"^([^†+]+)(?:†\+?|/)([A-Z]\d\d[^†]*\*)$", "${1}+${2}")
         .str.replace(r"^([A-Z]\d\d)(\d+(?:X\d+)?)$", "${1}.${2}")
         .str.replace(r"^(\d\d)(\d+(?:X\d+)?)$", "${1}.${2}")
-        .str.replace(r"([.\d])X(\d*)", "${1}x${2}")
+        .str.replace_all(r"([.\d])X", "${1}x")
         .str.replace(r"^([A-Z]\d\d)$", "${1}.x00")
         .str.replace(r"^([A-Z]\d\d\.\d)$", "${1}00")
         .str.replace(r"^(\d\d\.\d)$", "${1}x00")
