@@ -11,6 +11,7 @@ from engine.audit.facts import Facts
 from engine.grouping.group import group
 from engine.settlement.person import settle
 from engine.settlement.provider import case_payments
+from engine.settlement.standing import TABLES as STANDING
 
 CODED = ("diagnoses", "procedures")
 BY_DRG = "drg_rate"
@@ -75,7 +76,8 @@ def _statements(facts: Facts, claims: pl.DataFrame, policy) -> pl.DataFrame:
     lines = facts.table("fee_lines").join(theirs.select("setl_id"), on="setl_id", how="semi", maintain_order="left")
     openings = facts.table("account_openings")
     openings = facts.knowledge["account_openings"] if openings.is_empty() else openings
-    return settle(theirs, lines, policy, facts.knowledge["catalogue"], openings)
+    known = {name: facts.table(name) for name in STANDING if name in facts.tables}
+    return settle(theirs, lines, policy, facts.knowledge["catalogue"], openings, known)
 
 
 def _valued(hits: pl.DataFrame) -> pl.Series:

@@ -9,6 +9,7 @@ from engine.audit.findings import no_findings
 from engine.grouping.group import coding, group
 from engine.run.region import Region
 from engine.settlement.person import settle
+from engine.settlement.standing import TABLES as STANDING
 from engine.tables.dictionary import table, with_fields
 from engine.tables.netting import net
 
@@ -62,9 +63,9 @@ def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
     if openings.is_empty():
         openings = region.knowledge["account_openings"]
     lines = with_fields(_table(tables, "fee_lines"), "fee_lines")
-    return settle(
-        with_fields(tables["claims"], "claims"), lines, region.policy, region.knowledge["catalogue"], openings
-    )
+    known = {name: tables[name] for name in STANDING if name in tables}
+    claims = with_fields(tables["claims"], "claims")
+    return settle(claims, lines, region.policy, region.knowledge["catalogue"], openings, known)
 
 
 def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):

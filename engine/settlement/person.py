@@ -11,30 +11,22 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 
-from engine.settlement.layers import statement
+from engine.settlement.accounts import accounts_of
+from engine.settlement.kinds import kinds_of
+from engine.settlement.layers import Steps, statement
 from engine.settlement.lines import AMOUNTS, classify
 from engine.settlement.money import check_range
 from engine.settlement.policy import Policy
-from engine.settlement.sequence import in_order, originals, rounds, state_cells, with_account
+from engine.settlement.sequence import Sequence, in_sequence
+from engine.settlement.standing import CLAIM, Known, Standing, standing, waits
+from engine.settlement.state import Rows, Used
 from engine.settlement.terms import terms
 from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
 
-# the state: what is accumulated, from which step, and for what; every cell belongs to one person
-STATE = {
-    "admissions": ("admissions", "year"),
-    "dedc": ("act_pay_dedc", "year_benefit"),
-    "pool": ("hifp_pay", "year_benefit"),
-    "hifp": ("hifp_pay", "year"),
-    "hifob": ("hifob_pay", "year"),
-    "borne": ("catastrophic_base", "year"),
-    "hifmi": ("hifmi_pay", "year"),
-    "acct": ("acct_pay", "opening"),
-}
-
 PARTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt"]
 LAYERS = ["hifp_pay", "hifob_pay", "hifmi_pay", "hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay"]
-SHARES = ["acct_pay", "psn_cash_pay"]
+SHARES = ["acct_pay", "acct_mulaid_pay", "psn_cash_pay"]
 # the statement in the order in which it is computed; first_difference is the first of these that differs
 STEPS = [
     "medfee_sumamt",
@@ -70,6 +62,7 @@ _NEEDED = [
     "begntime",
     "refd_setl_flag",
     "init_setl_id",
+    *CLAIM,
     *STEPS,
 ]
 
@@ -80,19 +73,20 @@ def settle(
     policy: Policy,
     catalogue: pl.DataFrame | None = None,
     account_openings: pl.DataFrame | None = None,
+    known: Known | None = None,
 ) -> pl.DataFrame:
     """settlement.parquet of all claims of some persons, in order of setl_id.
 
     claims, lines: the canonical tables, with all claims of each person. A claim without any line is settled by its own
     reported classification, so to settle again without a line give it a count of zero instead of dropping it.
     catalogue: the knowledge table. account_openings: psn_no, year, acct_balc; a year without one carries on what is
-    left of the last.
+    left of the last. known: the tables of standing.TABLES by name, as far as they are given.
     first_difference is null where nothing was reported or nothing differs, `policy` where the policy has no rule for
     the claim (the person then pays all), `init_setl_id` where a refund names no settled claim here (what it reports
     stands).
     Raises InvariantBroken when a statement does not add up, InputProblem when an amount is out of range.
     """
-    steps = settle_steps(claims, lines, policy, catalogue, account_openings)
+    steps = settle_steps(claims, lines, policy, catalogue, account_openings, known)
     return steps.select(
         "setl_id",
         "psn_no",
@@ -109,46 +103,79 @@ def settle_steps(
     policy: Policy,
     catalogue: pl.DataFrame | None = None,
     account_openings: pl.DataFrame | None = None,
+    known: Known | None = None,
 ) -> pl.DataFrame:
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
-    Beside STEPS: year, k (its place in the person's sequence), covered, deductible_due, pool_entitled, pool_room,
-    year_room, account_room, catastrophic_base.
+    Beside STEPS: year, k (its place in the person's sequence), covered, status (why nothing is paid: policy, enrolment,
+    waiting, accident; null where the statement was computed), deductible_due, pool_entitled, pool_room, year_room,
+    account_room, and of every layer behind the pool its `…_base` and `…_paid`.
     """
-    ordered = with_account(in_order(with_fields(claims, "claims", *_NEEDED), policy), account_openings)
-    ordered = _with_line_sums(ordered, lines, catalogue)
-    rule = terms(ordered, policy)
-    steps = _in_rounds(ordered, rule)
-    frame = (
-        ordered.select(
-            "setl_id",
-            "psn_no",
-            "year",
-            "k",
-            "refund",
-            "orphan",
-            (pl.col("insured_flag") != "0").fill_null(True).alias("insured"),
-            *(pl.col(name).alias(f"reported_{name}") for name in STEPS),
-        )
-        .with_columns([pl.Series(name, values) for name, values in steps.items()])
-        .with_columns(pl.Series("covered", rule.covered))
+    known = known or {}
+    claims = with_fields(claims, "claims", *_NEEDED)
+    claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
+    seq = in_sequence(claims, policy, known.get("persons"))
+    stands = standing(claims, seq.day, policy, known)
+    kinds, kind = kinds_of(claims.hstack(stands.kinds), seq.day, policy, stands.kinds.columns)
+    rule = terms(kinds, policy)
+    status = _status(seq, stands, rule, kind)
+    amounts = _with_line_sums(claims, lines, catalogue)
+    pays = (rule.pays[kind] & status.is_null().to_numpy() & ~seq.orphan).astype(np.int64)
+    steps = _in_rounds(amounts, seq, policy, rule, kind, pays, stands, account_openings)
+    frame = claims.select(
+        "setl_id",
+        "psn_no",
+        pl.Series("year", seq.year),
+        pl.Series("k", seq.k),
+        pl.Series("refund", seq.refund),
+        pl.Series("orphan", seq.orphan),
+        (pl.col("insured_flag") != "0").fill_null(True).alias("insured"),
+        *(pl.col(name).alias(f"reported_{name}") for name in STEPS),
+        *(pl.Series(name, values) for name, values in steps.items()),
+        pl.Series("covered", rule.covered[kind]),
+        status.alias("status"),
     )
-    frame = _orphans_as_reported(frame).with_columns(_totals()).with_columns(_remainder())
+    frame = _orphans_as_reported(frame).with_columns(_totals(policy)).with_columns(_remainder())
     check_identities(frame)
-    return frame.with_columns(_first_difference()).sort("setl_id")
+    return frame.with_columns(_first_difference(frame))
+
+
+def _status(seq: Sequence, stands: Standing, rule: SimpleNamespace, kind: np.ndarray) -> pl.Series:
+    """Why nothing is paid of a claim, the first reason that holds; null where its statement is computed."""
+    newborn = np.zeros(len(kind), bool)
+    if hasattr(rule, "newborn_days"):
+        newborn = (stands.newborn_days <= pl.Series(rule.newborn_days[kind])).fill_null(False).to_numpy()
+    reasons = {
+        NOT_COVERED: ~rule.covered[kind],
+        "enrolment": ~stands.enrolled & ~newborn,
+        "waiting": waits(stands, seq.day, rule, kind),
+        "accident": stands.held,
+    }
+    status = pl.Series([None] * len(kind), dtype=pl.String)
+    for reason, holds in reversed(reasons.items()):
+        if holds.any():
+            status = status.set(pl.Series(holds), reason)
+    return status
+
+
+OF_LINES = ["total", "own", "over_limit", "first", "scope"]
 
 
 def _with_line_sums(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
-    """The claims with `total, own, over_limit, first, scope`, the sums of their lines with their sign."""
-    sums = classify(lines, catalogue).group_by("setl_id").agg(pl.col(AMOUNTS).sum())
-    check_range(sums, AMOUNTS, "setl_id")
-    joined = claims.join(
-        sums.rename(dict(zip(AMOUNTS, _OF_LINES, strict=True))), on="setl_id", how="left", maintain_order="left"
+    """Of each claim `total, own, over_limit, first, scope`, the sums of its lines with their sign, else as reported."""
+    reported = claims.select(_as_reported())
+    if lines.height:
+        sums = classify(lines, catalogue).group_by("setl_id").agg(pl.col(AMOUNTS).sum())
+        check_range(sums, AMOUNTS, "setl_id")
+        sums = sums.rename({amount: f"{name}_" for amount, name in zip(AMOUNTS, OF_LINES, strict=True)})
+        joined = reported.hstack(claims.select("setl_id")).join(sums, on="setl_id", how="left", maintain_order="left")
+        reported = joined.select(pl.coalesce(f"{name}_", name).alias(name) for name in OF_LINES)
+    outside = (claims["insured_flag"] == "0").fill_null(False)
+    if not outside.any():
+        return reported
+    return reported.with_columns(
+        pl.when(outside).then("total" if name == "own" else 0).otherwise(name).alias(name) for name in OF_LINES[1:]
     )
-    return joined.with_columns(_as_reported()).with_columns(_nothing_in_scope_when_uninsured())
-
-
-_OF_LINES = ["total", "own", "over_limit", "first", "scope"]
 
 
 def _as_reported() -> list[pl.Expr]:
@@ -156,59 +183,61 @@ def _as_reported() -> list[pl.Expr]:
     total, over, first = (pl.col(c).fill_null(0) for c in ("medfee_sumamt", "overlmt_selfpay", "preselfpay_amt"))
     scope = pl.coalesce("inscp_scp_amt", total - over - first - pl.col("fulamt_ownpay_amt"), pl.lit(0))
     reported = [total, total - over - first - scope, over, first, scope]
-    return [
-        pl.when(pl.col("total").is_null()).then(value).otherwise(name).alias(name)
-        for name, value in zip(_OF_LINES, reported, strict=True)
-    ]
+    return [value.alias(name) for name, value in zip(OF_LINES, reported, strict=True)]
 
 
-def _nothing_in_scope_when_uninsured() -> list[pl.Expr]:
-    outside = (pl.col("insured_flag") == "0").fill_null(False)
-    return [
-        pl.when(outside).then("total" if name == "own" else 0).otherwise(name).alias(name) for name in _OF_LINES[1:]
-    ]
-
-
-def _in_rounds(ordered: pl.DataFrame, rule: SimpleNamespace) -> dict[str, np.ndarray]:
-    """Every step of every claim, in the order of the frame: round by round, each person's state moved in between."""
-    c = SimpleNamespace(**vars(rule), **{name: ordered[name].to_numpy() for name in [*_OF_LINES, "account"]})
-    c.pays = rule.pays & ~ordered["orphan"].to_numpy()
-    c.original = originals(ordered)
-    cells = state_cells(ordered, rule.benefit, c.original)
-    used = {name: np.zeros(cells[cell].max(initial=0) + 1, np.int64) for name, (_, cell) in STATE.items()}
-    result: dict[str, np.ndarray] = {}
-    for now in rounds(ordered["k"].to_numpy()):
-        row = SimpleNamespace(**{name: values[now] for name, values in vars(c).items()})
-        year = SimpleNamespace(**{name: used[name][cells[cell][now]] for name, (_, cell) in STATE.items()})
-        parts = dict(zip(["medfee_sumamt", *PARTS], (getattr(row, name) for name in _OF_LINES), strict=True))
-        for name, values in (parts | statement(row, year)).items():
-            step = result.setdefault(name, np.zeros(len(c.original), np.int64))
-            step[now] = np.where(row.original >= 0, -step[row.original], values)
-        for name, (step, cell) in STATE.items():
-            used[name][cells[cell][now]] += result[step][now]  # a person has one claim in a round
+def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: SimpleNamespace, kind: np.ndarray,
+               pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None) -> Steps:  # fmt: skip
+    """Every step of every claim, in the order of the claims: round by round, each person's state moved in between."""
+    accounts = accounts_of(seq, openings, policy.shared_account)
+    own = {name: amounts[name].to_numpy() for name in OF_LINES}
+    by_claim = {**own, "pays": pays, "account": accounts.balance[accounts.own], "zero_years": stands.zero_years}
+    used = Used(seq, policy, rule, kind, accounts, stands.zero_years.shape[1])
+    result = dict(zip(["medfee_sumamt", *PARTS], (values.copy() for values in own.values()), strict=True))
+    for rows in seq.rounds():
+        now = statement(Rows(by_claim, vars(rule), rows, kind[rows]), used.before(rows), policy.layers())
+        for name, values in now.items():
+            result.setdefault(name, np.zeros(len(kind), np.int64))[rows] = values
+        refunds = rows[seq.original[rows] >= 0]
+        if len(refunds):
+            for values in result.values():
+                values[refunds] = -values[seq.original[refunds]]
+        used.add(rows, result)
     return result
 
 
 def _orphans_as_reported(frame: pl.DataFrame) -> pl.DataFrame:
     """A refund of a claim that is not here cannot be computed: what it says fund and account took back stands."""
     said = {"hifp_pay": ["reported_fund_pay_sumamt", "reported_hifp_pay"], "acct_pay": ["reported_acct_pay"]}
+    if not frame["orphan"].any():
+        return frame
     return frame.with_columns(
         pl.when("orphan").then(pl.coalesce(*columns, pl.lit(0))).otherwise(name).alias(name)
         for name, columns in said.items()
     )
 
 
-def _totals() -> list[pl.Expr]:
-    """The layers that no policy here pays, and the sum of all."""
-    unpaid = ["hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay", "acct_mulaid_pay", "hosp_part_amt"]
-    fund = pl.sum_horizontal("hifp_pay", "hifob_pay", "hifmi_pay")
-    return [*(pl.lit(0, pl.Int64).alias(name) for name in unpaid), fund.alias("fund_pay_sumamt")]
+_BASIC = {"pool": "hifp_pay", "large_amount": "hifob_pay", "shared_account": "acct_mulaid_pay"}
+
+
+def _totals(policy: Policy) -> list[pl.Expr]:
+    """The columns of the contract from the layers that pay into them; those that no layer here pays; and the sum."""
+    into: dict[str, list[str]] = {name: [] for name in LAYERS} | {"acct_mulaid_pay": [], "hosp_part_amt": []}
+    for layer in policy.layers():
+        if layer in _BASIC:
+            into[_BASIC[layer]].append(_BASIC[layer])
+    for name, payer in policy.behind_the_pool().items():
+        into[payer.column].append(f"{name}_paid")
+    sums = {name: pl.sum_horizontal(paid) if paid else pl.lit(0, pl.Int64) for name, paid in into.items()}
+    fund = [step for name in LAYERS for step in into[name]]
+    return [*(value.alias(name) for name, value in sums.items()), pl.sum_horizontal(fund).alias("fund_pay_sumamt")]
 
 
 def _remainder() -> list[pl.Expr]:
-    """What no fund pays is the person's, and what the account does not pay is cash."""
+    """What no fund pays is the person's, and what the accounts do not pay is cash."""
     person = pl.col("medfee_sumamt") - pl.col("fund_pay_sumamt") - pl.col("hosp_part_amt")
-    return [person.alias("psn_part_amt"), (person - pl.col("acct_pay")).alias("psn_cash_pay")]
+    cash = person - pl.col("acct_pay") - pl.col("acct_mulaid_pay")
+    return [person.alias("psn_part_amt"), cash.alias("psn_cash_pay")]
 
 
 def check_identities(frame: pl.DataFrame) -> None:
@@ -225,9 +254,10 @@ def check_identities(frame: pl.DataFrame) -> None:
         raise InvariantBroken(f"{broken.height} 份结算不平, 例如 {first['setl_id']} 违反 {rules}", "settlement")
 
 
-def _first_difference() -> pl.Expr:
+def _first_difference(frame: pl.DataFrame) -> pl.Expr:
     """Why, or at which step first, a statement is not the reported one."""
-    differs = [pl.when(pl.col(f"reported_{name}") != pl.col(name)).then(pl.lit(name)) for name in STEPS]
+    said = [name for name in STEPS if frame[f"reported_{name}"].null_count() < frame.height]
+    differs = [pl.when(pl.col(f"reported_{name}") != pl.col(name)).then(pl.lit(name)) for name in said]
     return pl.coalesce(
         pl.when("orphan").then(pl.lit(ORIGINAL_MISSING)),
         pl.when(pl.col("insured") & ~pl.col("covered") & ~pl.col("refund")).then(pl.lit(NOT_COVERED)),

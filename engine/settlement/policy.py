@@ -10,166 +10,35 @@ others). Money is yuan, a ratio percent, a ratio by tiers a list `[{over: 0, per
 """
 
 import difflib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from engine.reference.places import seeds_folder
-from engine.settlement.money import NO_LIMIT, PERCENT
+from engine.settlement.clauses import (
+    Benefit,
+    Catastrophic,
+    Category,
+    Enrolment,
+    Filing,
+    Group,
+    LargeAmount,
+    Payer,
+    Reduction,
+)
+from engine.settlement.dated import ALL, Amount, Dated, Grade, Percent, Strict
+from engine.settlement.derived import written_out
 from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping
 
-ALL = "all"
-VisitKind = Literal[
-    "general_outpatient",
-    "emergency_outpatient",
-    "chronic_outpatient",
-    "special_outpatient",
-    "inpatient",
-    "emergency_inpatient",
-    "day_surgery",
-    "home_bed",
-    "pharmacy",
-]
-Grade = Literal["S", "A", "B", "C", "R", "D", "demo"]
 Day = Literal["setl_time", "endtime", "begntime"]
+BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Dated(_Strict):
-    """What holds from one day on: by group, then by level, whole fen or hundredths of a percent after reading."""
-
-    value: Any
-    source: str = ""
-    grade: Grade | None = None
-
-
-def _yuan(text: Any) -> int:
-    """Yuan as whole fen; `none` is no limit."""
-    if text == "none":
-        return NO_LIMIT
-    fen = _number(text) * 100
-    if fen != int(fen) or fen < 0:
-        raise ValueError(f"{text!r} 不是以分为最小单位的非负金额(元)")
-    return int(fen)
-
-
-def _percent(text: Any) -> int:
-    hundredths = _number(text) * 100
-    if hundredths != int(hundredths) or not 0 <= hundredths <= PERCENT:
-        raise ValueError(f"{text!r} 不是 0 至 100、最多两位小数的百分数")
-    return int(hundredths)
-
-
-def _number(text: Any) -> Decimal:
-    try:
-        number = Decimal(text)
-    except (InvalidOperation, TypeError, ValueError):
-        raise ValueError(f"{text!r} 不是数") from None
-    if not number.is_finite():
-        raise ValueError(f"{text!r} 不是数")
-    return number
-
-
-def _bands(value: Any) -> tuple[tuple[int, int], ...]:
-    """A ratio by tiers as (over fen, ratio) pairs; one percent is one tier from zero."""
-    if isinstance(value, str):
-        return ((0, _percent(value)),)
-    if any(not isinstance(band, dict) or set(band) != {"over", "percent"} for band in value):
-        raise ValueError("每档须写作 {over: 元, percent: 百分数}")
-    bands = tuple((_yuan(band["over"]), _percent(band["percent"])) for band in value)
-    if [over for over, _ in bands] != sorted({over for over, _ in bands}):
-        raise ValueError("各档的 over 须逐档递增")
-    return bands
-
-
-def _series(value: Any) -> tuple[int, ...]:
-    """First, second, … of something; the last stands for all further."""
-    return tuple(_percent(part) for part in (value if isinstance(value, list) else [value]))
-
-
-def _by_group_and_level(leaf: Callable, dated: dict[date, Dated]) -> dict[date, Dated]:
-    """Every value as {group: {level: leaf}}, in order of date."""
-    result = {}
-    for day in sorted(dated):
-        tree = {
-            group: {level: _read(leaf, part, (day, group, level)) for level, part in _mapping(by).items()}
-            for group, by in _mapping(dated[day].value).items()
-        }
-        result[day] = dated[day].model_copy(update={"value": tree})
-    return result
-
-
-def _mapping(value: Any) -> dict:
-    return value if isinstance(value, dict) else {ALL: value}
-
-
-def _read(leaf: Callable, part: Any, where: tuple):
-    try:
-        return leaf(part)
-    except ValueError as error:
-        raise ValueError(f"{' '.join(map(str, where))}: {error}") from None
-
-
-def _iso_day(text: Any) -> Any:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", str(text)):
-        raise ValueError(f"{text!r} 不是 YYYY-MM-DD 形式的日期")
-    return text
-
-
-ByDate = dict[Annotated[date, BeforeValidator(_iso_day)], Dated]
-Amount = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _yuan))]
-Percent = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _percent))]
-Bands = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _bands))]
-Series = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _series))]
-
-
-class Benefit(_Strict):
-    """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own."""
-
-    label: str = ""
-    visit_kinds: list[VisitKind]
-    deductible: Amount = {}
-    deductible_per: Literal["admission", "year"] | None = None
-    nth_admission_percent: Series = {}  # of the deductible, for the first, second … admission of the year
-    ratio: Bands = {}
-    band_origin: Literal["gross", "net"] = "gross"  # tiers cut on the in-policy amount, or on it less the deductible
-    pool_cap: Amount = {}  # of this benefit in a year
-    account_pays: Literal["in_scope", "all", "nothing"] = "in_scope"
-
-    @model_validator(mode="after")
-    def _says_what_the_deductible_is_per(self):
-        if self.deductible and not self.deductible_per:
-            raise ValueError("写了 deductible 就须写 deductible_per: admission 或 year")
-        return self
-
-
-class LargeAmount(_Strict):
-    """职工大额: a share of the in-policy cost the pool did not bear because its annual cap was reached."""
-
-    ratio: Percent
-    annual_cap: Amount = {}
-
-
-class Catastrophic(_Strict):
-    """居民大病: tiers on the year's in-policy self-pay of the benefits named; the first begins at the start line."""
-
-    benefits: list[str]
-    ratio: Bands
-    annual_cap: Amount = {}
-    first_pay_counts: bool = False
-
-
-class Provider(_Strict):
+class Provider(Strict):
     """How institutions are paid: the rate of one DRG weight, and how the persons' share is taken off it."""
 
     drg_benefits: list[str] = []
@@ -177,14 +46,12 @@ class Provider(_Strict):
     fund_form: Literal["difference", "ratio"] = "difference"
 
 
-class Group(_Strict):
-    """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts."""
+class Policy(Strict):
+    """A whole policy. `name` goes into every settlement; `year_basis` and `accrual_order` are columns of claims.
 
-    psn_types: list[str] = []
-
-
-class Policy(_Strict):
-    """A whole policy. `name` goes into every settlement; `year_basis` and `accrual_order` are columns of claims."""
+    order: the layers in the order in which they pay; by default pool, large_amount, catastrophic, the payers as they
+    are written, account, shared_account. figures: amounts published for a year, of which derived values are made.
+    """
 
     name: str = Field(pattern=r"^\S+$")
     title: str = ""
@@ -193,48 +60,120 @@ class Policy(_Strict):
     year_basis: Day = "setl_time"
     accrual_order: Day = "setl_time"
     groups: dict[str, Group] = Field(min_length=1)
+    categories: dict[str, Category] = {}
+    figures: dict[str, Amount] = {}
     benefits: dict[str, Benefit] = Field(min_length=1)
     annual_cap: Amount = {}
     remote_minus_points: Percent = {}
+    cross_region: dict[Filing, Reduction] = {}
+    enrolment: Enrolment | None = None
+    accidents: Literal["paid", "held"] = "paid"  # whether claims marked as injuries wait for the answer who is liable
     large_amount: LargeAmount | None = None
     catastrophic: Catastrophic | None = None
+    payers: dict[str, Payer] = {}
+    shared_account: bool = False  # 共济: accounts of the same acct_group help out
+    order: list[str] = []
     provider: Provider = Provider()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derived_values(cls, policy: Any) -> Any:
+        return written_out(policy)
 
     @model_validator(mode="after")
     def _hangs_together(self):
         kinds = [kind for benefit in self.benefits.values() for kind in benefit.visit_kinds]
         types = [kind for name, group in self.groups.items() for kind in {name, *group.psn_types}]
-        for what, names in (("visit_kinds", kinds), ("psn_types", types)):
+        aids = [kind for name, category in self.categories.items() for kind in {name, *category.aid_types}]
+        for what, names in (("visit_kinds", kinds), ("psn_types", types), ("aid_types", aids)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{what} 重复归属: {', '.join(twice)}")
-        named = [*(self.catastrophic.benefits if self.catastrophic else []), *self.provider.drg_benefits]
-        if unknown := sorted(set(named) - set(self.benefits)):
-            raise ValueError(f"没有名为 {', '.join(unknown)} 的 benefits; {_meant(unknown[0], self.benefits)}")
-        for where, dated in parameters(self):
+        if self.cross_region and self.remote_minus_points:
+            raise ValueError("remote_minus_points 与 cross_region 只写一个")
+        self._check_names()
+        for where, dated, by_category in parameters(self):
+            names = set(self.categories if by_category else self.groups)
             for day, entry in dated.items():
-                _check_groups(f"{where}.{day}", set(entry.value), set(self.groups))
+                _check_names(f"{where}.{day}", set(entry.value), names, by_category)
         return self
 
+    def _check_names(self) -> None:
+        """Every benefit, group, category and layer that a clause names is one of this policy."""
+        layers = self.behind_the_pool()
+        waiting = self.enrolment.waiting if self.enrolment else None
+        named = {
+            "benefits": (
+                [
+                    *self.provider.drg_benefits,
+                    *(name for layer in layers.values() for name in layer.benefits),
+                    *(b.entitlement.otherwise for b in self.benefits.values() if b.entitlement),
+                ],
+                {*self.benefits, "nothing"},
+            ),
+            "groups": ([name for layer in layers.values() for name in layer.who.groups], set(self.groups)),
+            "categories": (
+                [
+                    *(name for layer in layers.values() for name in layer.who.categories),
+                    *(waiting.exempt_categories if waiting else []),
+                ],
+                set(self.categories),
+            ),
+            "order": (self.order, set(self._own_layers())),
+        }
+        for what, (names, known) in named.items():
+            if unknown := sorted(set(names) - known):
+                raise ValueError(f"没有名为 {', '.join(unknown)} 的 {what}; {_meant(unknown[0], known)}")
+        if taken := sorted(set(self.payers) & {*BASIC, *ACCOUNTS}):
+            raise ValueError(f"payers 不可用名 {', '.join(taken)}")
+        if self.order and sorted(self.order) != sorted(self._own_layers()):
+            raise ValueError(f"order 须把各层各写一次: {', '.join(self._own_layers())}")
 
-def _check_groups(where: str, given: set[str], groups: set[str]) -> None:
-    if unknown := sorted(given - groups - {ALL}):
-        raise ValueError(f"{where}: 没有人员组 {unknown[0]}; {_meant(unknown[0], groups | {ALL})}")
-    if ALL not in given and (left_out := sorted(groups - given)):
+    def layers(self) -> list[str]:
+        """The names of the layers this policy has, in the order in which they pay."""
+        return self.order or self._own_layers()
+
+    def behind_the_pool(self) -> dict[str, Payer]:
+        """The layers that pay by tiers on what is left to the person, by name; catastrophic is one of them."""
+        return {**({"catastrophic": self.catastrophic} if self.catastrophic else {}), **self.payers}
+
+    def _own_layers(self) -> list[str]:
+        absent = {
+            *(["large_amount"] if self.large_amount is None else []),
+            *(["catastrophic"] if self.catastrophic is None else []),
+            *([] if self.shared_account else ["shared_account"]),
+        }
+        return [name for name in (*BASIC, *self.payers, *ACCOUNTS) if name not in absent]
+
+
+def _check_names(where: str, given: set[str], names: set[str], by_category: bool) -> None:
+    what = "救助对象类别" if by_category else "人员组"
+    if unknown := sorted(given - names - {ALL}):
+        raise ValueError(f"{where}: 没有{what} {unknown[0]}; {_meant(unknown[0], names | {ALL})}")
+    if given and not by_category and ALL not in given and (left_out := sorted(names - given)):
         raise ValueError(f"{where}: 缺少人员组 {', '.join(left_out)} (或写 all)")
 
 
-def parameters(model: BaseModel, where: str = "") -> Iterator[tuple[str, dict[date, Dated]]]:
-    """Every dated parameter of a policy, and of its parts, with its key path."""
+def parameters(model: BaseModel, where: str = "") -> Iterator[tuple[str, dict[date, Dated], bool]]:
+    """Every dated parameter of a policy, and of its parts, with its key path and whether it is by category."""
     for name in type(model).model_fields:
         value, path = getattr(model, name), f"{where}.{name}".lstrip(".")
         parts = {path: value} if isinstance(value, BaseModel) else {}
         if isinstance(value, dict):
-            if any(isinstance(part, Dated) for part in value.values()):
-                yield path, value
-            else:
-                parts = {f"{path}.{key}": part for key, part in value.items() if isinstance(part, BaseModel)}
+            parts = {path: value} if _is_dated(value) else {f"{path}.{key}": part for key, part in value.items()}
         for key, part in parts.items():
-            yield from parameters(part, key)
+            if isinstance(part, BaseModel):
+                yield from parameters(part, key)
+            elif _is_dated(part):
+                yield key, part, is_by_category(model, name)
+
+
+def _is_dated(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(part, Dated) for part in value.values())
+
+
+def is_by_category(model: BaseModel, name: str) -> bool:
+    """Whether a parameter of a part has a value per category of person instead of per person group."""
+    return name.startswith("category_") or getattr(model, "by", "group") == "category"
 
 
 def load_policy(name_or_file: str | Path) -> Policy:

@@ -1,103 +1,147 @@
 """Which claim comes after which, and where the state of each person's year is kept.
 
-The claims of a person form one sequence in the accrual order of the policy. Round k holds the k-th claim of every
-person, so within a round no claim depends on another.
+The claims of a person form one sequence in the accrual order of the policy; where accounts are shared, those of an
+account group do. Round k holds the k-th claim of every sequence, so within a round no claim depends on another.
+Claims are rows numbered in order of setl_id, so that a row number is also the last word on which of two comes first.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from engine.settlement.policy import Policy
 
-_YEARS = 10_000  # more than any year, to number person and year together
+DENSE = 8  # cells per claim up to which a table of all possible cells is smaller than the work of numbering them
 
 
-def in_order(claims: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """The claims with `person`, numbered, and `k`, the place of the claim in its person's sequence.
+@dataclass(frozen=True)
+class Sequence:
+    """Per claim, in order of setl_id: who, when, which round; and the rows of each round.
 
-    A wholly self-paid claim moves no state and is a sequence of its own, however many share one person number.
-    A refund runs in the year of the claim it names and never before it. It is an `orphan` when it names no claim here,
-    or a refund, or one already refunded.
+    person: a number of the person in `people` (the last one for wholly self-paid claims, which move no state).
+    original: the row of the claim that a refund names, -1 for a claim that is none or an orphan, a refund that names no
+    claim here, or a refund, or one already refunded. day: the date whose values hold. years: the years that occur.
     """
-    refund = (pl.col("refd_setl_flag") == "1").fill_null(False)
-    day = pl.coalesce(policy.year_basis, "setl_time").dt.date()
-    claims = claims.with_columns(
-        refund.alias("refund"),
-        day.alias("day"),
-        day.dt.year().alias("year"),
-        pl.coalesce(policy.accrual_order, "setl_time").alias("time"),
-        pl.when(refund).then("init_setl_id").alias("init_setl_id"),
-        pl.when(pl.col("insured_flag") == "0").then("setl_id").otherwise("psn_no").alias("of"),
-    )
-    named = claims.filter(~pl.col("refund")).select(
-        pl.col("setl_id").alias("init_setl_id"),
-        pl.col("of").alias("named_of"),
-        pl.col("year").alias("of_year"),
-        pl.col("time").alias("named_time"),
-    )
-    claims = claims.join(named, on="init_setl_id", how="left")
-    early = (pl.col("time") < pl.col("named_time")) | (
-        (pl.col("time") == pl.col("named_time")) & (pl.col("setl_id") < pl.col("init_setl_id"))
-    )
-    claims = claims.with_columns(
-        pl.coalesce("named_of", "of").alias("of"),
-        pl.coalesce("of_year", "year").alias("of_year"),
-        pl.when(early).then("named_time").otherwise("time").alias("time"),
-        pl.when(early).then("init_setl_id").otherwise("setl_id").alias("turn"),
-    ).sort("of", "time", "turn", "refund", "setl_id")
-    again = ~pl.col("init_setl_id").is_first_distinct()
-    return claims.with_columns(
-        pl.col("of").rle_id().cast(pl.Int64).alias("person"),
-        pl.int_range(pl.len()).over("of").alias("k"),
-        (pl.col("refund") & (pl.col("named_time").is_null() | again)).alias("orphan"),
-    )
+
+    people: pl.DataFrame
+    person: np.ndarray
+    refund: np.ndarray
+    orphan: np.ndarray
+    original: np.ndarray
+    day: np.ndarray
+    year: np.ndarray
+    years: np.ndarray
+    k: np.ndarray
+    order: np.ndarray
+    bounds: np.ndarray
+
+    def rounds(self) -> list[np.ndarray]:
+        """The rows of the first claims of all sequences, of the second …"""
+        return [self.order[a:b] for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
 
 
-def with_account(claims: pl.DataFrame, openings: pl.DataFrame | None) -> pl.DataFrame:
-    """The claims in rounds (by k, then person) with `account`, the last opening balance, and the year of it."""
-    if openings is None:
-        openings = pl.DataFrame(schema={"psn_no": pl.String, "year": pl.Int64, "acct_balc": pl.Int64})
-    balances = openings.select(
-        pl.col("psn_no").alias("of"),
-        pl.col("year").cast(pl.Int32, strict=False).alias("opening"),
-        pl.col("acct_balc").alias("account"),
-    ).sort("opening")
-    return (
-        claims.sort("of_year")
-        .join_asof(balances, left_on="of_year", right_on="opening", by="of", coalesce=False, check_sortedness=False)
-        .with_columns(pl.col("account", "opening").fill_null(0))
-        .sort("k", "person")
+def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | None = None) -> Sequence:
+    """The sequence of claims sorted by setl_id. persons: psn_no and acct_group, where accounts are shared.
+
+    A wholly self-paid claim is a sequence of its own, however many share one person number. A refund runs in the year
+    and the sequence of the claim it names and never before it.
+    """
+    named = claims.select(
+        (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
+        pl.coalesce(policy.accrual_order, "setl_time").to_physical().cast(pl.Int64).fill_null(_NEVER).alias("time"),
+        pl.coalesce(policy.year_basis, "setl_time").dt.date().alias("day"),
+        (pl.col("insured_flag") == "0").fill_null(False).alias("alone"),
+    )
+    refund, alone = named["refund"].to_numpy(), named["alone"].to_numpy()
+    time, row = named["time"].to_numpy().copy(), np.arange(len(refund))
+    day = named["day"].to_numpy().astype("datetime64[D]")
+    year = day.astype("datetime64[Y]").astype(np.int64) + 1970
+    original = _named_rows(claims, refund)
+    people, person, sequence = _persons(
+        claims["psn_no"].fill_null(""), alone, persons if policy.shared_account else None
     )
 
+    some = np.flatnonzero(original >= 0)
+    of = original[some]
+    person[some], sequence[some], year[some] = person[of], sequence[of], year[of]
+    early = (time[some] < time[of]) | ((time[some] == time[of]) & (some < of))
+    turn = row.copy()
+    turn[some[early]], time[some[early]] = of[early], time[of[early]]
+    again = _named_again(original, time, turn, some)
+    order = (
+        pl.DataFrame({"of": sequence, "time": time, "turn": 2 * turn + refund, "row": row})
+        .select(pl.arg_sort_by("of", "time", "turn", "row"))
+        .to_series()
+        .to_numpy()
+    )
+    k = places(sequence[order])
+    by_round = np.argsort(k, kind="stable")
+    bounds = np.searchsorted(k[by_round], np.arange(k.max(initial=0) + 2))
+    place = np.empty_like(k)
+    place[order] = k
+    years = np.unique(year)
+    orphan = refund & ((original < 0) | again)
+    return Sequence(
+        people, person, refund, orphan, np.where(orphan, -1, original), day, year, years, place, order[by_round], bounds
+    )
 
-def originals(ordered: pl.DataFrame) -> np.ndarray:
-    """The position of the claim that a refund names, -1 for a claim that is none or an orphan."""
-    places = ordered.select(pl.col("setl_id").alias("init_setl_id"), pl.int_range(pl.len()).alias("place"))
-    refunds = ordered.select(pl.when(pl.col("refund") & ~pl.col("orphan")).then("init_setl_id").alias("init_setl_id"))
-    found = refunds.join(places, on="init_setl_id", how="left", maintain_order="left")
-    return found["place"].fill_null(-1).to_numpy()
+
+_NEVER = np.iinfo(np.int64).max // 4  # a time after all others, for a claim that has none
 
 
-def state_cells(ordered: pl.DataFrame, benefit: np.ndarray, original: np.ndarray) -> dict[str, np.ndarray]:
-    """Where each claim's state is kept, as numbers from zero; a refund moves that of the benefit which was paid."""
-    numbers = ordered.select(pl.col("person", "of_year", "opening").fill_null(0).cast(pl.Int64))
-    person, year, opening = (column.to_numpy() for column in numbers)
-    benefit = np.maximum(np.where(original >= 0, benefit[original], benefit), 0)
-    year_cell = _dense(person * _YEARS + year)
-    return {
-        "year": year_cell,
-        "year_benefit": _dense(year_cell * (benefit.max(initial=0) + 1) + benefit),
-        "opening": _dense(person * _YEARS + opening),
-    }
+def _named_rows(claims: pl.DataFrame, refund: np.ndarray) -> np.ndarray:
+    """For each refund the row of the claim it names, if that is here and no refund; else -1."""
+    rows = np.full(claims.height, -1)
+    names = claims.select("init_setl_id", row=pl.int_range(pl.len())).filter(pl.Series(refund))
+    if names.height:
+        wanted = claims.select(init_setl_id="setl_id", found=pl.int_range(pl.len())).filter(~pl.Series(refund))
+        found = names.join(wanted, on="init_setl_id", how="inner")
+        rows[found["row"].to_numpy()] = found["found"].to_numpy()
+    return rows
 
 
-def _dense(keys: np.ndarray) -> np.ndarray:
-    return np.unique(keys, return_inverse=True)[1]
+def _named_again(original: np.ndarray, time: np.ndarray, turn: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Which refunds name a claim that an earlier one has already taken back."""
+    again = np.zeros(len(original), bool)
+    ordered = some[np.lexsort((some, turn[some], time[some], original[some]))]
+    again[ordered[1:]] = original[ordered[1:]] == original[ordered[:-1]]
+    return again
 
 
-def rounds(k: np.ndarray) -> Iterator[slice]:
-    """The slices of equal k of a sorted array."""
-    bounds = np.searchsorted(k, np.arange(k.max(initial=0) + 2))
-    return (slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True))
+def _persons(numbers: pl.Series, alone: np.ndarray, persons: pl.DataFrame | None) -> tuple:
+    """psn_no and acct_group of all persons by number; the number and the sequence of each claim."""
+    people = pl.DataFrame({"psn_no": numbers.unique()}).sort("psn_no")
+    if persons is None:
+        people = people.with_columns(acct_group=pl.lit(None, pl.String))
+    else:
+        groups = persons.select("psn_no", pl.when(pl.col("acct_group") != "").then("acct_group").alias("acct_group"))
+        groups = groups.sort("psn_no", "acct_group").unique("psn_no", keep="first", maintain_order=True)
+        people = people.join(groups.filter(pl.col("acct_group").is_not_null()), on="psn_no", how="full", coalesce=True)
+        people = people.sort("psn_no")
+    person = numbers.cast(pl.Enum(people["psn_no"])).to_physical().to_numpy().astype(np.int64)
+    group = people.with_row_index("n").select(
+        pl.when(pl.col("acct_group").is_null()).then("n").otherwise(pl.col("n").min().over("acct_group"))
+    )
+    sequence = group.to_series().to_numpy().astype(np.int64)[person]
+    sequence[alone] = people.height + np.flatnonzero(alone)
+    person[alone] = people.height
+    return people, person, sequence
+
+
+def places(sequence: np.ndarray) -> np.ndarray:
+    """Of sequences in one block each: 0, 1, 2 … within each."""
+    begins = np.flatnonzero(np.diff(sequence, prepend=-1))
+    lengths = np.diff(begins, append=len(sequence))
+    return np.arange(len(sequence)) - np.repeat(begins, lengths)
+
+
+def cells(parts: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """A number for each combination of numbers, and how many there are; parts: values from zero, and their bound."""
+    keys, size = np.zeros(len(parts[0][0]), np.int64), 1
+    for values, bound in parts:
+        keys, size = keys * bound + values, size * bound
+    if size <= DENSE * len(keys) + 1000:
+        return keys, size
+    found, keys = np.unique(keys, return_inverse=True)
+    return keys, len(found)

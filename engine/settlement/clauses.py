@@ -1,0 +1,187 @@
+"""The clauses of a policy's person side: what each benefit, layer and payer pays, to whom and on which conditions.
+
+Here stands only what a clause may say; terms.py finds the values that hold for a claim, layers.py applies them.
+Sources of the forms: the national benefit list (医保发〔2021〕5号), 国办发〔2021〕14号, 〔2021〕42号,
+〔2024〕38号, 医保发〔2022〕22号.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from engine.settlement.dated import Amount, Bands, Counts, Factors, Percent, Series, Strict
+
+VisitKind = Literal[
+    "general_outpatient",
+    "emergency_outpatient",
+    "chronic_outpatient",
+    "special_outpatient",
+    "inpatient",
+    "emergency_inpatient",
+    "day_surgery",
+    "home_bed",
+    "pharmacy",
+]
+Filing = Literal["resident", "referral", "emergency", "temporary", "filed", "unfiled"]
+Part = Literal["in_scope", "first_pay", "over_limit", "own_pay"]
+PARTS: tuple[Part, ...] = ("in_scope", "first_pay", "over_limit", "own_pay")
+
+
+class Entitled(Strict):
+    """门诊慢特病认定: without an entitlement to the claim's dise_codg on its day it is paid as another benefit, or not.
+
+    Asked only where there is a table of entitlements. remote_diseases: those that are paid directly away from home, all
+    when empty. at_chosen_site: only where the institution chosen with the entitlement, if one was, is the claim's.
+    """
+
+    otherwise: str  # a benefit, or nothing
+    remote_diseases: list[str] = []
+    at_chosen_site: bool = False
+
+
+class Benefit(Strict):
+    """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own."""
+
+    label: str = ""
+    visit_kinds: list[VisitKind]
+    deductible: Amount = {}
+    deductible_per: Literal["admission", "year"] | None = None
+    deductible_shared: str = ""  # benefits with the same word use up one yearly deductible
+    nth_admission_percent: Series = {}  # of the deductible, for the first, second … admission of the year
+    nth_admission_minus: Amount = {}  # taken off it for each admission of the year before
+    deductible_floor: Amount = {}  # below which that does not go
+    category_deductible_percent: Percent = {}
+    ratio: Bands = {}
+    band_origin: Literal["gross", "net", "year"] = "gross"  # tiers cut on the in-policy amount, on it less the
+    # deductible, or on the year's in-policy amount of the benefit
+    plus_points: Percent = {}
+    category_plus_points: Percent = {}
+    age_points: Percent = {}  # points for each whole year of age
+    cost_cap: Amount = {}  # the in-policy cost of a year that counts
+    pool_cap: Amount = {}  # what the pool pays of this benefit in a year, or month
+    pool_cap_per: Literal["year", "month"] = "year"
+    pool_cap_shared: str = ""  # benefits with the same word use up one cap
+    account_pays: Literal["in_scope", "all", "nothing"] = "in_scope"
+    entitlement: Entitled | None = None
+
+    @model_validator(mode="after")
+    def _says_what_the_deductible_is_per(self):
+        if self.deductible and not self.deductible_per:
+            raise ValueError("写了 deductible 就须写 deductible_per: admission 或 year")
+        return self
+
+
+class LargeAmount(Strict):
+    """职工大额: a share of the in-policy cost the pool did not bear because its annual cap was reached."""
+
+    ratio: Percent
+    annual_cap: Amount = {}
+
+
+class Who(Strict):
+    """Whom a payer serves: those of any of these groups, categories or insurance types (enrolled on the day)."""
+
+    groups: list[str] = []
+    categories: list[str] = []
+    insutypes: list[str] = []
+
+
+class Payer(Strict):
+    """A layer behind the pool: a ratio by tiers on what the year's claims left to the person, of the parts it counts.
+
+    公务员补助, 医疗救助, 倾斜救助, 惠民保 (one payer for each of its buckets), charity. `by: category` gives values per
+    category, and nothing to a person of none. start: below it nothing is paid; tiers `gross` are cut on the year's
+    amount itself, `net` on what lies above the start. Without a start the first tier begins where it says.
+    """
+
+    label: str = ""
+    column: Literal["cvlserv_pay", "maf_pay", "hifes_pay", "oth_pay", "hifmi_pay"]
+    who: Who = Who()
+    by: Literal["group", "category"] = "group"
+    benefits: list[str] = []  # all when empty
+    counts: Annotated[list[Part], Field(min_length=1)] = ["in_scope"]
+    start: Amount = {}
+    start_per: Literal["year", "claim"] = "year"
+    category_start_percent: Percent = {}
+    ratio: Bands
+    band_origin: Literal["gross", "net"] = "gross"
+    category_plus_points: Percent = {}
+    annual_cap: Amount = {}
+    category_annual_cap: Amount = {}  # in place of the other, where there is one
+    loss_counts: bool = True  # whether what unfiled care away from home lost of the pool's share is in its base
+
+    def counted(self) -> list[Part]:
+        """The parts of the person's share that count."""
+        return list(self.counts)
+
+
+class Incentive(Strict):
+    """国办发〔2024〕38号: years of unbroken enrolment, and years without a claim on the funds, raise the annual cap.
+
+    cap = cap0 + min(most_percent of cap0, step_continuous x (n − free_years) + step_zero_claim x z); n counts the year
+    itself; a claim that takes the year's payments above cap0 clears z.
+    """
+
+    step_continuous: Amount
+    free_years: Counts
+    step_zero_claim: Amount
+    most_percent: Percent
+    since: Annotated[int, Field(ge=2000, le=2200)]  # the first year that earns
+
+
+class Catastrophic(Payer):
+    """居民大病: tiers on the year's in-policy self-pay of the benefits named, with or without the first-pay share."""
+
+    column: Literal["hifmi_pay"] = "hifmi_pay"
+    benefits: list[str]
+    first_pay_counts: bool = False
+    incentive: Incentive | None = None
+
+    def counted(self) -> list[Part]:
+        return ["in_scope", "first_pay"] if self.first_pay_counts else list(self.counts)
+
+
+class Waiting(Strict):
+    """待遇等待期 after a gap in enrolment (国办发〔2024〕38号): so many months pay nothing.
+
+    months = fixed + per_missed_year x missed − per_repaired_year x repaired; after a gap of long_gap_years or more at
+    least long_gap_least. A year is repaired by a spell that was enrolled in a later year than it covers.
+    """
+
+    fixed: Counts
+    per_missed_year: Counts
+    per_repaired_year: Counts = {}
+    long_gap_years: Counts = {}
+    long_gap_least: Counts = {}
+    exempt_categories: list[str] = []
+
+
+class Enrolment(Strict):
+    """Who is insured on a day: in a spell of enrolment; of a newborn enrolled in time from its birth on.
+
+    Asked only where there is a table of enrolments. insutypes: the spells that count, all when empty.
+    """
+
+    insutypes: list[str] = []
+    newborn_days: Counts = {}
+    waiting: Waiting | None = None
+
+
+class Reduction(Strict):
+    """How care away from home under one kind of filing is paid: fewer points, a share of the ratio, or another one."""
+
+    mode: Literal["minus", "times", "replace"]
+    value: Percent
+    deductible_percent: Factors = {}
+
+
+class Category(Strict):
+    """A category by aid_spells or persons.aid_type; its own name counts. The first that holds is taken."""
+
+    aid_types: list[str] = []
+
+
+class Group(Strict):
+    """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts."""
+
+    psn_types: list[str] = []
