@@ -185,3 +185,27 @@ class Group(Strict):
     """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts."""
 
     psn_types: list[str] = []
+
+
+class Maternity(Strict):
+    """生育津贴 (社会保险法第五十六条): the unit's average monthly wage of the year before, for the days of leave.
+
+    A day is worth `months` wages for `days` days: 1 and 30, 12 and 365, 10 and 304 (÷ 30.4) are in use.
+    """
+
+    months: Counts
+    days: Counts
+    leave: Counts
+    leave_difficult: Counts = {}  # 难产
+    leave_further_baby: Counts = {}  # for each baby beyond the first
+    leave_local: Counts = {}  # 奖励假
+
+
+class CareService(Strict):
+    """One form of long-term care by ltc_visits.service_code: what a unit may cost, and the fund's share of it."""
+
+    service_codes: list[str] = []
+    unit: Literal["visit", "hour"] = "visit"
+    limit: Amount
+    ratio: Percent
+    units_a_month: Counts = {}  # of which the fund pays no more

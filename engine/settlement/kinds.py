@@ -9,23 +9,24 @@ _DENSE = 1 << 20  # combinations up to which a table of all is made
 
 
 def kinds_of(
-    claims: pl.DataFrame, day: np.ndarray, policy: Policy, standing: list[str]
+    claims: pl.DataFrame, standing: pl.DataFrame, day: np.ndarray, policy: Policy
 ) -> tuple[pl.DataFrame, np.ndarray]:
     """One claim of each kind, with the first `day` of its epoch, and the number of the kind of every claim.
 
-    claims: psn_type, visit_kind, hosp_lv, insured_flag, local_flag and the columns named in standing. An epoch reaches
-    from one day on which some value of the policy changes to the next.
+    claims: psn_type, visit_kind, hosp_lv, insured_flag, local_flag. standing: further columns of the same rows on which
+    terms depend, if any. An epoch reaches from one day on which some value of the policy changes to the next.
     """
     days = np.array(sorted({d for _, dated, _ in parameters(policy) for d in dated}), "datetime64[D]")
     epoch = np.searchsorted(days, day, side="right")
-    names = ["psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag", *standing]
+    claims = claims.select("psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag")
+    claims = claims.hstack(standing) if standing.width else claims
     keys, size = epoch, len(days) + 1
-    for name in names:
-        code, bound = _coded(claims[name])
+    for column in claims:
+        code, bound = _coded(column)
         keys, size = keys * bound + code, size * bound
     first, kind = _numbered(keys, size)
     begins = np.concatenate([days[:1] - 1, days]) if len(days) else np.array(["1900-01-01"], "datetime64[D]")
-    return claims.select(names)[first].with_columns(pl.Series("day", begins[epoch[first]])), kind
+    return claims[first].with_columns(pl.Series("day", begins[epoch[first]])), kind
 
 
 def _coded(values: pl.Series) -> tuple[np.ndarray, int]:

@@ -116,7 +116,7 @@ def settle_steps(
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
     stands = standing(claims, seq.day, policy, known)
-    kinds, kind = kinds_of(claims.hstack(stands.kinds), seq.day, policy, stands.kinds.columns)
+    kinds, kind = kinds_of(claims, stands.kinds, seq.day, policy)
     rule = terms(kinds, policy)
     status = _status(seq, stands, rule, kind)
     amounts = _with_line_sums(claims, lines, catalogue)

@@ -20,12 +20,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from engine.reference.places import seeds_folder
 from engine.settlement.clauses import (
     Benefit,
+    CareService,
     Catastrophic,
     Category,
     Enrolment,
     Filing,
     Group,
     LargeAmount,
+    Maternity,
     Payer,
     Reduction,
 )
@@ -73,6 +75,8 @@ class Policy(Strict):
     payers: dict[str, Payer] = {}
     shared_account: bool = False  # 共济: accounts of the same acct_group help out
     order: list[str] = []
+    maternity: Maternity | None = None
+    long_term_care: dict[str, CareService] = {}
     provider: Provider = Provider()
 
     @model_validator(mode="before")

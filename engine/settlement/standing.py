@@ -50,7 +50,7 @@ def standing(claims: pl.DataFrame, day: np.ndarray, policy: Policy, known: Known
     kinds = {}
     if policy.categories:
         kinds["category"] = category_of(who, policy, known)
-    if policy.cross_region:
+    if policy.cross_region or not all(payer.loss_counts for payer in policy.payers.values()):
         kinds["filing"] = filing_of(who, policy, known)
     if any(benefit.entitlement for benefit in policy.benefits.values()):
         kinds["entitled"] = entitled(who, policy, known)
@@ -108,7 +108,9 @@ def filing_of(who: pl.DataFrame, policy: Policy, known: Known) -> pl.Series:
         found = holding(who.filter(pl.col("local_flag") == "0"), filings.drop_nulls("_rank"), "care")
         found = found.filter(pl.col("mdtrtarea_admdvs").str.starts_with(area).fill_null(True))
         filed = _least(who, found, "_rank")
-        kind = filed.replace_strict(rank.values(), rank.keys(), default=None, return_dtype=pl.String).fill_null(kind)
+        kind = filed.replace_strict(list(rank.values()), list(rank), default=None, return_dtype=pl.String).fill_null(
+            kind
+        )
     return who.select(pl.when(pl.col("local_flag") == "0").then(kind).alias("filing"))["filing"]
 
 
