@@ -43,7 +43,7 @@ def accounts_of(seq: Sequence, openings: pl.DataFrame | None, shared: bool) -> A
     own = at[seq.person, year]
     balance = np.append(known["acct_balc"].fill_null(0).to_numpy(), 0)
     others = np.zeros((len(own), 0), np.int64)
-    if shared:
+    if shared and "acct_group" in seq.people.columns:
         family = _families(seq.people)[seq.person]
         drawn = at[family, year[:, None]]
         others = np.where((family == seq.person[:, None]) | (drawn == own[:, None]), none, drawn)
@@ -53,7 +53,7 @@ def accounts_of(seq: Sequence, openings: pl.DataFrame | None, shared: bool) -> A
 def _families(people: pl.DataFrame) -> np.ndarray:
     """Per person the numbers of all members of its account group, in order; filled up with one that has nothing."""
     nobody = people.height
-    members = people.with_row_index("n").filter(pl.col("acct_group").is_not_null()).sort("acct_group", "n")
+    members = people.with_row_index("n").filter(pl.col("acct_group").is_not_null()).sort("acct_group", "psn_no")
     number, group = members["n"].to_numpy(), members["acct_group"].rle_id().to_numpy().astype(np.int64)
     place = places(group)
     filled = np.full((len(np.unique(group)), place.max(initial=-1) + 1), nobody)

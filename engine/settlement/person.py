@@ -6,6 +6,8 @@ is linear in the claims. A refund takes every amount of the claim it names negat
 claim used up; claims settled in between are not computed again.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +21,7 @@ from engine.settlement.money import check_range
 from engine.settlement.policy import Policy
 from engine.settlement.sequence import Sequence, in_sequence
 from engine.settlement.standing import CLAIM, Known, Standing, standing, waits
-from engine.settlement.state import Rows, Used
+from engine.settlement.state import Before, Rows, Used
 from engine.settlement.terms import terms
 from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
@@ -86,7 +88,8 @@ def settle(
     stands).
     Raises InvariantBroken when a statement does not add up, InputProblem when an amount is out of range.
     """
-    steps = settle_steps(claims, lines, policy, catalogue, account_openings, known)
+    paid = {f"{name}_paid" for name in policy.behind_the_pool()}
+    steps = _settled(claims, lines, policy, catalogue, account_openings, known or {}, {*STEPS, *paid})
     return steps.select(
         "setl_id",
         "psn_no",
@@ -111,8 +114,13 @@ def settle_steps(
     waiting, accident; null where the statement was computed), deductible_due, pool_entitled, pool_room, year_room,
     account_room, and of every layer behind the pool its `…_base` and `…_paid`.
     """
-    known = known or {}
-    claims = with_fields(claims, "claims", *_NEEDED)
+    return _settled(claims, lines, policy, catalogue, account_openings, known or {}, None)
+
+
+def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None,
+             openings: pl.DataFrame | None, known: Known, wanted: set[str] | None) -> pl.DataFrame:  # fmt: skip
+    """The statements with the steps that are wanted beside the amounts of the contract, or all."""
+    claims = with_fields(claims, "claims", *_NEEDED).select(_NEEDED)
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
     stands = standing(claims, seq.day, policy, known)
@@ -121,7 +129,7 @@ def settle_steps(
     status = _status(seq, stands, rule, kind)
     amounts = _with_line_sums(claims, lines, catalogue)
     pays = (rule.pays[kind] & status.is_null().to_numpy() & ~seq.orphan).astype(np.int64)
-    steps = _in_rounds(amounts, seq, policy, rule, kind, pays, stands, account_openings)
+    steps = _in_rounds(amounts, seq, policy, rule, kind, pays, stands, openings, wanted)
     frame = claims.select(
         "setl_id",
         "psn_no",
@@ -159,6 +167,7 @@ def _status(seq: Sequence, stands: Standing, rule: SimpleNamespace, kind: np.nda
 
 
 OF_LINES = ["total", "own", "over_limit", "first", "scope"]
+OF_CLAIM = ["medfee_sumamt", *PARTS]
 
 
 def _with_line_sums(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
@@ -187,23 +196,47 @@ def _as_reported() -> list[pl.Expr]:
 
 
 def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: SimpleNamespace, kind: np.ndarray,
-               pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None) -> Steps:  # fmt: skip
+               pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None, wanted: set[str] | None) -> Steps:  # fmt: skip
     """Every step of every claim, in the order of the claims: round by round, each person's state moved in between."""
+    order, seq, kind = seq.order, seq.moved(), kind[seq.order]
     accounts = accounts_of(seq, openings, policy.shared_account)
-    own = {name: amounts[name].to_numpy() for name in OF_LINES}
-    by_claim = {**own, "pays": pays, "account": accounts.balance[accounts.own], "zero_years": stands.zero_years}
-    used = Used(seq, policy, rule, kind, accounts, stands.zero_years.shape[1])
-    result = dict(zip(["medfee_sumamt", *PARTS], (values.copy() for values in own.values()), strict=True))
-    for rows in seq.rounds():
-        now = statement(Rows(by_claim, vars(rule), rows, kind[rows]), used.before(rows), policy.layers())
+    own = {name: amounts[name].to_numpy()[order] for name in OF_LINES}
+    zero_years = stands.zero_years[order] if stands.zero_years.shape[1] else stands.zero_years
+    by_claim = {**own, "pays": pays[order], "account": accounts.balance[accounts.own], "zero_years": zero_years}
+    used = Used(seq, policy, rule, kind, accounts, zero_years.shape[1])
+    layers, by_kind = policy.layers(), vars(rule)
+    result = dict(zip(OF_CLAIM, (values.copy() for values in own.values()), strict=True))
+
+    def steps_of(rows: np.ndarray, before: Before) -> Steps:
+        return statement(Rows(by_claim, by_kind, rows, kind[rows]), before, layers)
+
+    def work(rows: np.ndarray) -> None:
+        before = used.before(rows)
+        now, of = steps_of(rows, before), seq.original[rows]
+        refunds = np.flatnonzero(of >= 0)
         for name, values in now.items():
-            result.setdefault(name, np.zeros(len(kind), np.int64))[rows] = values
-        refunds = rows[seq.original[rows] >= 0]
-        if len(refunds):
-            for values in result.values():
-                values[refunds] = -values[seq.original[refunds]]
-        used.add(rows, result)
-    return result
+            values[refunds] = -result[name][of[refunds]]
+            result[name][rows] = values
+        for name in OF_CLAIM:
+            result[name][rows[refunds]] = -result[name][of[refunds]]
+        used.add(before, now)
+
+    nobody = np.zeros(0, np.int64)
+    result |= {name: np.zeros(len(kind), np.int64) for name in steps_of(nobody, used.before(nobody))}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # blocks of a round touch neither each other's rows nor cells
+        for blocks in seq.rounds():
+            if len(blocks) > 1:
+                list(threads.map(work, blocks))
+            elif blocks:
+                work(blocks[0])
+    return {name: _put_back(values, order) for name, values in result.items() if wanted is None or name in wanted}
+
+
+def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Values of the claims in that order in the order of the claims."""
+    back = np.empty_like(values)
+    back[order] = values
+    return back
 
 
 def _orphans_as_reported(frame: pl.DataFrame) -> pl.DataFrame:

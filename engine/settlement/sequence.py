@@ -5,13 +5,14 @@ account group do. Round k holds the k-th claim of every sequence, so within a ro
 Claims are rows numbered in order of setl_id, so that a row number is also the last word on which of two comes first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from engine.settlement.policy import Policy
 
+BLOCK = 1 << 14  # claims worked on at once: their arrays stay near the processor
 DENSE = 8  # cells per claim up to which a table of all possible cells is smaller than the work of numbering them
 
 
@@ -19,9 +20,10 @@ DENSE = 8  # cells per claim up to which a table of all possible cells is smalle
 class Sequence:
     """Per claim, in order of setl_id: who, when, which round; and the rows of each round.
 
-    person: a number of the person in `people` (the last one for wholly self-paid claims, which move no state).
+    person: a number of the person in `people`; a wholly self-paid claim has one of its own, by its setl_id.
     original: the row of the claim that a refund names, -1 for a claim that is none or an orphan, a refund that names no
     claim here, or a refund, or one already refunded. day: the date whose values hold. years: the years that occur.
+    order: the rows, the claims of each sequence side by side.
     """
 
     people: pl.DataFrame
@@ -34,11 +36,22 @@ class Sequence:
     years: np.ndarray
     k: np.ndarray
     order: np.ndarray
+    by_round: np.ndarray
     bounds: np.ndarray
 
-    def rounds(self) -> list[np.ndarray]:
-        """The rows of the first claims of all sequences, of the second …"""
-        return [self.order[a:b] for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
+    def moved(self) -> "Sequence":
+        """The same with the claims of each sequence side by side, so that what is near in time is near in memory."""
+        place = np.empty_like(self.order)
+        place[self.order] = np.arange(len(place))
+        names = ("person", "refund", "orphan", "day", "year", "k")
+        original = self.original[self.order]
+        original = np.where(original >= 0, place[original], -1)
+        return replace(self, original=original, **{name: getattr(self, name)[self.order] for name in names})
+
+    def rounds(self) -> list[list[np.ndarray]]:
+        """Where, when moved, the first claims of all sequences are, the second …, each in blocks that fit a cache."""
+        ends = zip(self.bounds[:-1], self.bounds[1:], strict=True)
+        return [[self.by_round[at : min(at + BLOCK, end)] for at in range(begin, end, BLOCK)] for begin, end in ends]
 
 
 def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | None = None) -> Sequence:
@@ -50,41 +63,37 @@ def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | No
     named = claims.select(
         (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
         pl.coalesce(policy.accrual_order, "setl_time").to_physical().cast(pl.Int64).fill_null(_NEVER).alias("time"),
-        pl.coalesce(policy.year_basis, "setl_time").dt.date().alias("day"),
-        (pl.col("insured_flag") == "0").fill_null(False).alias("alone"),
+        pl.coalesce(policy.year_basis, "setl_time").dt.date().fill_null(pl.date(1, 1, 1)).alias("day"),
+        pl.when(pl.col("insured_flag") == "0").then("setl_id").otherwise("psn_no").alias("of"),
     )
-    refund, alone = named["refund"].to_numpy(), named["alone"].to_numpy()
+    refund, of = named["refund"].to_numpy(), named["of"]
     time, row = named["time"].to_numpy().copy(), np.arange(len(refund))
     day = named["day"].to_numpy().astype("datetime64[D]")
     year = day.astype("datetime64[Y]").astype(np.int64) + 1970
-    original = _named_rows(claims, refund)
-    people, person, sequence = _persons(
-        claims["psn_no"].fill_null(""), alone, persons if policy.shared_account else None
-    )
-
+    original, turn, again = _named_rows(claims, refund), row.copy(), np.zeros(len(row), bool)
     some = np.flatnonzero(original >= 0)
-    of = original[some]
-    person[some], sequence[some], year[some] = person[of], sequence[of], year[of]
-    early = (time[some] < time[of]) | ((time[some] == time[of]) & (some < of))
-    turn = row.copy()
-    turn[some[early]], time[some[early]] = of[early], time[of[early]]
-    again = _named_again(original, time, turn, some)
-    order = (
-        pl.DataFrame({"of": sequence, "time": time, "turn": 2 * turn + refund, "row": row})
-        .select(pl.arg_sort_by("of", "time", "turn", "row"))
-        .to_series()
-        .to_numpy()
-    )
+    if len(some):
+        to = original[some]
+        of, year[some] = of.scatter(some, of.gather(to)), year[to]
+        early = (time[some] < time[to]) | ((time[some] == time[to]) & (some < to))
+        turn[some[early]], time[some[early]] = to[early], time[to[early]]
+        again = _named_again(original, time, turn, some)
+    keys = {"time": time, "turn": 2 * turn + refund, "row": row}
+    people, person, order = _persons(of, keys)
+    sequence = person
+    if policy.shared_account and persons is not None:
+        people, sequence = _families(people, persons, person)
+        order = pl.DataFrame({"of": sequence, **keys}).select(pl.arg_sort_by("of", *keys))
+        order = order.to_series().to_numpy().astype(np.int64)
     k = places(sequence[order])
     by_round = np.argsort(k, kind="stable")
     bounds = np.searchsorted(k[by_round], np.arange(k.max(initial=0) + 2))
     place = np.empty_like(k)
     place[order] = k
-    years = np.unique(year)
     orphan = refund & ((original < 0) | again)
-    return Sequence(
-        people, person, refund, orphan, np.where(orphan, -1, original), day, year, years, place, order[by_round], bounds
-    )
+    original = np.where(orphan, -1, original)
+    years = pl.Series(year).unique().sort().to_numpy()
+    return Sequence(people, person, refund, orphan, original, day, year, years, place, order, by_round, bounds)
 
 
 _NEVER = np.iinfo(np.int64).max // 4  # a time after all others, for a claim that has none
@@ -109,24 +118,24 @@ def _named_again(original: np.ndarray, time: np.ndarray, turn: np.ndarray, some:
     return again
 
 
-def _persons(numbers: pl.Series, alone: np.ndarray, persons: pl.DataFrame | None) -> tuple:
-    """psn_no and acct_group of all persons by number; the number and the sequence of each claim."""
-    people = pl.DataFrame({"psn_no": numbers.unique()}).sort("psn_no")
-    if persons is None:
-        people = people.with_columns(acct_group=pl.lit(None, pl.String))
-    else:
-        groups = persons.select("psn_no", pl.when(pl.col("acct_group") != "").then("acct_group").alias("acct_group"))
-        groups = groups.sort("psn_no", "acct_group").unique("psn_no", keep="first", maintain_order=True)
-        people = people.join(groups.filter(pl.col("acct_group").is_not_null()), on="psn_no", how="full", coalesce=True)
-        people = people.sort("psn_no")
-    person = numbers.cast(pl.Enum(people["psn_no"])).to_physical().to_numpy().astype(np.int64)
-    group = people.with_row_index("n").select(
-        pl.when(pl.col("acct_group").is_null()).then("n").otherwise(pl.col("n").min().over("acct_group"))
-    )
-    sequence = group.to_series().to_numpy().astype(np.int64)[person]
-    sequence[alone] = people.height + np.flatnonzero(alone)
-    person[alone] = people.height
-    return people, person, sequence
+def _persons(of: pl.Series, keys: dict[str, np.ndarray]) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """psn_no of all persons by number, the number of each claim's, and the claims in order of person and keys."""
+    order = pl.DataFrame({"of": of, **keys}).select(pl.arg_sort_by("of", *keys)).to_series()
+    ordered = of.gather(order)
+    number = ordered.rle_id().to_numpy().astype(np.int64)
+    order, person = order.to_numpy().astype(np.int64), np.empty(len(of), np.int64)
+    person[order] = number
+    return pl.DataFrame({"psn_no": ordered.gather(np.flatnonzero(np.diff(number, prepend=-1)))}), person, order
+
+
+def _families(people: pl.DataFrame, persons: pl.DataFrame, person: np.ndarray) -> tuple[pl.DataFrame, np.ndarray]:
+    """The people with their acct_group, followed by members of such a group without a claim; sequences of families."""
+    groups = persons.filter(pl.col("acct_group") != "").select("psn_no", "acct_group")
+    groups = groups.sort("psn_no", "acct_group").unique("psn_no", keep="first", maintain_order=True)
+    known = people.join(groups, on="psn_no", how="left", maintain_order="left")
+    people = pl.concat([known, groups.join(people, on="psn_no", how="anti", maintain_order="left")])
+    first = pl.when(pl.col("acct_group").is_null()).then("n").otherwise(pl.col("n").min().over("acct_group"))
+    return people, people.with_row_index("n").select(first).to_series().to_numpy().astype(np.int64)[person]
 
 
 def places(sequence: np.ndarray) -> np.ndarray:

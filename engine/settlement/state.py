@@ -71,14 +71,14 @@ class Used:
         """What the persons of some claims, one of each sequence, have used up before them."""
         return Before(self, rows)
 
-    def add(self, rows: np.ndarray, result: Steps) -> None:
-        """Add what those claims used up."""
+    def add(self, before: "Before", steps: Steps) -> None:
+        """Add what the steps of those claims used up."""
         for name, (step, cell) in self.state.items():
-            self.used[name][self.cell[cell][rows]] += result[step][rows]
-        for place in range(self.accounts.others.shape[1]):
-            self.used["acct"][self.accounts.others[rows, place]] += result[f"mulaid_{place}"][rows]
+            self.used[name][before.cells(cell)] += steps[step]
+        for place, opening in enumerate(before.drawn):
+            self.used["acct"][opening] += steps[f"mulaid_{place}"]
         if self.earlier.shape[1]:
-            self.by_year[self.earlier[rows, 0]] += result["hifp_pay"][rows]
+            self.by_year[self.earlier[before.rows, 0]] += steps["hifp_pay"]
 
 
 class Rows:
@@ -109,11 +109,16 @@ class Before:
     """What was used up, by name, for the claims at hand; looked up when asked for."""
 
     def __init__(self, used: Used, rows: np.ndarray):
-        self._used, self._rows = used, rows
+        self.rows, self._used, self._cells = rows, used, {}
+
+    def cells(self, cell: str) -> np.ndarray:
+        """Where one kind of state of these claims is kept."""
+        if cell not in self._cells:
+            self._cells[cell] = self._used.cell[cell][self.rows]
+        return self._cells[cell]
 
     def __getattr__(self, name: str) -> np.ndarray:
-        cell = self._used.state[name][1]
-        return self._used.used[name][self._used.cell[cell][self._rows]]
+        return self._used.used[name][self.cells(self._used.state[name][1])]
 
     def of(self, layer: str, what: str) -> np.ndarray:
         """The same of one layer behind the pool: base or paid."""
@@ -122,16 +127,19 @@ class Before:
     @property
     def earlier(self) -> list[np.ndarray]:
         """What the pool paid in the year before, the one before that, …"""
-        return [
-            self._used.by_year[self._used.earlier[self._rows, back]] for back in range(1, self._used.earlier.shape[1])
-        ]
+        cells_of = self._used.earlier[self.rows]
+        return [self._used.by_year[cells_of[:, back]] for back in range(1, cells_of.shape[1])]
+
+    @property
+    def drawn(self) -> list[np.ndarray]:
+        """The openings of the family's accounts, one after the other."""
+        return list(self._used.accounts.others[self.rows].T)
 
     @property
     def others(self) -> list[np.ndarray]:
         """What is left on the accounts of the family, one after the other."""
-        accounts, used = self._used.accounts, self._used.used["acct"]
-        drawn = (accounts.others[self._rows, place] for place in range(accounts.others.shape[1]))
-        return [accounts.balance[opening] - used[opening] for opening in drawn]
+        balance, used = self._used.accounts.balance, self._used.used["acct"]
+        return [balance[opening] - used[opening] for opening in self.drawn]
 
 
 def _shared(words: list[str], benefit: np.ndarray) -> tuple[np.ndarray, int]:
