@@ -17,6 +17,7 @@ _PRICE, _COUNT, _SHARE = pl.Decimal(16, 6), pl.Decimal(16, 4), pl.Decimal(5, 4)
 _PRICE_UNITS_PER_FEN = 10**4  # prices carry six decimals of a yuan
 _COST_UNITS_PER_FEN = 10**8  # price times count carries ten
 _SHARE_UNITS = 10**4
+_PROVEN = 4 * 10**18  # products below it, doubled for rounding, stay within 64 bits
 
 
 def classify(lines: pl.DataFrame, catalogue: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -39,7 +40,8 @@ def classify(lines: pl.DataFrame, catalogue: pl.DataFrame | None = None) -> pl.D
         "pric",
         "det_item_fee_sumamt",
     )
-    priced = _terms(lines, catalogue).with_columns(_cost()).with_columns(_parts())
+    priced = _terms(lines, catalogue)
+    priced = priced.with_columns(_cost(_wide_enough(priced))).with_columns(_parts())
     result = lines.with_columns(priced.select(_signed(pl.col(name)) for name in AMOUNTS))
     check_range(result, AMOUNTS, "feedetl_sn")
     return result.with_columns(pl.col(AMOUNTS).cast(pl.Int64))
@@ -51,7 +53,7 @@ def _terms(lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
     rows = lines.select(
         "med_list_codg",
         "chrgitm_lv",
-        pl.col("det_item_fee_sumamt").cast(pl.Int128).alias("billed"),
+        pl.col("det_item_fee_sumamt").alias("billed"),
         _units("selfpay_prop", _SHARE),
         _units("pric", _PRICE),
         _units("cnt", _COUNT),
@@ -69,7 +71,15 @@ def _terms(lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _units(name: str, dtype: pl.Decimal) -> pl.Expr:
-    return pl.col(name).cast(dtype).to_physical()
+    return pl.col(name).cast(dtype).to_physical().cast(pl.Int64)  # sixteen digits fit
+
+
+def _wide_enough(rows: pl.DataFrame) -> type[pl.DataType]:
+    """The whole numbers in which no product of these rows can wrap: 64 bits where their largest values prove it."""
+    largest = rows.select(pl.col("pric", "cnt", "billed", "selfpay_prop").abs().max().fill_null(0)).row(0)
+    price, count, billed, share = largest
+    cost = max(billed, price * count // _COST_UNITS_PER_FEN + 1)
+    return pl.Int64 if max(price * count, cost * share) < _PROVEN else pl.Int128
 
 
 def _versions(catalogue: pl.DataFrame) -> list[pl.DataFrame]:
@@ -85,7 +95,7 @@ def _versions(catalogue: pl.DataFrame) -> list[pl.DataFrame]:
         "enddate",
         pl.col("chrgitm_lv").alias("listed_lv"),
         _units("selfpay_prop", _SHARE).alias("listed_prop"),
-        (pl.col("pay_limit").cast(pl.Int128) * _PRICE_UNITS_PER_FEN).alias("listed_limit"),
+        (pl.col("pay_limit") * _PRICE_UNITS_PER_FEN).alias("listed_limit"),
         pl.int_range(pl.len()).over("med_list_codg").alias("version"),
     )
     return listed.partition_by("version", maintain_order=True, include_key=False)
@@ -106,11 +116,11 @@ def _listed_or_own() -> list[pl.Expr]:
     return [pl.when(in_force).then(value).otherwise(name).alias(name) for name, value in listed.items()]
 
 
-def _cost() -> list[pl.Expr]:
+def _cost(wide: type[pl.DataType]) -> list[pl.Expr]:
     """COST = the amount billed, else round(price x count); what of it lies above the limit; of the absolute values."""
-    price, count = pl.col("pric").abs(), pl.col("cnt").abs()
+    price, count = pl.col("pric").abs().cast(wide), pl.col("cnt").abs().cast(wide)
     cost = pl.coalesce(pl.col("billed").abs(), rounded(price * count, _COST_UNITS_PER_FEN)).fill_null(0)
-    over = rounded(pl.max_horizontal(price - pl.col("limit"), pl.lit(0, pl.Int128)) * count, _COST_UNITS_PER_FEN)
+    over = rounded(pl.max_horizontal(price - pl.col("limit"), pl.lit(0, wide)) * count, _COST_UNITS_PER_FEN)
     return [
         cost.alias("det_item_fee_sumamt"),
         pl.min_horizontal(over.fill_null(0), cost).alias("over"),

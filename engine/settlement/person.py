@@ -196,7 +196,8 @@ def _as_reported() -> list[pl.Expr]:
 
 
 def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: SimpleNamespace, kind: np.ndarray,
-               pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None, wanted: set[str] | None) -> Steps:  # fmt: skip
+               pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None,
+               wanted: set[str] | None) -> Steps:  # fmt: skip
     """Every step of every claim, in the order of the claims: round by round, each person's state moved in between."""
     order, seq, kind = seq.order, seq.moved(), kind[seq.order]
     accounts = accounts_of(seq, openings, policy.shared_account)
