@@ -610,3 +610,46 @@ def test_a_dearer_claim_is_never_paid_less_by_any_chain_of_payers(cents, more, p
         paid(by, {"cost": f"{c // 100}.{c % 100:02d}", "psn_no": person}, known=KNOWN)[0] for c in (cents, cents + more)
     )
     assert cheap["fund_pay_sumamt_fen"] <= dear["fund_pay_sumamt_fen"]
+
+
+# ---- the packs that come along
+
+
+def in_pack(pack: str, *rows: dict, steps: bool = False) -> list[dict]:
+    return paid(load_policy(pack), *({"psn_type": "1501"} | row for row in rows), steps=steps)
+
+
+def test_guangxi_residents_first_and_second_stay_as_published():
+    # 南宁 居民 三级 (2023-06-08, B), P = 10,600: (10,600 − 600) x 60 % = 6,000; second stay 300: 6,180
+    found = in_pack("demo-guigang", {"cost": "10600"}, {"cost": "10600"}, {"cost": "10600"})
+    assert [s["hifp_pay_fen"] for s in found] == [600000, 618000, 618000]
+    second_level = in_pack("demo-guigang", {"cost": "1300", "hosp_lv": "2"}, {"cost": "1300", "hosp_lv": "2"})
+    assert [s["act_pay_dedc_fen"] for s in second_level] == [30000, 20000]
+
+
+@pytest.mark.parametrize(
+    ("pack", "psn_type", "year", "cap"),
+    [
+        ("demo-guangdong", "1101", 2025, 198600),  # 阳江 1,986 = 2 % x 99,302 (W20)
+        ("demo-guangdong", "1501", 2025, 158900),
+        ("demo-huizhou", "1101", 2024, 202800),
+        ("demo-huizhou", "1201", 2025, 208600),
+        ("demo-huizhou", "1501", 2025, 80000),
+    ],
+)
+def test_outpatient_caps_of_the_packs(pack, psn_type, year, cap):
+    visit = {
+        "visit_kind": "general_outpatient",
+        "cost": "9000",
+        "psn_type": psn_type,
+        "setl_time": datetime(year, 5, 1),
+    }
+    assert in_pack(pack, visit)[0]["hifp_pay_fen"] == cap
+
+
+@pytest.mark.parametrize("pack", ["demo-guangdong", "demo-guigang", "demo-huizhou", "demo-national-cross-region"])
+def test_a_pack_covers_every_kind_of_visit_group_and_level_in_2025(pack):
+    kinds = ["general_outpatient", "chronic_outpatient", "inpatient", "day_surgery", "pharmacy"]
+    rows = [{"psn_no": f"{t}{lv}{k}", "psn_type": t, "hosp_lv": lv, "visit_kind": k, "cost": "3000"}
+            for t in ("1101", "1201", "1403", "1501") for lv in "0123" for k in kinds]  # fmt: skip
+    assert [s["status"] for s in in_pack(pack, *rows, steps=True)] == [None] * len(rows)
