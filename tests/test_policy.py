@@ -196,3 +196,34 @@ def test_a_key_becomes_a_policy_with_its_own_groups_levels_and_kinds(tmp_path):
         {"psn_no": "a", "year": "2023", "acct_balc": "1234.56"},
         {"psn_no": "b", "year": "2023", "acct_balc": "0.05"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("payers: {a: {colum: maf_pay, ratio: {2024-01-01: {value: 5}}}}", "did you mean column"),
+        (
+            "payers: {a: {column: maf_pay, by: category, ratio: {2024-01-01: {value: {低保: 5}}}}}",
+            "没有救助对象类别 低保",
+        ),
+        ("payers: {pool: {column: maf_pay, ratio: {2024-01-01: {value: 5}}}}", "payers 不可用名 pool"),
+        ("payers: {a: {column: hifp_pay, ratio: {2024-01-01: {value: 5}}}}", "cvlserv_pay, maf_pay"),
+        ("cross_region: {referal: {mode: minus, value: {2024-01-01: {value: 5}}}}", "referral"),
+        ("cross_region: {referral: {mode: minus, value: {2024-01-01: {value: 105}}}}", "105"),
+        (
+            "catastrophic: {benefits: [inpatient], ratio: {2024-01-01: {value: 5}}, incentive: {sinc: 2025}}",
+            "mean since",
+        ),
+        ("annual_cap: {2024-01-01: {value: {percent: 2, of: wage, year_back: 2}}}", "year_back"),
+        ("enrolment: {waiting: {fixed: {2025-01-01: {value: 3.5}}, per_missed_year: {}}}", "3.5"),
+        ("order: [pool, acount]", "did you mean account"),
+    ],
+)
+def test_a_fault_in_a_further_clause_is_named_too(tmp_path, text, words):
+    with pytest.raises(RuleProblem) as caught:
+        load(tmp_path, GOOD + text + "\n")
+    assert words in str(caught.value)
+
+
+def test_a_benefit_that_is_for_nothing_is_refused(tmp_path):
+    assert "须写 visit_kinds 或 items" in str(refused(tmp_path, "    visit_kinds: [inpatient]\n", ""))

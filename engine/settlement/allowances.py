@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from engine.settlement.clauses import Maternity
-from engine.settlement.dated import ALL
+from engine.settlement.dated import value_on
 from engine.settlement.money import NO_LIMIT, PERCENT, half_up
 from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
@@ -72,9 +72,3 @@ def care_payments(visits: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         parts.append(own.select("visit_id", "units_paid", fund_fen=pl.Series(paid)))
     types = {"visit_id": pl.String, "units_paid": pl.Int64, "fund_fen": pl.Int64}
     return pl.concat([part.cast(types) for part in parts]).sort("visit_id")
-
-
-def value_on(dated: dict, day, default: int = 0) -> int:
-    """The value for all that holds on a day; the default before the first one."""
-    held = [setting.value for begin, setting in dated.items() if begin <= day]
-    return held[-1].get(ALL, {}).get(ALL, default) if held else default

@@ -43,7 +43,10 @@ class Benefit(Strict):
     """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own."""
 
     label: str = ""
-    visit_kinds: list[VisitKind]
+    visit_kinds: list[VisitKind] = []
+    items: list[
+        str
+    ] = []  # national codes, `X*` for all that begin so: a claim with one of them is paid as this benefit
     deductible: Amount = {}
     deductible_per: Literal["admission", "year"] | None = None
     deductible_shared: str = ""  # benefits with the same word use up one yearly deductible
@@ -65,6 +68,12 @@ class Benefit(Strict):
     entitlement: Entitled | None = None
 
     @model_validator(mode="after")
+    def _says_what_it_is_for(self):
+        if not self.visit_kinds and not self.items:
+            raise ValueError("须写 visit_kinds 或 items")
+        return self
+
+    @model_validator(mode="after")
     def _says_what_the_deductible_is_per(self):
         if self.deductible and not self.deductible_per:
             raise ValueError("写了 deductible 就须写 deductible_per: admission 或 year")
@@ -76,6 +85,14 @@ class LargeAmount(Strict):
 
     ratio: Percent
     annual_cap: Amount = {}
+
+
+class ElectronicOnly(Strict):
+    """双通道谈判药: items paid at these visits only with an electronic prescription, from when it is required."""
+
+    items: list[str]
+    visit_kinds: list[VisitKind] = ["pharmacy"]
+    required: Counts  # 1 from the day on which it is
 
 
 class Who(Strict):

@@ -164,3 +164,9 @@ def _in_order(dated: dict[date, Any]) -> dict[date, Any]:
 def since(kind) -> Any:
     """The type of a dated value that is the same for every person group, in order of date."""
     return Annotated[dict[Annotated[date, BeforeValidator(_iso_day)], On[kind]], AfterValidator(_in_order)]
+
+
+def value_on(dated: ByDate, day: date, default: int = 0) -> int:
+    """The value for all that holds on a day; the default before the first one."""
+    held = [setting.value for begin, setting in dated.items() if begin <= day]
+    return held[-1].get(ALL, {}).get(ALL, default) if held else default

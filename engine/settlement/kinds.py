@@ -9,17 +9,17 @@ _DENSE = 1 << 20  # combinations up to which a table of all is made
 
 
 def kinds_of(
-    claims: pl.DataFrame, standing: pl.DataFrame, day: np.ndarray, policy: Policy
+    claims: pl.DataFrame, further: list[pl.Series], day: np.ndarray, policy: Policy
 ) -> tuple[pl.DataFrame, np.ndarray]:
     """One claim of each kind, with the first `day` of its epoch, and the number of the kind of every claim.
 
-    claims: psn_type, visit_kind, hosp_lv, insured_flag, local_flag. standing: further columns of the same rows on which
-    terms depend, if any. An epoch reaches from one day on which some value of the policy changes to the next.
+    claims: psn_type, visit_kind, hosp_lv, insured_flag, local_flag. further: what else of the same rows terms
+    depend on. An epoch reaches from one day on which some value of the policy changes to the next.
     """
     days = np.array(sorted({d for _, dated, _ in parameters(policy) for d in dated}), "datetime64[D]")
     epoch = np.searchsorted(days, day, side="right")
     claims = claims.select("psn_type", "visit_kind", "hosp_lv", "insured_flag", "local_flag")
-    claims = claims.hstack(standing) if standing.width else claims
+    claims = claims.hstack(further)
     keys, size = epoch, len(days) + 1
     for column in claims:
         code, bound = _coded(column)

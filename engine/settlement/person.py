@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from engine.settlement.accounts import accounts_of
+from engine.settlement.conditions import benefit_by_items, by_care_place, withheld
 from engine.settlement.kinds import kinds_of
 from engine.settlement.layers import Steps, statement
 from engine.settlement.lines import AMOUNTS, classify
@@ -124,10 +125,12 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
     stands = standing(claims, seq.day, policy, known)
-    kinds, kind = kinds_of(claims, stands.kinds, seq.day, policy)
+    by_items = benefit_by_items(claims, lines, policy)
+    further = [*stands.kinds, *([] if by_items is None else [by_items])]
+    kinds, kind = kinds_of(claims, further, seq.day, policy)
     rule = terms(kinds, policy)
     status = _status(seq, stands, rule, kind)
-    amounts = _with_line_sums(claims, lines, catalogue)
+    amounts = _with_line_sums(claims, withheld(lines, claims, policy, known), catalogue)
     pays = (rule.pays[kind] & status.is_null().to_numpy() & ~seq.orphan).astype(np.int64)
     steps = _in_rounds(amounts, seq, policy, rule, kind, pays, stands, openings, wanted)
     frame = claims.select(
@@ -174,7 +177,9 @@ def _with_line_sums(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.Dat
     """Of each claim `total, own, over_limit, first, scope`, the sums of its lines with their sign, else as reported."""
     reported = claims.select(_as_reported())
     if lines.height:
-        sums = classify(lines, catalogue).group_by("setl_id").agg(pl.col(AMOUNTS).sum())
+        parts = by_care_place(lines, claims, catalogue)
+        done = pl.concat([classify(rows, listed).select("setl_id", *AMOUNTS) for rows, listed in parts])
+        sums = done.group_by("setl_id").agg(pl.col(AMOUNTS).sum())
         check_range(sums, AMOUNTS, "setl_id")
         sums = sums.rename({amount: f"{name}_" for amount, name in zip(AMOUNTS, OF_LINES, strict=True)})
         joined = reported.hstack(claims.select("setl_id")).join(sums, on="setl_id", how="left", maintain_order="left")

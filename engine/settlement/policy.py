@@ -1,12 +1,15 @@
 """A settlement policy: who is who, what each benefit pays, and the caps, as dated values with source and grade.
 
 One policy is one YAML file, in seeds/policies/ or wherever a region keeps its own. Nothing here computes money:
-terms.py finds the value that holds for a claim and layers.py applies it. Words and order follow the person-side
-waterfall of the national settlement list: deductible, pool by tiers, caps, large amount, catastrophic, account.
+terms.py finds the value that holds for a claim and layers.py applies it. What a clause may say stands in clauses.py, in
+words and order of the person-side waterfall of the national settlement list: deductible, pool by tiers, caps, large
+amount, catastrophic, further payers, accounts; `order` says it otherwise.
 
 A dated value is `{2025-01-01: {value: …, source: …, grade: …}}`; source and grade may be left to the head of the file.
 `value` is one amount for all, or one per person group, or one per person group and hospital level (`all` stands for the
-others). Money is yuan, a ratio percent, a ratio by tiers a list `[{over: 0, percent: 80}, {over: 5000, percent: 85}]`.
+others); in parameters named `category_…`, and in payers `by: category`, one per category of assistance. Money is
+yuan, a ratio percent, a ratio by tiers a list `[{over: 0, percent: 80}, {over: 5000, percent: 85}]`. `value: unknown`
+ends a parameter; `{percent: 2, of: wage, years_back: 2}` derives an amount from `figures` (derived.py).
 """
 
 import difflib
@@ -23,6 +26,7 @@ from engine.settlement.clauses import (
     CareService,
     Catastrophic,
     Category,
+    ElectronicOnly,
     Enrolment,
     Filing,
     Group,
@@ -69,6 +73,7 @@ class Policy(Strict):
     remote_minus_points: Percent = {}
     cross_region: dict[Filing, Reduction] = {}
     enrolment: Enrolment | None = None
+    electronic_only: ElectronicOnly | None = None
     accidents: Literal["paid", "held"] = "paid"  # whether claims marked as injuries wait for the answer who is liable
     large_amount: LargeAmount | None = None
     catastrophic: Catastrophic | None = None

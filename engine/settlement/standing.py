@@ -16,7 +16,7 @@ from engine.settlement.clauses import Filing
 from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
 
-TABLES = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells")
+TABLES = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "prescriptions")
 CLAIM = ["fixmedins_code", "dise_codg", "mdtrtarea_admdvs", "filing_status", "age", "brdy", "trum_flag"]
 Known = Mapping[str, pl.DataFrame]
 _MOST_YEARS = 60  # that earlier years without a claim are looked for

@@ -1,0 +1,86 @@
+"""Conditions on fee lines: what is paid only with an electronic prescription, which items decide the benefit, and by
+which place's catalogue a line is classified.
+
+双通道谈判药 without an electronic prescription is the person's own pay (双通道自 2025 年 3 月底全部电子处方); items of
+assisted reproduction are paid as the benefit that names them (参照门特待遇); care elsewhere follows the catalogue of
+the place of care (就医地目录, 医保发〔2022〕22号第六条) and the benefits of home.
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from engine.settlement.clauses import ElectronicOnly
+from engine.settlement.dated import value_on
+from engine.settlement.policy import Policy
+from engine.tables.dictionary import with_fields
+
+Known = Mapping[str, pl.DataFrame]
+
+
+def withheld(lines: pl.DataFrame, claims: pl.DataFrame, policy: Policy, known: Known) -> pl.DataFrame:
+    """The lines with self_pay_flag 1 where the policy's condition on prescriptions is not met, in the order given."""
+    clause = policy.electronic_only
+    if clause is None or lines.is_empty():
+        return lines
+    lines = with_fields(lines, "fee_lines", "med_list_codg", "rxno", "self_pay_flag", "fee_ocur_time")
+    visits = claims.select("setl_id", _kind="visit_kind")
+    rows = lines.select("setl_id", "med_list_codg", "rxno", _day=pl.col("fee_ocur_time").dt.date())
+    rows = rows.join(visits, on="setl_id", how="left", maintain_order="left")
+    concerned = pl.col("_kind").is_in(clause.visit_kinds) & names_item(clause.items) & _required(rows["_day"], clause)
+    unmet = rows.select(concerned.fill_null(False) & ~_electronic(rows["rxno"], known)).to_series()
+    return lines.with_columns(pl.when(unmet).then(pl.lit("1")).otherwise("self_pay_flag").alias("self_pay_flag"))
+
+
+def _required(day: pl.Series, clause: ElectronicOnly) -> pl.Series:
+    """Whether an electronic prescription is required on each day."""
+    days = day.unique().drop_nulls()
+    asked = [bool(value_on(clause.required, d)) for d in days]
+    return day.replace_strict(days, asked, default=False, return_dtype=pl.Boolean)
+
+
+def _electronic(rxno: pl.Series, known: Known) -> pl.Series:
+    """Whether a line names an electronic prescription; without a table of prescriptions, whether it names one."""
+    if "prescriptions" not in known:
+        return rxno.is_not_null()
+    table = with_fields(known["prescriptions"], "prescriptions", "rxno", "electronic_flag")
+    return rxno.is_in(table.filter(pl.col("electronic_flag") == "1")["rxno"].drop_nulls().implode()).fill_null(False)
+
+
+def names_item(items: list[str]) -> pl.Expr:
+    """Whether the national code is one of these; `X*` stands for all that begin so."""
+    whole = [item for item in items if not item.endswith("*")]
+    begins = [pl.col("med_list_codg").str.starts_with(item[:-1]) for item in items if item.endswith("*")]
+    return pl.any_horizontal(pl.col("med_list_codg").is_in(whole), *begins).fill_null(False)
+
+
+def benefit_by_items(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy) -> pl.Series | None:
+    """Per claim the first benefit that names an item on it, null for none; no answer where no benefit names any."""
+    naming = {name: benefit.items for name, benefit in policy.benefits.items() if benefit.items}
+    if not naming:
+        return None
+    lines = with_fields(lines, "fee_lines", "setl_id", "med_list_codg")
+    answer = pl.Series("by_items", [None] * claims.height, dtype=pl.String)
+    for name, items in reversed(naming.items()):
+        there = claims["setl_id"].is_in(lines.filter(names_item(items))["setl_id"].unique().implode())
+        answer = answer.set(there, name)
+    return answer
+
+
+def by_care_place(lines: pl.DataFrame, claims: pl.DataFrame, catalogue: pl.DataFrame | None) -> list[tuple]:
+    """(lines, catalogue) to classify together: those of care in a place with a catalogue of its own, and the rest.
+
+    catalogue: may have `admdvs`, the place (or the wider area) whose care a row is for; blank is the region's own.
+    """
+    if catalogue is None or "admdvs" not in catalogue.columns:
+        return [(lines, catalogue)]
+    areas = claims.select("setl_id", _area=pl.col("mdtrtarea_admdvs").fill_null(""))
+    placed = lines.join(areas, on="setl_id", how="left", maintain_order="left")
+    parts, rest = [], pl.lit(True)
+    for place in catalogue["admdvs"].drop_nulls().unique().sort(descending=True):
+        here = pl.col("_area").str.starts_with(place.rstrip("0") if place.endswith("00") else place).fill_null(False)
+        rows = placed.filter(rest & here).drop("_area")
+        parts.append((rows, catalogue.filter(pl.col("admdvs") == place).drop("admdvs")))
+        rest = rest & ~here
+    own = catalogue.filter(pl.col("admdvs").is_null()).drop("admdvs")
+    return [*parts, (placed.filter(rest).drop("_area"), own)]
