@@ -18,6 +18,7 @@ import engine.cli.explain
 import engine.cli.impact
 import engine.cli.indicators
 import engine.cli.knowledge
+import engine.cli.policy
 import engine.cli.question
 import engine.cli.rules
 import engine.cli.scheme

@@ -86,7 +86,7 @@ def test_the_exact_person_type_beats_the_longest_beginning(tmp_path):
 def test_an_unknown_key_gives_one_clear_message(tmp_path):
     problem = refused(tmp_path, "deductible_per", "deductable_per")
     text = str(problem)
-    assert text.startswith(f"{tmp_path / 'p.yaml'}: benefits.inpatient.deductable_per (第 8 行): 没有这个键")
+    assert text.startswith(f"{tmp_path / 'p.yaml'}: benefits.inpatient.deductable_per (第 8 行第 5 列): 没有这个键")
     assert "deductible_per" in problem.allowed and problem.hint == "是否想写 did you mean deductible_per?"
     assert problem.exit_code == 4
 
@@ -94,7 +94,7 @@ def test_an_unknown_key_gives_one_clear_message(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("[inpatient]", "[inpatientt]", "benefits.inpatient.visit_kinds.0 (第 7 行)"),
+        ("[inpatient]", "[inpatientt]", "benefits.inpatient.visit_kinds.0 (第 7 行第 19 列)"),
         ("150", "150.005", "2024-01-01 all 1: '150.005' 不是以分为最小单位"),
         ("150", "-1", "不是以分为最小单位"),
         ("150", "NaN", "不是数"),
@@ -108,7 +108,7 @@ def test_an_unknown_key_gives_one_clear_message(tmp_path):
         ("2025-01-01", "2025-02-30", "没有这一天"),
         ("grade: A", "grade: Z", "允许 allowed: S, A, B, C, R, D, demo"),
         ("12*", "11*", "psn_types 重复归属: 11*"),
-        ("name: 0123\n", "", "name (第 1 行): 缺少这个键"),
+        ("name: 0123\n", "", "name (第 1 行第 1 列): 缺少这个键"),
         ("    deductible_per: admission\n", "    deductible_per: year\n    deductible_per: year\n", "p.yaml:9: 键重复"),
         ("name: 0123", "name: &n 0123", "p.yaml:1: 不用锚点"),
         ("name: 0123", "name: !!int 0123", "p.yaml:1: 不用锚点"),
@@ -121,7 +121,7 @@ def test_a_fault_is_named_with_its_place_and_what_would_do(tmp_path, old, new, w
 
 def test_all_faults_are_told_at_once(tmp_path):
     text = str(refused(tmp_path, "name: 0123\n", "nam: 0123\ntitel: x\n"))
-    assert "没有这个键 nam" in text and "没有这个键 titel" in text and "name (第 1 行): 缺少这个键" in text
+    assert "没有这个键 nam" in text and "没有这个键 titel" in text and "name (第 1 行第 1 列): 缺少这个键" in text
 
 
 def test_an_unknown_policy_names_the_packs():

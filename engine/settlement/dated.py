@@ -140,6 +140,13 @@ Series = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _series))
 Factors = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _factor))]
 Counts = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _whole))]
 
+
+def leaf_of(model: type[BaseModel], name: str) -> str:
+    """The form of the values of a dated parameter: yuan, percent, factor, whole, bands, series …"""
+    read = next(m.func for m in model.model_fields[name].metadata if isinstance(m, AfterValidator))
+    return read.args[0].__name__.removeprefix("_")
+
+
 Yuan = Annotated[Any, AfterValidator(_yuan)]
 Share = Annotated[Any, AfterValidator(_percent)]
 Factor = Annotated[Any, AfterValidator(_factor)]

@@ -38,7 +38,7 @@ from engine.settlement.clauses import (
 from engine.settlement.dated import ALL, Amount, Dated, Grade, Percent, Strict
 from engine.settlement.derived import written_out
 from engine.tables.problems import RuleProblem, UsageProblem
-from engine.tables.yamltext import read_mapping
+from engine.tables.yamltext import Document, read_mapping, read_yaml
 
 Day = Literal["setl_time", "endtime", "begntime"]
 BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account")
@@ -191,18 +191,29 @@ def load_policy(name_or_file: str | Path) -> Policy:
     Raises UsageProblem when there is none, RuleProblem with file, key path, allowed values and the likely intent of
     every fault of it.
     """
-    path = _find(name_or_file)
-    value, lines = read_mapping(path)
-    try:
-        return Policy.model_validate(value)
-    except ValidationError as error:
-        faults = [_fault(fault, lines) for fault in error.errors(include_url=False)]
+    path = policy_file(name_or_file)
+    policy, faults = policy_or_faults(path)
+    if policy is None:
         raise RuleProblem(
             "; ".join(f"{where}: {what}" for where, what, _, _ in faults),
             str(path),
             "; ".join(dict.fromkeys(allowed for _, _, allowed, _ in faults if allowed)),
             "; ".join(dict.fromkeys(hint for *_, hint in faults if hint)),
-        ) from None
+        )
+    return policy
+
+
+def policy_or_faults(path: Path) -> tuple[Policy | None, list[tuple[str, str, str, str]]]:
+    """The policy in a file, or its faults: key path with line and column, what is wrong, what is allowed, a hint.
+
+    Raises RuleProblem where the text is no YAML.
+    """
+    value, _ = read_mapping(path)
+    try:
+        return Policy.model_validate(value), []
+    except ValidationError as error:
+        document = read_yaml(path)
+        return None, [_fault(fault, document) for fault in error.errors(include_url=False)]
 
 
 def policy_names() -> list[str]:
@@ -210,7 +221,8 @@ def policy_names() -> list[str]:
     return sorted(path.stem for path in (seeds_folder() / "policies").glob("*.yaml"))
 
 
-def _find(name_or_file: str | Path) -> Path:
+def policy_file(name_or_file: str | Path) -> Path:
+    """The file of a policy, by its path or by the name of a pack. Raises UsageProblem where there is none."""
     for path in (Path(name_or_file), seeds_folder() / "policies" / f"{name_or_file}.yaml"):
         if path.is_file():
             return path
@@ -221,10 +233,11 @@ def _find(name_or_file: str | Path) -> Path:
     )
 
 
-def _fault(fault: dict, lines: dict[tuple, int]) -> tuple[str, str, str, str]:
-    """One fault of pydantic's as key path with line, what is wrong, what is allowed, what was likely meant."""
-    path = tuple(str(part) for part in fault["loc"] if part != "[key]")  # pydantic's mark for a key, not its value
-    where = f"{'.'.join(path) or '全文'} (第 {next(lines[p] for p in _upward(path) if p in lines)} 行)"
+def _fault(fault: dict, document: Document) -> tuple[str, str, str, str]:
+    """One fault of pydantic's as key path with its place, what is wrong, what is allowed, what was likely meant."""
+    keys = tuple(part for part in fault["loc"] if part != "[key]")  # pydantic's mark for a key, not its value
+    path, (line, column) = tuple(map(str, keys)), document.where(keys)
+    where = f"{'.'.join(path) or '全文'} (第 {line} 行第 {column} 列)"
     if fault["type"] == "extra_forbidden":
         fields = list(_model_at(path[:-1]).model_fields)
         return where, f"没有这个键 {path[-1]}", ", ".join(fields), _meant(path[-1], fields)
@@ -242,10 +255,6 @@ _SAID = {
     "list_type": "应为列表",
     "string_type": "应为文字",
 }
-
-
-def _upward(path: tuple[str, ...]):
-    return (path[:end] for end in range(len(path), -1, -1))
 
 
 def _model_at(path: tuple[str, ...]) -> type[BaseModel]:
