@@ -13,6 +13,8 @@ import polars as pl
 
 from engine.grouping import stays as stays_of
 from engine.grouping.conditions import ListKey, Term
+from engine.grouping.dip import DipScheme, group_dip
+from engine.grouping.dip_why import explain_dip
 from engine.grouping.scheme import ALWAYS, Condition, Scheme
 from engine.grouping.scheme_files import LEVELS
 from engine.grouping.stays import Coded, Stays
@@ -33,7 +35,11 @@ ALL_BITS = np.uint64(2**WORD - 1)
 
 
 def group(
-    claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: Scheme, why: bool = True
+    claims: pl.DataFrame,
+    diagnoses: pl.DataFrame,
+    procedures: pl.DataFrame,
+    scheme: Scheme | DipScheme,
+    why: bool = True,
 ) -> pl.DataFrame:
     """One row per claim in the order of the claims, with the columns of grouping.parquet.
 
@@ -45,15 +51,19 @@ def group(
     return _group(stays, scheme, why).select(claims["setl_id"], pl.all())
 
 
-def group_records(frame: pl.DataFrame, scheme: Scheme, why: bool = True) -> pl.DataFrame:
+def group_records(frame: pl.DataFrame, scheme: Scheme | DipScheme, why: bool = True) -> pl.DataFrame:
     """As `group`, without setl_id, for one frame with sex, age, age_days, weight and the code lists dx and proc."""
     return _group(stays_of.from_lists(frame, scheme.normalise_codes), scheme, why)
 
 
-def _group(stays: Stays, scheme: Scheme, why: bool) -> pl.DataFrame:
+def _group(stays: Stays, scheme: Scheme | DipScheme, why: bool) -> pl.DataFrame:
+    nothing = pl.lit(None, pl.String).alias("why")
+    if isinstance(scheme, DipScheme):
+        result, found = group_dip(stays, scheme)
+        return result.with_columns(explain_dip(found) if why else nothing)
     judged = Judged(stays, scheme)
     result = _ends(scheme)[judged.end.astype(np.uint32)]
-    text = explain(judged) if why else pl.lit(None, pl.String).alias("why")
+    text = explain(judged) if why else nothing
     return result.select(pl.lit(scheme.name).alias("scheme"), "mdc", "adrg", "drg", "weight", "status", text)
 
 

@@ -21,7 +21,9 @@ from engine.grouping.conditions import (
     Term,
     parse_condition,
 )
-from engine.grouping.scheme_files import LEVELS, Tables, at, faults, read_files, weaknesses
+from engine.grouping.dip import DipScheme, load_dip
+from engine.grouping.dip_files import dip_weaknesses
+from engine.grouping.scheme_files import LEVELS, Tables, at, faults, kind_of, read_files, weaknesses
 from engine.tables.problems import Problem, RuleProblem
 
 WEIGHT = pl.Decimal(12, 8)
@@ -64,9 +66,13 @@ class Scheme:
     weights: pl.DataFrame
 
 
-def load_scheme(folder: Path) -> Scheme:
-    """The scheme of a folder. Raises InputProblem for what cannot be read, RuleProblem for faulty content."""
-    scheme, problems = _load(Path(folder))
+def load_scheme(folder: Path) -> "Scheme | DipScheme":
+    """The scheme of a folder, of the kind that its scheme.yaml says.
+
+    Raises InputProblem for what cannot be read, RuleProblem for faulty content.
+    """
+    load, _ = KINDS[kind_of(Path(folder))]
+    scheme, problems = load(Path(folder))
     if problems:
         first = problems[0]
         more = f"另有 {len(problems) - 1} 处 more problems: yibao scheme check" if len(problems) > 1 else ""
@@ -76,14 +82,22 @@ def load_scheme(folder: Path) -> Scheme:
 
 def check_scheme(folder: Path) -> list[Problem]:
     """Everything wrong with a scheme: the faults that keep it from loading; when there are none, its weaknesses."""
-    _, problems = _load(Path(folder))
-    return problems or weaknesses(read_files(Path(folder))[0])
+    load, weak = KINDS[kind_of(Path(folder))]
+    return load(Path(folder))[1] or weak(Path(folder))
 
 
 def _load(folder: Path) -> tuple[Scheme | None, list[Problem]]:
     tables, options, problems = read_files(folder)
     problems = problems or faults(tables)
     return (None, problems) if problems else _build(tables, options)
+
+
+def _weaknesses(folder: Path) -> list[Problem]:
+    return weaknesses(read_files(folder)[0])
+
+
+# What a kind of scheme is loaded by, and what finds its weaknesses once it loads.
+KINDS = {"drg": (_load, _weaknesses), "dip": (load_dip, dip_weaknesses)}
 
 
 def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list[Problem]]:

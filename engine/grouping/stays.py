@@ -29,8 +29,8 @@ class Coded:
 
 @dataclass(frozen=True)
 class Stays:
-    """facts: gend, age_years, age_days, weight, adm_weight, los, vent_hours, icu_hours, leaving, day_surgery; one row a
-    stay.
+    """facts: gend, age_years, age_days, weight, adm_weight, los, vent_hours, icu_hours, leaving, day_surgery, day (of
+    discharge, else of admission); one row a stay.
     """
 
     facts: pl.DataFrame
@@ -89,6 +89,7 @@ def from_lists(frame: pl.DataFrame, normalise: bool) -> Stays:
         icu_hours=unknown,
         leaving=pl.col("leaving").cast(pl.String) if "leaving" in frame.columns else pl.lit(None, pl.String),
         day_surgery=pl.lit(None, pl.String),
+        day="day" if "day" in frame.columns else pl.lit(None, pl.Date),
     )
     coded = []
     for name in ("dx", "proc"):
@@ -141,6 +142,7 @@ def _facts(claims: pl.DataFrame) -> pl.DataFrame:
         leaving="dscg_way",
         day_surgery=pl.coalesce("daysurg_flag", pl.when(pl.col("adm_kind").is_not_null()).then(
             (pl.col("adm_kind") == "day_surgery").cast(pl.Int8).cast(pl.String))),
+        day=pl.coalesce("endtime", "begntime").cast(pl.Date),
     )  # fmt: skip
 
 
