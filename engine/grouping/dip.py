@@ -71,10 +71,11 @@ class DipScheme:
 def load_dip(folder: Path) -> tuple[DipScheme | None, list[Problem]]:
     """The catalogue of a folder, or None and everything that is wrong with it."""
     tables, options, problems = read_dip(folder)
-    return (None, problems) if problems else (_build(tables, options), [])
+    return (None, problems) if problems else (build(tables, options), [])
 
 
-def _build(tables: dict[str, pl.DataFrame], options: dict[str, str]) -> DipScheme:
+def build(tables: dict[str, pl.DataFrame], options: dict[str, str]) -> DipScheme:
+    """The catalogue of tables without faults (all text) and of every option."""
     groups = _ranked(tables["dip"])
     core = groups.filter(pl.col("kind") == "core").select("dx", "procedures").with_row_index("group")
     core_dx = core["dx"].unique().sort()
@@ -215,7 +216,7 @@ def judge(stays: Stays, scheme: DipScheme) -> DipJudged:
     """The group of every stay and all that led to it."""
     dx_of = _place(cut(stays.dx.distinct, 3, scheme.dx_characters), scheme.core_dx)
     dx = np.append(dx_of, NONE)[stays.dx.first]
-    treatment, deciding = _treatment(stays.proc, scheme)
+    treatment, deciding = treatment_of(stays.proc, scheme)
     touched = _touched(stays.proc, dx, scheme)
     group = _core(touched, len(stays), scheme)
     conservative = (group == NONE) & (treatment == 0) & (dx != NONE)
@@ -227,21 +228,26 @@ def judge(stays: Stays, scheme: DipScheme) -> DipJudged:
     return DipJudged(scheme, stays, dx, treatment, deciding, touched, group, auxiliary)
 
 
-def _treatment(proc: Coded, scheme: DipScheme) -> tuple[np.ndarray, np.ndarray]:
+def treatment_of(proc: Coded, scheme: DipScheme) -> tuple[np.ndarray, np.ndarray]:
     """The highest class of the procedures of each stay, and the lowest code among those that have it."""
     treatment = np.zeros(len(proc.first), dtype=np.int64)
     deciding = np.full(len(proc.first), len(proc.distinct), dtype=np.int64)
     if not len(proc.row):
         return treatment, deciding
-    entry = _longest(scheme.classes["code"], proc.distinct)
-    listed = [RISING.index(UNLISTED.get(word, word)) for word in (*scheme.classes["class"], scheme.unlisted)]
-    class_of = np.array(listed)[entry]  # NONE, the last, is the class of what is not listed
+    class_of = class_numbers(proc, scheme)
     starts = np.flatnonzero(proc.is_first)
     highest = np.maximum.reduceat((class_of[proc.code] << 32) + (2**32 - 1 - proc.code.astype(np.int64)), starts)
     rows = proc.row[starts]
     treatment[rows] = highest >> 32
     deciding[rows] = 2**32 - 1 - (highest & (2**32 - 1))
     return treatment, deciding
+
+
+def class_numbers(proc: Coded, scheme: DipScheme) -> np.ndarray:
+    """For each distinct procedure the place of its class in RISING."""
+    entry = _longest(scheme.classes["code"], proc.distinct)
+    classes = [RISING.index(UNLISTED.get(word, word)) for word in (*scheme.classes["class"], scheme.unlisted)]
+    return np.array(classes)[entry]  # NONE, the last, is the class of what is not listed
 
 
 def _touched(proc: Coded, dx: np.ndarray, scheme: DipScheme) -> pl.DataFrame:
