@@ -466,9 +466,20 @@ def test_a_damaged_catalogue_is_refused_with_one_message_that_says_where(tmp_pat
     assert len(str(caught.value)) < 600
 
 
-def test_an_unknown_kind_of_scheme_is_refused_by_name(tmp_path):
-    (tmp_path / "scheme.yaml").write_text("kind: apg\n", "utf-8")
-    assert any("kind: apg" in str(problem) for problem in check_scheme(tmp_path))
+def test_an_unknown_kind_of_scheme_is_refused_by_name_and_place(tmp_path):
+    (tmp_path / "scheme.yaml").write_text("name: x\nkind: apg\n", "utf-8")
+    with pytest.raises(RuleProblem, match=r"scheme.yaml:2 \[kind\].*apg\n.*drg, dip"):
+        load_scheme(tmp_path)
+    assert len(check_scheme(tmp_path)) == 1
+
+
+def test_a_folder_with_a_dip_table_is_a_dip_catalogue_whatever_scheme_yaml_lacks(tmp_path):
+    folder = write_dip(tmp_path)
+    (folder / "scheme.yaml").write_text("procedure_characters: '4'\n", "utf-8")
+    assert one(load_scheme(folder), dx=["K35.800"])["drg"] == "K0"
+    (folder / "scheme.yaml").unlink()
+    with pytest.raises(InputProblem, match="scheme.yaml"):
+        load_scheme(folder)
 
 
 def test_a_check_of_a_catalogue_that_loads_tells_its_weaknesses(tmp_path):

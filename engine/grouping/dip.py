@@ -7,26 +7,21 @@ text: that of several core groups that fit the one with more procedures wins, th
 code (an order of our own), and how auxiliary coefficients are combined (an option). Their bands are data of a
 catalogue, and demo where ours.
 
-Codes are compared as text once per distinct code. After that a stay is whole numbers: its procedures are bits of the
-sets of its core groups, a group fits when its mask is full, and the lowest row of the ranked catalogue wins.
+Codes are compared as text once per distinct code. After that a stay is whole numbers: procedures are bits of the sets
+of core groups, a group fits when its mask is full, and the lowest row of the ranked catalogue wins.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from engine.grouping.codes import Lookup
-from engine.grouping.dip_deviation import Bands
-from engine.grouping.dip_files import BANDS, CLASSES, DATED, RANGE, read_dip
+from engine.grouping.dip_files import BANDS, CLASSES, RANGE
+from engine.grouping.dip_scheme import NONE, WEIGHT, DipScheme, cut, place_of
 from engine.grouping.stays import Coded, Stays
-from engine.tables.problems import Problem
 from engine.tables.values import rounded
 
-WEIGHT = pl.Decimal(12, 8)
-NONE = -1
 COEFFICIENT_UNITS = 10**4
 # Treatment classes in rising order. `unknown`, of a procedure without a class, gives way to surgery only: no class
 # is above surgery, so there the unknown procedure decides nothing.
@@ -38,139 +33,12 @@ DIED = "5"  # dscg_way
 
 
 @dataclass(frozen=True)
-class DipScheme:
-    """A DIP catalogue ready to group with.
-
-    groups: group, name, kind, dx, procedures (list, sorted), class, units (weight in 1e-8, Int64), mean_cost_fen; core
-    groups first and in order of trial, so that the lowest row that fits wins. members: dx (number in core_dx), proc
-    (number in core_procs), group (row of groups), bit. classes, cc, cci: code and what it means, in file order.
-    auxiliary: by table its rows, with `coefficient` in units of 1e-4. means: group, hosp_lv, mean_cost_fen.
-    """
-
-    name: str
-    version: str
-    normalise_codes: bool
-    dx_characters: int
-    procedure_characters: int
-    unlisted: str
-    combine: str
-    threshold: int
-    base_score: int
-    bands: Bands
-    groups: pl.DataFrame
-    core_dx: pl.Series
-    core_procs: pl.Series
-    members: pl.DataFrame
-    classes: pl.DataFrame
-    cc: pl.DataFrame
-    cci: pl.DataFrame
-    auxiliary: dict[str, pl.DataFrame]
-    means: pl.DataFrame
-
-
-def load_dip(folder: Path) -> tuple[DipScheme | None, list[Problem]]:
-    """The catalogue of a folder, or None and everything that is wrong with it."""
-    tables, options, problems = read_dip(folder)
-    return (None, problems) if problems else (build(tables, options), [])
-
-
-def build(tables: dict[str, pl.DataFrame], options: dict[str, str]) -> DipScheme:
-    """The catalogue of tables without faults (all text) and of every option."""
-    groups = _ranked(tables["dip"])
-    core = groups.filter(pl.col("kind") == "core").select("dx", "procedures").with_row_index("group")
-    core_dx = core["dx"].unique().sort()
-    bit = pl.lit(2, pl.Int64).pow(pl.int_range(pl.len()).over("group"))
-    members = core.filter(pl.col("procedures").list.len() > 0).explode("procedures").with_columns(bit=bit)
-    core_procs = members["procedures"].unique().sort()
-    return DipScheme(
-        name=options["name"],
-        version=options["version"],
-        normalise_codes=options["normalise_codes"] == "yes",
-        dx_characters=int(options["dx_characters"]),
-        procedure_characters=int(options["procedure_characters"]),
-        unlisted=options["unlisted"],
-        combine=options["auxiliary"],
-        threshold=int(options["threshold"]),
-        base_score=int(options["base_score"]),
-        bands=Bands(
-            *(Decimal(options[f"deviation_{name}"]) for name in ("low", "high", "review")),
-            normal=options["deviation_normal"],
-            review_at=options["deviation_review_at"] == "yes",
-        ),
-        groups=groups,
-        core_dx=core_dx,
-        core_procs=core_procs,
-        members=members.select(
-            dx=pl.Series(_place(members["dx"], core_dx)),
-            proc=pl.Series(_place(members["procedures"], core_procs)),
-            group=pl.col("group").cast(pl.Int64),
-            bit="bit",
-        ),
-        classes=_table(tables, "procedures", "class"),
-        cc=_table(tables, "cc", "level"),
-        cci=_table(tables, "cci", "condition", "points"),
-        auxiliary={name: _auxiliary(tables[name], name) for name in BANDS if name in tables},
-        means=_means(tables),
-    )
-
-
-def _ranked(dip: pl.DataFrame) -> pl.DataFrame:
-    codes = pl.when(pl.col("procedures") == "").then(pl.lit([], pl.List(pl.String))).otherwise(
-        pl.col("procedures").str.split("+").list.eval(pl.element().str.strip_chars()).list.sort()
-    )  # fmt: skip
-    units = pl.col("weight").str.to_decimal(scale=8).cast(WEIGHT).to_physical().cast(pl.Int64)
-    groups = dip.select(
-        "group", "name", "kind", "dx", "class", procedures=codes, units=units,
-        mean_cost_fen=pl.col("mean_cost_fen").cast(pl.Int64, strict=False),
-    )  # fmt: skip
-    order = [pl.col("kind") == "core", pl.col("procedures").list.len(), pl.col("units"), pl.col("group")]
-    return groups.sort(order, descending=[True, True, True, False])
-
-
-def _table(tables: dict[str, pl.DataFrame], name: str, *columns: str) -> pl.DataFrame:
-    if name not in tables:
-        return pl.DataFrame(schema=dict.fromkeys(("code", *columns), pl.String))
-    return tables[name].select("code", *columns)
-
-
-def _means(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    if "means" not in tables:
-        return pl.DataFrame(schema={"group": pl.String, "hosp_lv": pl.String, "mean_cost_fen": pl.Int64})
-    return tables["means"].select("group", "hosp_lv", pl.col("mean_cost_fen").cast(pl.Int64))
-
-
-def _auxiliary(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    coefficient = pl.col("coefficient").str.to_decimal(scale=4).cast(pl.Decimal(12, 4))
-    return table.with_columns(
-        *(pl.col(column).cast(pl.Int64, strict=False) for column in BANDS[name]),
-        *(pl.col(column).str.to_date("%Y-%m-%d", strict=False) for column in DATED),
-        coefficient=coefficient.to_physical().cast(pl.Int64),
-        text="coefficient",
-    )
-
-
-def _place(codes: pl.Series, among: pl.Series) -> np.ndarray:
-    """The number of each code among sorted distinct codes, NONE where it is not there."""
-    numbers = pl.DataFrame({"code": among}).with_row_index("number").with_columns(pl.col("number").cast(pl.Int64))
-    found = pl.DataFrame({"code": codes}).join(numbers, on="code", how="left", maintain_order="left")
-    return found["number"].fill_null(NONE).to_numpy()
-
-
-def cut(codes: pl.Series, before_dot: int, characters: int) -> pl.Series:
-    """Codes cut to so many characters, the dot after `before_dot` not counted; 0 leaves them whole."""
-    return codes.str.slice(0, characters + (characters > before_dot)).str.strip_suffix(".") if characters else codes
-
-
-# Grouping
-
-
-@dataclass(frozen=True)
 class DipJudged:
     """Stays judged by a catalogue; arrays have one element a stay.
 
     dx: number of the cut principal diagnosis in core_dx. treatment: place in RISING. deciding: the distinct procedure
-    that gave the class, len(distinct) for none. touched: row, group, mask of the core groups of its diagnosis that
-    share a procedure with it. group: row of groups. auxiliary: by table the row that holds. NONE where there is none.
+    that gave the class, len(distinct) for none. pattern, touched, best: see _patterns and _core.
+    group: row of groups. auxiliary: by table the row that holds. NONE where there is none.
     """
 
     scheme: DipScheme
@@ -178,7 +46,9 @@ class DipJudged:
     dx: np.ndarray
     treatment: np.ndarray
     deciding: np.ndarray
+    pattern: np.ndarray
     touched: pl.DataFrame
+    best: np.ndarray
     group: np.ndarray
     auxiliary: dict[str, np.ndarray]
 
@@ -214,18 +84,19 @@ def group_dip(stays: Stays, scheme: DipScheme) -> tuple[pl.DataFrame, DipJudged]
 
 def judge(stays: Stays, scheme: DipScheme) -> DipJudged:
     """The group of every stay and all that led to it."""
-    dx_of = _place(cut(stays.dx.distinct, 3, scheme.dx_characters), scheme.core_dx)
+    dx_of = place_of(cut(stays.dx.distinct, 3, scheme.dx_characters), scheme.core_dx)
     dx = np.append(dx_of, NONE)[stays.dx.first]
     treatment, deciding = treatment_of(stays.proc, scheme)
-    touched = _touched(stays.proc, dx, scheme)
-    group = _core(touched, len(stays), scheme)
+    pattern, touched = _patterns(stays.proc, dx, scheme)
+    best = _core(touched, pattern.max(initial=NONE) + 1, scheme)
+    group = best[pattern]
     conservative = (group == NONE) & (treatment == 0) & (dx != NONE)
     group[conservative] = _conservative(scheme)[dx[conservative]]
     residual = _residual(stays.dx.distinct, scheme)[treatment, stays.dx.first]
     group = np.where(group == NONE, residual, group)
     group[stays.dx.first == len(stays.dx.distinct)] = NONE
     auxiliary = {name: _holding(scheme, stays, name) for name in scheme.auxiliary}
-    return DipJudged(scheme, stays, dx, treatment, deciding, touched, group, auxiliary)
+    return DipJudged(scheme, stays, dx, treatment, deciding, pattern, touched, best, group, auxiliary)
 
 
 def treatment_of(proc: Coded, scheme: DipScheme) -> tuple[np.ndarray, np.ndarray]:
@@ -250,22 +121,38 @@ def class_numbers(proc: Coded, scheme: DipScheme) -> np.ndarray:
     return np.array(classes)[entry]  # NONE, the last, is the class of what is not listed
 
 
-def _touched(proc: Coded, dx: np.ndarray, scheme: DipScheme) -> pl.DataFrame:
-    """The core groups of the diagnosis of a stay that share a procedure with it, with the bits of those shared."""
-    number = _place(cut(proc.distinct, 2, scheme.procedure_characters), scheme.core_procs)[proc.code]
-    of = dx[proc.row]
-    use = (number != NONE) & (of != NONE)
-    pairs = pl.DataFrame({"row": proc.row[use].astype(np.int64), "dx": of[use], "proc": number[use]})
-    shared = pairs.join(scheme.members, on=["dx", "proc"])
-    return shared.group_by("row", "group").agg(mask=pl.col("bit").bitwise_or()).sort("row", "group")
+def _patterns(proc: Coded, dx: np.ndarray, scheme: DipScheme) -> tuple[np.ndarray, pl.DataFrame]:
+    """Which pattern each stay has, and of each pattern the core groups touched: pattern, group, mask of its bits.
+
+    A pattern is a diagnosis of core_dx with those procedures of a stay that stand in core groups. There are far fewer
+    patterns than stays, and all stays of a pattern have the same core group for the same reasons.
+    """
+    number = place_of(cut(proc.distinct, 2, scheme.procedure_characters), scheme.core_procs)[proc.code]
+    use = (number != NONE) & (dx[proc.row] != NONE)
+    wide = len(scheme.core_procs) + 1
+    key = np.sort(proc.row[use].astype(np.int64) * wide + number[use], kind="stable")
+    row, code = np.divmod(key[np.diff(key, prepend=NONE) != 0], wide)
+    sets = (
+        pl.DataFrame({"row": row, "dx": dx[row], "proc": code}).group_by("row", "dx", maintain_order=True).agg("proc")
+    )
+    distinct = sets.select("dx", "proc").unique(maintain_order=True).with_row_index("pattern")
+    distinct = distinct.with_columns(pl.col("pattern").cast(pl.Int64))
+    pattern = np.full(len(dx), NONE, dtype=np.int64)
+    found = sets.join(distinct, on=["dx", "proc"])
+    pattern[found["row"].to_numpy()] = found["pattern"].to_numpy()
+    shared = distinct.explode("proc", empty_as_null=False).join(scheme.members, on=["dx", "proc"])
+    touched = shared.group_by("pattern", "group").agg(mask=pl.col("bit").sum()).sort("pattern", "group")
+    return pattern, touched
 
 
-def _core(touched: pl.DataFrame, stays: int, scheme: DipScheme) -> np.ndarray:
-    """The first core group, in order of trial, whose procedures are all there."""
-    fitting = touched.filter(_fits(touched, scheme)).unique("row", keep="first", maintain_order=True)
-    group = np.full(stays, NONE, dtype=np.int64)
-    group[fitting["row"].to_numpy()] = fitting["group"].to_numpy()
-    return group
+def _core(touched: pl.DataFrame, patterns: int, scheme: DipScheme) -> np.ndarray:
+    """The first core group of each pattern, in order of trial, whose procedures are all there; NONE, the last, for no
+    pattern.
+    """
+    fitting = touched.filter(_fits(touched, scheme)).unique("pattern", keep="first", maintain_order=True)
+    best = np.full(patterns + 1, NONE, dtype=np.int64)
+    best[fitting["pattern"].to_numpy()] = fitting["group"].to_numpy()
+    return best
 
 
 def _fits(touched: pl.DataFrame, scheme: DipScheme) -> pl.Series:
@@ -277,7 +164,7 @@ def _conservative(scheme: DipScheme) -> np.ndarray:
     """For each diagnosis of core_dx its core group without procedures."""
     groups = scheme.groups.with_row_index("row").filter(pl.col("kind") == "core", pl.col("procedures").list.len() == 0)
     group = np.full(len(scheme.core_dx), NONE, dtype=np.int64)
-    group[_place(groups["dx"], scheme.core_dx)] = groups["row"].to_numpy()
+    group[place_of(groups["dx"], scheme.core_dx)] = groups["row"].to_numpy()
     return group
 
 

@@ -27,8 +27,9 @@ import polars as pl
 
 from engine.grouping import stays as stays_of
 from engine.grouping.codes import PREFIX_MARK, cleaned
-from engine.grouping.dip import NONE, RISING, DipScheme, build, class_numbers, cut, judge, treatment_of
+from engine.grouping.dip import RISING, class_numbers, judge, treatment_of
 from engine.grouping.dip_files import CLASSES, COLUMNS, MOST_PROCEDURES, OPTIONAL_COLUMNS, OPTIONS
+from engine.grouping.dip_scheme import NONE, DipScheme, build, cut
 from engine.grouping.dip_stability import half_up, stability, weighted_means
 from engine.grouping.stays import Stays
 from engine.tables.problems import InputProblem, UsageProblem

@@ -6,9 +6,11 @@ Texts are made once per distinct code, group, mask or row of a table and only pu
 import numpy as np
 import polars as pl
 
-from engine.grouping.dip import NONE, RISING, DipJudged, cut
+from engine.grouping.dip import RISING, DipJudged
 from engine.grouping.dip_files import CLASSES, KINDS
+from engine.grouping.dip_scheme import NONE, cut
 
+SHOWN = 5  # alternatives that are told; in a large catalogue a diagnosis has dozens
 AUXILIARY = {"severity": "疾病严重程度", "comorbidity": "合并症", "age": "年龄特征"}
 TREATMENTS = [f"治疗方式为{CLASSES[name]}" if name in CLASSES else "治疗方式不明，手术操作没有分类" for name in RISING]
 
@@ -79,20 +81,22 @@ def _groups(found: DipJudged) -> list[str]:
 
 def _alternatives(found: DipJudged) -> pl.Series:
     """Core groups of the diagnosis that share a procedure with the stay but are not its group, and why not."""
-    touched = found.touched.with_columns(chosen=pl.Series(found.group[found.touched["row"].to_numpy()]))
-    other = touched.filter(pl.col("group") != pl.col("chosen"))
-    distinct = other.select("group", "chosen", "mask").unique().sort("group", "chosen", "mask")
+    other = found.touched.with_columns(best=pl.Series(found.best[found.touched["pattern"].to_numpy()]))
+    other = other.filter(pl.col("group") != pl.col("best"))
+    distinct = other.select("group", "best", "mask").unique().sort("group", "best", "mask")
     groups = found.scheme.groups.select("group", "procedures", "units").rows()
-    texts = [_why_not(groups[other], groups[chosen], mask) for other, chosen, mask in distinct.iter_rows()]
+    texts = [_why_not(groups[other], groups[best], mask) for other, best, mask in distinct.iter_rows()]
     rows = other.join(distinct.with_columns(text=pl.Series(texts, dtype=pl.String)), on=distinct.columns)
-    joined = rows.sort("row", "group").group_by("row", maintain_order=True).agg(pl.col("text").str.join("；") + "。")
-    place = np.full(len(found.stays), len(joined), dtype=np.int64)
-    place[joined["row"].to_numpy()] = np.arange(len(joined))
-    return _texts(joined["text"].to_list(), place)
+    more = pl.when(pl.len() > SHOWN).then(pl.format(" 等 {} 个", pl.len())).otherwise(pl.lit("")) + "。"
+    first = pl.col("text").head(SHOWN).str.join("；")
+    told = rows.sort("pattern", "group").group_by("pattern", maintain_order=True).agg(text=first + more)
+    place = np.full(len(found.best), len(told), dtype=np.int64)
+    place[told["pattern"].to_numpy()] = np.arange(len(told))
+    return _texts(told["text"].to_list(), place[found.pattern])
 
 
 def _why_not(other: tuple, chosen: tuple, mask: int) -> str:
-    """Both are (group, procedures, units). A group that fits was passed over for one before it in order of trial."""
+    """Both are (group, procedures, units). A group that fits was passed over for one that is tried before it."""
     code, procedures, units = other
     missing = [name for bit, name in enumerate(procedures) if not mask >> bit & 1]
     if missing:

@@ -13,9 +13,10 @@ import polars as pl
 
 from engine.grouping import stays as stays_of
 from engine.grouping.conditions import ListKey, Term
-from engine.grouping.dip import DipScheme, group_dip
+from engine.grouping.dip import group_dip
+from engine.grouping.dip_scheme import DipScheme
 from engine.grouping.dip_why import explain_dip
-from engine.grouping.scheme import ALWAYS, Condition, Scheme
+from engine.grouping.scheme import ALWAYS, AnyScheme, Condition, Scheme
 from engine.grouping.scheme_files import LEVELS
 from engine.grouping.stays import Coded, Stays
 from engine.grouping.why import explain
@@ -38,7 +39,7 @@ def group(
     claims: pl.DataFrame,
     diagnoses: pl.DataFrame,
     procedures: pl.DataFrame,
-    scheme: Scheme | DipScheme,
+    scheme: AnyScheme,
     why: bool = True,
 ) -> pl.DataFrame:
     """One row per claim in the order of the claims, with the columns of grouping.parquet.
@@ -51,12 +52,12 @@ def group(
     return _group(stays, scheme, why).select(claims["setl_id"], pl.all())
 
 
-def group_records(frame: pl.DataFrame, scheme: Scheme | DipScheme, why: bool = True) -> pl.DataFrame:
+def group_records(frame: pl.DataFrame, scheme: AnyScheme, why: bool = True) -> pl.DataFrame:
     """As `group`, without setl_id, for one frame with sex, age, age_days, weight and the code lists dx and proc."""
     return _group(stays_of.from_lists(frame, scheme.normalise_codes), scheme, why)
 
 
-def _group(stays: Stays, scheme: Scheme | DipScheme, why: bool) -> pl.DataFrame:
+def _group(stays: Stays, scheme: AnyScheme, why: bool) -> pl.DataFrame:
     nothing = pl.lit(None, pl.String).alias("why")
     if isinstance(scheme, DipScheme):
         result, found = group_dip(stays, scheme)

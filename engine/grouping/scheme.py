@@ -21,10 +21,11 @@ from engine.grouping.conditions import (
     Term,
     parse_condition,
 )
-from engine.grouping.dip import DipScheme, load_dip
 from engine.grouping.dip_files import dip_weaknesses
+from engine.grouping.dip_scheme import DipScheme, load_dip
 from engine.grouping.scheme_files import LEVELS, Tables, at, faults, kind_of, read_files, weaknesses
 from engine.tables.problems import Problem, RuleProblem
+from engine.tables.yamltext import read_mapping
 
 WEIGHT = pl.Decimal(12, 8)
 Condition = tuple[Alternative, ...]
@@ -66,12 +67,15 @@ class Scheme:
     weights: pl.DataFrame
 
 
-def load_scheme(folder: Path) -> "Scheme | DipScheme":
+AnyScheme = Scheme | DipScheme
+
+
+def load_scheme(folder: Path) -> AnyScheme:
     """The scheme of a folder, of the kind that its scheme.yaml says.
 
     Raises InputProblem for what cannot be read, RuleProblem for faulty content.
     """
-    load, _ = KINDS[kind_of(Path(folder))]
+    load, _ = _by_kind(Path(folder))
     scheme, problems = load(Path(folder))
     if problems:
         first = problems[0]
@@ -82,7 +86,7 @@ def load_scheme(folder: Path) -> "Scheme | DipScheme":
 
 def check_scheme(folder: Path) -> list[Problem]:
     """Everything wrong with a scheme: the faults that keep it from loading; when there are none, its weaknesses."""
-    load, weak = KINDS[kind_of(Path(folder))]
+    load, weak = _by_kind(Path(folder))
     return load(Path(folder))[1] or weak(Path(folder))
 
 
@@ -98,6 +102,16 @@ def _weaknesses(folder: Path) -> list[Problem]:
 
 # What a kind of scheme is loaded by, and what finds its weaknesses once it loads.
 KINDS = {"drg": (_load, _weaknesses), "dip": (load_dip, dip_weaknesses)}
+
+
+def _by_kind(folder: Path):
+    return KINDS.get(kind_of(folder), (_unknown_kind, _weaknesses))
+
+
+def _unknown_kind(folder: Path) -> tuple[None, list[Problem]]:
+    said = f"不认识的方案种类 unknown kind of scheme: {kind_of(folder)}"
+    _, lines = read_mapping(folder / "scheme.yaml")
+    return None, [RuleProblem(said, at("scheme.yaml", lines[("kind",)], "kind"), ", ".join(KINDS))]
 
 
 def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list[Problem]]:

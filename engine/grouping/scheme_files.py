@@ -29,10 +29,9 @@ OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part
 KINDS = ("surgical", "nonOR", "medical")
 LEVELS = {"CC": 1, "MCC": 2}
 QY_CHOICES = ("off", "main", "any")
-KIND_CHOICES = ("drg", "dip")
 OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no",
            "any_diagnosis": "", "newborns": "", "kind": "drg"}  # fmt: skip
-ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "kind": KIND_CHOICES}
+ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "kind": ("drg",)}
 
 UNIQUE = (("mdc", "mdc"), ("mdc", "order"), ("adrg", "adrg"), ("adrg", "order"), ("drg", "drg"), ("cc", "code"))
 WHOLE_NUMBERS = (("mdc", "order"), ("adrg", "order"), ("drg", "order_in_adrg"))
@@ -53,14 +52,13 @@ def at(file: str, line: int | None = None, column: str = "") -> str:
 
 
 def kind_of(folder: Path) -> str:
-    """What scheme.yaml says, drg or dip; where it says neither, dip when there is a dip.csv."""
+    """The kind of a scheme: what scheme.yaml says; where it says nothing, dip when there is a dip.csv, else drg."""
+    guess = "dip" if (folder / "dip.csv").is_file() else "drg"
     try:
         given = yaml.load((folder / "scheme.yaml").read_text("utf-8"), yaml.BaseLoader)
-        said = given.get("kind") if isinstance(given, dict) else None
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        said = None  # the reader of that kind says what is wrong with the file
-    guess = "dip" if (folder / "dip.csv").is_file() else "drg"
-    return said if said in KIND_CHOICES else guess
+        return guess  # the reader of that kind says what is wrong with the file
+    return str(given.get("kind", guess)) if isinstance(given, dict) else guess
 
 
 def read_files(folder: Path) -> tuple[Tables, dict[str, str], list[Problem]]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.grouping.dip import DipScheme
 from engine.grouping.dip_build import Catalogue, build_catalogue
+from engine.grouping.dip_scheme import DipScheme
 from engine.grouping.scheme import load_scheme
 from engine.reference.knowledge import load_knowledge
 from engine.run.region import scheme_folder
