@@ -19,7 +19,7 @@ from engine.grouping.group import group
 from engine.grouping.scheme import check_scheme, load_scheme
 from engine.reference.places import seeds_folder
 from engine.tables.outputs import outputs
-from engine.tables.problems import InputProblem, RuleProblem
+from engine.tables.problems import InputProblem, Problem, RuleProblem
 
 DEMO = seeds_folder() / "drg" / "dip-demo"
 
@@ -464,6 +464,27 @@ def test_a_damaged_catalogue_is_refused_with_one_message_that_says_where(tmp_pat
         load_scheme(folder)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_a_catalogue_with_any_cell_changed_either_groups_or_is_refused_with_a_message(tmp_path_factory, data):
+    name = data.draw(st.sampled_from(sorted(TABLES)))
+    lines = [line.split(",") for line in TABLES[name].strip("\n").split("\n")]
+    cells = data.draw(st.sampled_from(lines))
+    cells[data.draw(st.integers(0, len(cells) - 1))] = data.draw(
+        st.sampled_from(
+            ["", "%", "+", "-1", "K35%", "K00-K93", "9" * 30, "1.5", "2026-02-30", "core", "yes", "，", '"']
+        )
+    )
+    text = "\n".join(map(",".join, lines)) + "\n"
+    folder = write_dip(tmp_path_factory.mktemp("cell"), **{name: text})
+    try:
+        scheme = load_scheme(folder)
+    except Problem as problem:
+        assert f"{name}.csv" in str(problem) or "severity.csv" in str(problem)
+    else:
+        assert one(scheme, dx=["K35.800", "E11.100"], proc=["47.0900"], dscg_way="1")["status"] == "grouped"
 
 
 def test_an_unknown_kind_of_scheme_is_refused_by_name_and_place(tmp_path):
