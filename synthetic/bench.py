@@ -24,11 +24,12 @@ from engine.audit.facts import Facts
 from engine.audit.frames import Cases
 from engine.audit.judge import with_aggregates
 from engine.audit.trial import disagreement, spoken_cases
-from engine.grouping.group import group
+from engine.grouping.group import group_records
+from engine.grouping.scheme import Scheme, load_scheme
 from engine.language.expression import interpret
 from engine.language.rule import LoadedRule
 from engine.run import buckets, stages
-from engine.run.region import Region, load_region
+from engine.run.region import DEFAULT_SCHEME, Region, load_region, scheme_folder
 from engine.run.single import Checker
 from engine.run.tracing import trace_bucket
 from engine.tables.dictionary import with_fields
@@ -39,12 +40,14 @@ from engine.tracing.codes import keyed
 from synthetic.documents import document, typical_stays
 from synthetic.make import make
 from synthetic.sql import QUESTIONS, answer, database, keep_views, told
+from synthetic.stays import PlainGrouper, records
 
 CLAIMS, SEED = 20_000, 2026
 ROUNDS, SECONDS = 3, 1  # at least so many rounds, and more until so many seconds are used
 STAYS = 60  # claims asked alone
 SAMPLE = 400  # cases the interpreter is asked
 TRACE_EVENTS = 150_000
+STAYS_GROUPED, STAYS_PLAIN = 1_000_000, 20_000
 INTERPRETED = (  # one of each scope that has many cases
     "charge-outside-stay-period",
     "daily-fees-exceed-stay-days",
@@ -68,8 +71,15 @@ class Row:
     of: str = ""
 
 
-def bench(folder: Path, claims: int = CLAIMS, progress: Callable[[str, int, int], None] = lambda *_: None) -> dict:
+def bench(
+    folder: Path,
+    claims: int = CLAIMS,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    scheme: str = DEFAULT_SCHEME,
+) -> dict:
     """Make about that many claims in `folder` and measure; the answer has the machine and `rows` (see Row).
+
+    Stays are grouped by `scheme`, a name or a folder; everything else is measured as the demo is run.
 
     Raises InvariantBroken where the engine and what it is compared with do not say the same.
     """
@@ -89,7 +99,7 @@ def bench(folder: Path, claims: int = CLAIMS, progress: Callable[[str, int, int]
         lambda: _one_claim(tables, region),
         lambda: _interpreted(netted, region),
         lambda: _sql(netted, region, folder),
-        lambda: _grouping(tables, region),
+        lambda: _grouping(load_scheme(scheme_folder(scheme))),
         lambda: _settlement(tables, region),
         lambda: _traces(extract, region),
     ]
@@ -231,16 +241,19 @@ def _against(row: Row, seconds: np.ndarray, other: str, other_count: int) -> Row
     return replace(row, per_second=rate, ratio=ratio, against=other, against_per_second=other_rate)
 
 
-def _grouping(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
-    claims = stages.with_identity(with_fields(tables["claims"], "claims"), tables.get("persons"))
-    stays = claims.filter(pl.col("visit_kind").is_in(stages.INPATIENT))
-    coded = [with_fields(tables[name], name) for name in ("diagnoses", "procedures")]
-    seconds, (told_why, silent) = rounds(
-        lambda: group(stays, *coded, region.scheme), lambda: group(stays, *coded, region.scheme, why=False)
-    )
-    _same(told_why.drop("why").rows(), silent.drop("why").rows(), "why")
-    parts = (("分组附理由 · grouping, why", 0), ("分组无理由 · grouping, no why", 1))
-    return [Row("group", label, stays.height, "住院 · stays", _rate(stays.height, seconds[:, n])) for label, n in parts]
+def _grouping(scheme: Scheme) -> list[Row]:
+    """Stays aimed evenly at the groups of the scheme, against a grouper in plain Python over the same tables."""
+    stays = records(scheme, STAYS_GROUPED, SEED)
+    some = stays.head(STAYS_PLAIN)
+    rows = []
+    for label, why in (("分组，附理由 · grouping, why", True), ("分组，不附理由 · grouping, no why", False)):
+        seconds, (ours, plain) = rounds(
+            lambda why=why: group_records(stays, scheme, why), lambda: PlainGrouper(scheme).drgs(some)
+        )
+        _same(ours["drg"].head(STAYS_PLAIN).to_list(), plain, scheme.name)
+        row = Row("group", label, stays.height, "住院 · stays")
+        rows.append(_against(row, seconds, "纯 Python · plain Python", some.height))
+    return rows
 
 
 def _settlement(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:

@@ -16,6 +16,7 @@ import engine.cli.authors
 import engine.cli.claim
 import engine.cli.explain
 import engine.cli.impact
+import engine.cli.indicators
 import engine.cli.knowledge
 import engine.cli.question
 import engine.cli.rules
@@ -23,10 +24,10 @@ import engine.cli.scheme
 import engine.cli.schemebuild
 import engine.cli.whynot  # noqa: F401  these register their commands
 from engine.cli import show
-from engine.cli.app import Json, app, call, plain, state
+from engine.cli.app import Json, SchemeName, app, call, plain, state
 from engine.run import pipeline
 from engine.run.private import note_run
-from engine.run.region import load_region
+from engine.run.region import DEFAULT_SCHEME, load_region
 from engine.run.rulebook import rule_infos
 from synthetic import bench
 from synthetic.make import make
@@ -62,11 +63,12 @@ def demo_command(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path("
 @app.command("bench")
 def bench_command(
     claims: Annotated[int, typer.Option(min=500, help="结算单数 · number of claims")] = bench.CLAIMS,
+    scheme: SchemeName = DEFAULT_SCHEME,
     as_json: Json = False,
 ):
     """测速：每秒多少行，是别的做法的几倍 · how fast, and how many times as fast as other ways; makes its own data."""
     with tempfile.TemporaryDirectory() as folder, show.progress() as progress:
-        measured = bench.bench(Path(folder), claims, progress)
+        measured = bench.bench(Path(folder), claims, progress, scheme)
     if as_json:
         print(json.dumps(measured, ensure_ascii=False))
     else:

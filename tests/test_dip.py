@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from sample_dip import TABLES, write_dip
 from test_grouping import one, tables_of
 
+import engine.cli.scheme  # noqa: F401  registers the commands
 from engine.grouping.dip_deviation import Bands, deviation, with_means
 from engine.grouping.group import group
-from engine.grouping.scheme import check_scheme, load_scheme
+from engine.grouping.scheme import load_scheme
+from engine.grouping.schemecheck import check_scheme
 from engine.reference.places import seeds_folder
 from engine.tables.outputs import outputs
 from engine.tables.problems import InputProblem, Problem, RuleProblem
@@ -544,6 +546,15 @@ def test_a_damaged_catalogue_ends_the_command_with_one_message(bundle, tmp_path,
     said = run("group", bundle, "--out", tmp_path / "g.parquet", "--scheme", folder)
     assert said.code == 4
     assert "dip.csv:3 [weight]" in said.err + said.out
+
+
+def test_the_commands_about_schemes_check_a_catalogue_and_say_what_they_cannot_show(tmp_path, run):
+    assert run("scheme", "check", "dip-demo").code == 0
+    said = run("scheme", "check", write_dip(tmp_path, **changed("dip", ",0.9,", ",much,")))
+    assert (said.code, "dip.csv:3 [weight]" in said.out) == (4, True)
+    for arguments in (("show", "dip-demo"), ("diff", "dip-demo", "chs-drg-starter")):
+        said = run("scheme", *arguments)
+        assert (said.code, "DRG schemes only" in said.err) == (2, True)
 
 
 def test_a_whole_run_works_with_a_dip_catalogue(bundle, tmp_path, run):

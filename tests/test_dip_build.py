@@ -16,7 +16,8 @@ import engine.cli.schemebuild  # noqa: F401  registers `scheme build`
 from engine.grouping.dip_build import build_catalogue, write_catalogue
 from engine.grouping.dip_stability import half_up
 from engine.grouping.group import group
-from engine.grouping.scheme import check_scheme, load_scheme
+from engine.grouping.scheme import load_scheme
+from engine.grouping.schemecheck import check_scheme
 from engine.reference.places import seeds_folder
 from engine.tables.problems import InputProblem, UsageProblem
 

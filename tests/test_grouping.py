@@ -1,5 +1,6 @@
 """Grouping: hand-worked groups of a miniature scheme, a naive second grouper, and parity with the reference records."""
 
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -214,6 +215,27 @@ def test_a_condition_may_bracket_and_negate_conditions(tmp_path, condition, grou
     assert group(*tables_of(*stays), scheme)["drg"].to_list() == groups
 
 
+DX = ["P07.000", "P22.000", "P59.900", "S06.000", "S27.000", "S72.000", "C56.x00", "C61.x00", "I21.000", "I21.100"]
+DX += ["I50.900", "I48.900", "Z51.000", "Z51.100", "J96.000", "E11.100", "E11.900", "I10.x00", "ZZZ"]
+PROC = ["52.8000", "55.6900", "96.7201", "35.0000", "01.2000", "68.6000", "68.4000", "40.5000", "36.0000", "37.2200"]
+PROC += ["51.2300", "99.9999"]
+STAYS = st.fixed_dictionaries(
+    {
+        "gend": st.sampled_from(["1", "2"]),
+        "age": st.sampled_from([0, 1, 50, 70]),
+        "nwb_age": st.sampled_from([3, 28, 29]),
+        "nwb_bir_wt": st.sampled_from([None, 0, 1400, 1500, 2500]),
+        "nwb_adm_wt": st.sampled_from([None, 1900, 2500]),
+        "act_ipt_days": st.sampled_from([None, 1, 5]),
+        "dscg_way": st.sampled_from([None, "1", "5"]),
+        "vent_used_h": st.sampled_from([None, Decimal(96), Decimal(10)]),
+        "icu_h": st.sampled_from([None, Decimal(300)]),
+        "dx": st.lists(st.sampled_from(DX), min_size=1, max_size=5),
+        "proc": st.lists(st.sampled_from(PROC), max_size=4),
+    }
+)
+
+
 def test_why_names_lists_codes_severity_and_exclusions(mini):
     why = one(mini, dx=["I21.100", "I50.900", "I10.x00"])["why"]
     for words in (
@@ -235,6 +257,51 @@ def test_why_names_lists_codes_severity_and_exclusions(mini):
     assert group(*tables_of({"dx": ["I21.000"]}), mini, why=False)["why"].to_list() == [None]
 
 
+def test_why_names_the_groups_that_stand_later_and_what_became_of_every_secondary_diagnosis(mini):
+    why = one(mini, dx=["I21.000", "Z99.900", "E11.900"], proc=["36.0600"])["why"]
+    assert "条件也满足但次序在后：FR1。" in why
+    assert "其他诊断：Z99.900 不计、E11.900 计为 CC。" in why
+    unsplit = one(mini, dx=["C61.x00", "E11.900"])["why"]
+    assert "其他诊断：E11.900 计为 CC（该组不按并发症细分）。" in unsplit
+    assert "次序在后" not in unsplit
+
+
+def test_why_names_the_group_without_the_diagnosis_that_lifts_it_most_and_without_the_main_procedure(mini):
+    # FR11 1.12345678, FR13 1.05, FR15 0.8: without the MCC the CC is left, without the CC nothing changes
+    both = one(mini, dx=["I21.000", "E11.900", "J96.000"])["why"]
+    assert "有MCC，入 FR11 心肌梗死，伴严重并发症，权重 1.12345678。若无其他诊断 J96.000：入 FR13，权重 1.05。" in both
+    # of two MCC neither alone lifts the group, and a diagnosis that is excluded lifts nothing
+    assert "若无其他诊断" not in one(mini, dx=["I21.000", "I50.900", "J96.000"])["why"]
+    assert "若无其他诊断" not in one(mini, dx=["I21.100", "I50.900"])["why"]
+    # a diagnosis may lift a stay into another ADRG, by a condition on any diagnosis
+    tried = one(mini, dx=["I50.900", "I21.300"], proc=["37.2200"])["why"]
+    assert "若无其他诊断 I21.300：入 FR25" in tried
+    assert "若无主要手术 37.2200：入 FR25" in tried
+    # the next procedure takes the place of the main one
+    assert "若无主要手术 99.9999：入 FB15" in one(mini, dx=["I21.000"], proc=["99.9999", "36.0600"])["why"]
+    assert "若无主要手术 99.9999：分组不变" in one(mini, dx=["I21.000"], proc=["99.9999"])["why"]
+    assert "若无主要手术 68.6000：入 NR19" in one(mini, dx=["C56.x00"], gend="2", proc=["68.6000"])["why"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(STAYS, min_size=1, max_size=6))
+def test_the_groups_without_a_code_are_those_of_the_records_without_it(mini, stays):
+    for why, stay in zip(group(*tables_of(*stays), mini)["why"], stays, strict=True):
+        drg, weight = naive_drg(mini, stay), dict(mini.weights.iter_rows())
+        lower = {}
+        for place in range(1, len(stay["dx"])):
+            other = naive_drg(mini, stay | {"dx": stay["dx"][:place] + stay["dx"][place + 1 :]})
+            if other != drg and not weight.get(other, 0) > weight.get(drg, 100):
+                lower[stay["dx"][place]] = other
+        said = re.findall(r"若无其他诊断 (\S+)：(?:入 (\w+)|无法入组)", why)
+        assert bool(said) == bool(lower)
+        assert all(lower[code] == (other or "0000") for code, other in said)
+        if stay["proc"]:
+            other = naive_drg(mini, stay | {"proc": stay["proc"][1:]})
+            told = "分组不变" if other == drg else "无法入组" if other == "0000" else f"入 {other}"
+            assert f"若无主要手术 {stay['proc'][0]}：{told}" in why
+
+
 def test_codes_are_brought_into_the_national_spelling_only_when_the_scheme_says_so(mini, tmp_path):
     lenient = load_scheme(write_scheme(tmp_path, options="normalise_codes: 'yes'\n"))
     for written in ("i50.9", " I50.9", "I50.900"):
@@ -249,27 +316,6 @@ def test_no_stays_and_no_procedures_are_no_trouble(mini):
     claims, diagnoses, procedures = tables_of({"dx": ["I21.000"]})
     assert group(claims.clear(), diagnoses, procedures, mini).height == 0
     assert group(claims, diagnoses.clear(), procedures.clear(), mini)["status"].to_list() == ["invalid"]
-
-
-DX = ["P07.000", "P22.000", "P59.900", "S06.000", "S27.000", "S72.000", "C56.x00", "C61.x00", "I21.000", "I21.100"]
-DX += ["I50.900", "I48.900", "Z51.000", "Z51.100", "J96.000", "E11.100", "E11.900", "I10.x00", "ZZZ"]
-PROC = ["52.8000", "55.6900", "96.7201", "35.0000", "01.2000", "68.6000", "68.4000", "40.5000", "36.0000", "37.2200"]
-PROC += ["51.2300", "99.9999"]
-STAYS = st.fixed_dictionaries(
-    {
-        "gend": st.sampled_from(["1", "2"]),
-        "age": st.sampled_from([0, 1, 50, 70]),
-        "nwb_age": st.sampled_from([3, 28, 29]),
-        "nwb_bir_wt": st.sampled_from([None, 0, 1400, 1500, 2500]),
-        "nwb_adm_wt": st.sampled_from([None, 1900, 2500]),
-        "act_ipt_days": st.sampled_from([None, 1, 5]),
-        "dscg_way": st.sampled_from([None, "1", "5"]),
-        "vent_used_h": st.sampled_from([None, Decimal(96), Decimal(10)]),
-        "icu_h": st.sampled_from([None, Decimal(300)]),
-        "dx": st.lists(st.sampled_from(DX), min_size=1, max_size=5),
-        "proc": st.lists(st.sampled_from(PROC), max_size=4),
-    }
-)
 
 
 @settings(max_examples=40, deadline=None)
@@ -420,4 +466,4 @@ def starter():
 def test_the_starter_scheme_agrees_with_the_reference_as_its_readme_says(starter, reference):
     result = group_records(reference, starter, why=False)
     agreement = [(result[column] == reference[column]).mean() for column in ("mdc", "adrg", "drg")]
-    assert all(found >= promised for found, promised in zip(agreement, (0.91, 0.81, 0.78), strict=True)), agreement
+    assert all(found >= promised for found, promised in zip(agreement, (0.94, 0.88, 0.86), strict=True)), agreement

@@ -41,7 +41,7 @@ LONGER: dict[str, str] = {}  # module: why it may be longer
 # Binary floats that meet no money: (module, why).
 FLOATS = {
     "engine/grouping/conditions.py": "bounds on age, weight and hours of a grouping condition",
-    "engine/grouping/group.py": "hours of ventilation compared with such a bound",
+    "engine/grouping/judge.py": "hours of ventilation compared with such a bound",
     "engine/grouping/stays.py": "hours of ventilation and of intensive care",
     "engine/settlement/policy.py": "likeness of a misspelt word",
     "engine/tables/profiles.py": "likeness of headers and names",

@@ -55,6 +55,27 @@ class Lookup:
         return pl.concat([*cut, numbered.join(self._whole, on="text").select("code", "entry")])
 
 
+def stems(entries: pl.Series) -> pl.Series:
+    """Entries without the mark of a prefix."""
+    return entries.str.strip_suffix(PREFIX_MARK)
+
+
+def covered(entries: pl.Series, others: pl.Series) -> pl.DataFrame:
+    """Row numbers (entry, other) where every code of the entry is a code of the other."""
+    pairs = Lookup(others).pairs(stems(entries)).select(entry="code", other="entry")
+    narrower = entries.str.ends_with(PREFIX_MARK).gather(pairs["entry"]) & ~others.str.ends_with(PREFIX_MARK).gather(
+        pairs["other"]
+    )
+    return pairs.filter(~narrower)
+
+
+def touching(entries: pl.Series, others: pl.Series) -> pl.DataFrame:
+    """Row numbers (entry, other) where some code may be in both: a prefix touches every code that begins with it."""
+    one = Lookup(others).pairs(stems(entries)).select(entry="code", other="entry")
+    back = Lookup(entries).pairs(stems(others)).select("entry", other="code")
+    return pl.concat([one, back]).unique()
+
+
 def encode(codes: pl.Series) -> tuple[np.ndarray, pl.Series]:
     """Each code as the number of its place in the sorted distinct codes, and those distinct codes."""
     distinct = codes.unique(maintain_order=True).sort()
@@ -64,15 +85,21 @@ def encode(codes: pl.Series) -> tuple[np.ndarray, pl.Series]:
 def cleaned(codes: pl.Series, normalise: bool) -> pl.Series:
     """Codes without surrounding blanks; when asked, also in the national spelling.
 
-    That is capital letters (but a small x before an extension), and the extension of a category or subcategory
-    written short: I63.9 -> I63.900, I10 -> I10.x00, 51.23 -> 51.2300.
+    That is half-width capital letters (but a small x before an extension), a plus between the two halves of a dual
+    code (A17.001†G01* -> A17.001+G01*), the dot where it was left out (I63900 -> I63.900), and the extension of a
+    category or subcategory written short: I63.9 -> I63.900, I10 -> I10.x00, 51.23 -> 51.2300.
     """
     codes = codes.str.strip_chars()
     if not normalise:
         return codes
     return (
-        codes.str.to_uppercase()
-        .str.replace(r"([.\d])X(\d*)", "${1}x${2}")
+        codes.str.normalize("NFKC")
+        .str.replace_all(r"\s", "")
+        .str.to_uppercase()
+        .str.replace(r"^([^†+]+)(?:†\+?|/)([A-Z]\d\d[^†]*\*)$", "${1}+${2}")
+        .str.replace(r"^([A-Z]\d\d)(\d+(?:X\d+)?)$", "${1}.${2}")
+        .str.replace(r"^(\d\d)(\d+(?:X\d+)?)$", "${1}.${2}")
+        .str.replace_all(r"([.\d])X", "${1}x")
         .str.replace(r"^([A-Z]\d\d)$", "${1}.x00")
         .str.replace(r"^([A-Z]\d\d\.\d)$", "${1}00")
         .str.replace(r"^(\d\d\.\d)$", "${1}x00")

@@ -4,7 +4,7 @@ A condition is one or more alternatives joined by ` or `; an alternative is term
 in brackets, may be preceded by `not `. The empty text (or `none`) always holds. Terms:
 
     pdx, any_dx, sec_dx            the principal, any, some secondary diagnosis is in the list of that name
-    main_proc, any_proc            the main, any procedure is in the list of that name
+    main_proc, any_proc, sec_proc  the main, any, some other procedure is in the list of that name
     pdx:2, any_proc:1              ... in that part of the list
     pdx@BR1                        ... in the list of another ADRG (or of an MDC)
     two_proc                       any_proc:1+any_proc:2
@@ -14,7 +14,8 @@ in brackets, may be preceded by `not `. The empty text (or `none`) always holds.
     day_surgery                    the stay was for surgery within a day
     age_days<=28                   a quantity compared with a number: see QUANTITIES
     MCC, CC                        a secondary diagnosis counts as MCC, as CC (conditions of a DRG only)
-    body_regions>=2                the diagnoses touch that many parts of the list (conditions of an MDC only)
+    body_regions>=2                the diagnoses touch that many parts of the list of the MDC (in an ADRG's condition
+                                   body_regions@MDCZ>=2)
 
 A value the record does not bring satisfies neither a comparison with it nor its negation.
 """
@@ -22,11 +23,12 @@ A value the record does not bring satisfies neither a comparison with it nor its
 import re
 from dataclasses import dataclass, replace
 
-from engine.tables.problems import RuleProblem
+from engine.tables.problems import RuleProblem, likely
 
 DX_ROLES = ("pdx", "any_dx", "sec_dx")
-PROC_ROLES = ("main_proc", "any_proc", "proc_part")
+PROC_ROLES = ("main_proc", "any_proc", "sec_proc", "proc_part")
 LIST_KINDS = (*DX_ROLES, *PROC_ROLES)
+DX_SETS, PROC_SETS = ("any_dx", "sec_dx"), ("any_proc", "sec_proc")  # roles that several codes of a stay may meet
 QUANTITIES = {
     "age_years": "年龄（岁）",
     "age_days": "出生天数",
@@ -42,14 +44,15 @@ WORDS = {
     "sec_dx": "其他诊断",
     "main_proc": "主要手术",
     "any_proc": "任一手术",
+    "sec_proc": "其他手术",
     "proc_part": "任一手术",
 }
 COMPARISONS = {"==": "等于", "!=": "不等于", "<=": "≤", ">=": "≥", "<": "<", ">": ">"}
 
 MOST_ALTERNATIVES = 500  # of one condition, brackets and `not` expanded
 
-_LIST_TERM = re.compile(r"(pdx|any_dx|sec_dx|main_proc|any_proc)(?::([^@]+))?(?:@(\w+))?")
-_COMPARISON = re.compile(r"(\w+)\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
+_LIST_TERM = re.compile(r"(pdx|any_dx|sec_dx|main_proc|any_proc|sec_proc)(?::([^@]+))?(?:@(\w+))?")
+_COMPARISON = re.compile(r"(\w+?)(?:@(\w+))?\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,15 @@ class ListKey:
 
 
 VALID_PROCEDURES = ListKey("valid", "")
+AMBIGUOUS_PROCEDURES = ListKey("qy", "")  # the valid ones that make a stay ambiguous
 
 
 @dataclass(frozen=True)
 class Term:
     """One thing a condition asks of a record.
 
-    looks_at: a role (pdx, any_dx, sec_dx, main_proc, any_proc) with `codes` the list to be in; `number` with a
-    quantity; `choice` (gend, leaving) with the values allowed; `regions`; `severity` with MCC or CC.
+    looks_at: a role (pdx, any_dx, sec_dx, main_proc, any_proc, sec_proc) with `codes` the list to be in;
+    `number` with a quantity; `choice` (gend, leaving) with the values allowed; `regions`; `severity` with MCC or CC.
     """
 
     looks_at: str
@@ -93,8 +97,18 @@ _WHOLE_WORDS = {
     "MCC": Term("severity", "MCC"),
     "CC": Term("severity", "CC"),
 }
+TERM_NAMES = (
+    *DX_ROLES,
+    *PROC_ROLES[:2],
+    "two_proc",
+    "proc_parts",
+    *_WHOLE_WORDS,
+    "leaving",
+    "body_regions",
+    *QUANTITIES,
+)
 KNOWN_TERMS = ", ".join(
-    [*DX_ROLES, *PROC_ROLES[:2], "two_proc", "proc_parts:…", *_WHOLE_WORDS, "leaving:…", "body_regions>=n"]
+    [*DX_ROLES, *PROC_ROLES[:3], "two_proc", "proc_parts:…", *_WHOLE_WORDS, "leaving:…", "body_regions>=n"]
     + [f"{name}<n" for name in QUANTITIES]
 )
 
@@ -164,16 +178,23 @@ def _term(text: str, owner: str, where: str) -> list[Alternative]:
     if match := _LIST_TERM.fullmatch(text):
         role, part, other = match.groups()
         return [(Term(role, codes=ListKey(role, other or owner, part or "")),)]
-    if (match := _COMPARISON.fullmatch(text)) and match[1] in (*QUANTITIES, "body_regions"):
-        name, comparison, number = match.groups()
+    if match := _COMPARISON.fullmatch(text):
+        name, other, comparison, number = match.groups()
         if name == "body_regions":
-            return [(Term("regions", owner, comparison=comparison, number=float(number)),)]
-        return [(Term("number", name, comparison=comparison, number=float(number)),)]
-    raise RuleProblem(f"分组条件不认识 unknown condition term '{text}'", where, KNOWN_TERMS)
+            return [(Term("regions", other or owner, comparison=comparison, number=float(number)),)]
+        if name in QUANTITIES and not other:
+            return [(Term("number", name, comparison=comparison, number=float(number)),)]
+    hint = likely(re.split(r"[\W\d]", text)[0], TERM_NAMES)
+    raise RuleProblem(f"分组条件不认识 unknown condition term '{text}'", where, KNOWN_TERMS, hint)
 
 
 def _parts(group: str, owner: str) -> Alternative:
     return tuple(Term("any_proc", codes=ListKey("proc_part", owner, part.strip())) for part in group.split("&"))
+
+
+def condition_in_words(condition: tuple[Alternative, ...]) -> str:
+    """A whole condition as an auditor reads it; empty where it always holds."""
+    return "；或".join("，且".join(in_words(term) for term in terms) for terms in condition)
 
 
 def in_words(term: Term) -> str:
@@ -181,7 +202,7 @@ def in_words(term: Term) -> str:
     no = "不" if term.negated else ""
     if term.codes:
         subject = WORDS[term.looks_at].replace("任一", "所有") if term.negated else WORDS[term.looks_at]
-        if term.codes == VALID_PROCEDURES:
+        if term.codes in (VALID_PROCEDURES, AMBIGUOUS_PROCEDURES):
             return f"{subject}{'均' * subject.startswith('所有')}{no}属于有效手术操作"
         part = f"第 {term.codes.part} 部分" if term.codes.part else ""
         return f"{subject}{'均' * subject.startswith('所有')}{no}在 {term.codes.owner} 编码表{part}"

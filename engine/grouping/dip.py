@@ -54,7 +54,7 @@ class DipJudged:
 
 
 def group_dip(stays: Stays, scheme: DipScheme) -> tuple[pl.DataFrame, DipJudged]:
-    """Scheme, mdc (null), adrg (category of the principal diagnosis), drg (DIP group), weight and status, a row a stay.
+    """mdc (null), adrg (category of the principal diagnosis), drg (DIP group), weight and status, a row a stay.
 
     weight is the relative weight times the auxiliary coefficients, half-up to 1e-8. Status: grouped, ungrouped (00,
     0000, no weight), invalid (no discharge diagnosis).
@@ -72,7 +72,6 @@ def group_dip(stays: Stays, scheme: DipScheme) -> tuple[pl.DataFrame, DipJudged]
 
     status = pl.when("grouped").then(pl.lit("grouped")).when("invalid").then(pl.lit("invalid"))
     result = frame.select(
-        scheme=pl.lit(scheme.name),
         mdc=pl.lit(None, pl.String),
         adrg=said("category", "00"),
         drg=said("group", "0000"),
@@ -201,7 +200,7 @@ def _holding(scheme: DipScheme, stays: Stays, name: str) -> np.ndarray:
     """The first row of an auxiliary table that holds for each stay; what a stay does not bring meets no bound."""
     table, value = scheme.auxiliary[name], VALUES[name](scheme, stays)
     low, high = BANDS[name]
-    facts = stays.facts.select("day", value=value, died=pl.col("leaving") == DIED)
+    facts = stays.facts.select("left", value=value, died=pl.col("leaving") == DIED)
     if name == "severity":
         facts = facts.with_columns(cc=pl.Series(_cc(scheme, stays)))
     rows = []
@@ -209,8 +208,8 @@ def _holding(scheme: DipScheme, stays: Stays, name: str) -> np.ndarray:
         tests = [pl.lit(True)]
         tests += [pl.col("value") >= row[low]] if row[low] is not None else []
         tests += [pl.col("value") <= row[high]] if row[high] is not None else []
-        tests += [pl.col("day") >= row["from"]] if row["from"] is not None else []
-        tests += [pl.col("day") <= row["to"]] if row["to"] is not None else []
+        tests += [pl.col("left") >= row["from"]] if row["from"] is not None else []
+        tests += [pl.col("left") <= row["to"]] if row["to"] is not None else []
         if name == "severity":
             tests.append(pl.col("cc").is_between(*CC_BANDS[row["cc"]]))
             tests += [pl.col("died") == (row["died"] == "yes")] if row["died"] else []

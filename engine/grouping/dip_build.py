@@ -78,7 +78,7 @@ def build_catalogue(
     """
     if threshold < 1 or not weights or min(weights) < 0 or weights[-1] < 1:
         raise UsageProblem(f"threshold {threshold}, weights {weights}", allowed="threshold ≥ 1, weights 1:2:7")
-    stays = stays_of.from_tables(claims, diagnoses, procedures, like.normalise_codes)
+    stays = stays_of.from_tables(claims, diagnoses, procedures, like.book)
     cases, left_out = _cases(stays, claims, like, weights)
     if cases.is_empty():
         raise InputProblem(f"没有可用的住院病例 no stays to build from: {left_out}")
@@ -119,7 +119,7 @@ def _cases(stays: Stays, claims: pl.DataFrame, like: DipScheme, weights: tuple[i
             "set": _sets(stays, like),
             "cost": claims["medfee_sumamt"].cast(pl.Int64),
             "level": claims["hosp_lv"] if "hosp_lv" in claims.columns else pl.Series([""] * len(stays)),
-            "year": stays.facts["day"].dt.year(),
+            "year": stays.facts["left"].dt.year(),
         }
     ).hstack(known[first.astype(np.uint32)])
     newest = frame["year"].max()
@@ -213,7 +213,7 @@ def _names(diagnoses: pl.DataFrame, like: DipScheme) -> dict[str, str]:
     if "diag_name" not in diagnoses.columns:
         return {}
     named = diagnoses.group_by("diag_code", "diag_name").len("n").drop_nulls()
-    code = cut(cleaned(named["diag_code"], like.normalise_codes), 3, like.dx_characters)
+    code = cut(cleaned(named["diag_code"], like.book.normalise), 3, like.dx_characters)
     named = named.with_columns(dx=code).group_by("dx", "diag_name").agg(pl.col("n").sum())
     named = named.sort("dx", "n", "diag_name", descending=[False, True, False]).unique("dx", keep="first")
     return dict(named.select("dx", pl.col("diag_name").str.strip_chars()).iter_rows())
@@ -253,7 +253,7 @@ def _options(like: DipScheme, name: str, threshold: int, years: dict[int, int]) 
         "version": str(max(years)),
         "grade": "built",
         "source": f"由本地住院结算数据测算 built from claims: {said}",
-        "normalise_codes": "yes" if like.normalise_codes else "no",
+        "normalise_codes": "yes" if like.book.normalise else "no",
         "dx_characters": str(like.dx_characters),
         "procedure_characters": str(like.procedure_characters),
         "unlisted": like.unlisted,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from engine.grouping.codebook import CodeBook
 from engine.grouping.dip_deviation import Bands
 from engine.grouping.dip_files import BANDS, DATED, read_dip
 from engine.tables.problems import Problem
@@ -27,7 +28,7 @@ class DipScheme:
 
     name: str
     version: str
-    normalise_codes: bool
+    book: CodeBook
     dx_characters: int
     procedure_characters: int
     unlisted: str
@@ -63,7 +64,7 @@ def build(tables: dict[str, pl.DataFrame], options: dict[str, str]) -> DipScheme
     return DipScheme(
         name=options["name"],
         version=options["version"],
-        normalise_codes=options["normalise_codes"] == "yes",
+        book=CodeBook(normalise=options["normalise_codes"] == "yes"),
         dx_characters=int(options["dx_characters"]),
         procedure_characters=int(options["procedure_characters"]),
         unlisted=options["unlisted"],

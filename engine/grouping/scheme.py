@@ -1,18 +1,22 @@
 """A grouping scheme ready to group with, built from its folder of tables.
 
-load_scheme refuses a damaged folder with one clear message; check_scheme lists everything wrong with it. The formats
-are those of engine.grouping.scheme_files, conditions of engine.grouping.conditions, code entries of
+load_scheme refuses a damaged folder with one clear message; engine.grouping.schemecheck lists everything wrong with it.
+The formats are those of engine.grouping.scheme_files, conditions of engine.grouping.conditions, code entries of
 engine.grouping.codes.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from engine.grouping.codebook import CodeBook, book_of
 from engine.grouping.codes import CodeLists, Lookup
 from engine.grouping.conditions import (
+    AMBIGUOUS_PROCEDURES,
     DX_ROLES,
     PROC_ROLES,
     VALID_PROCEDURES,
@@ -21,9 +25,8 @@ from engine.grouping.conditions import (
     Term,
     parse_condition,
 )
-from engine.grouping.dip_files import dip_weaknesses
 from engine.grouping.dip_scheme import DipScheme, load_dip
-from engine.grouping.scheme_files import LEVELS, Tables, at, faults, kind_of, read_files, weaknesses
+from engine.grouping.scheme_files import LEVELS, Tables, at, faults, kind_of, read_files
 from engine.tables.problems import Problem, RuleProblem
 from engine.tables.yamltext import read_mapping
 
@@ -54,7 +57,7 @@ class Scheme:
 
     name: str
     version: str
-    normalise_codes: bool
+    book: CodeBook
     names: dict[str, str]
     mdcs: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
@@ -66,6 +69,40 @@ class Scheme:
     cc_lookup: Lookup
     weights: pl.DataFrame
 
+    @cached_property
+    def outcome_of(self) -> np.ndarray:
+        """The outcome of each candidate, and for one more, none, the number past the last outcome."""
+        return np.array([*(outcome for outcome, _ in self.candidates), len(self.outcomes)])
+
+    @cached_property
+    def later(self) -> np.ndarray:
+        """Bits [outcome, word] of the candidates of later outcomes; candidates stand in the order of their outcomes."""
+        later = np.less.outer(np.arange(len(self.outcomes)), self.outcome_of[:-1])
+        padded = np.zeros((len(later), -(-later.shape[1] // 64) * 64), dtype=bool)
+        padded[:, : later.shape[1]] = later
+        return np.packbits(padded, axis=1, bitorder="little").view("<u8")
+
+    @cached_property
+    def end_weights(self) -> np.ndarray:
+        """The weight of each DRG, counted through all outcomes, in units of 1e-8; -1 without one and for no group."""
+        weights = {drg: int(weight.scaleb(8)) for drg, weight in self.weights.iter_rows()}
+        return np.array([*(weights.get(drg, -1) for outcome in self.outcomes for drg, _ in outcome.drgs), -1, -1])
+
+    @cached_property
+    def by_severity(self) -> np.ndarray:
+        """Whether each outcome, and none and invalid, is split by MCC and CC."""
+        conditions = [[term for _, c in outcome.drgs for terms in c for term in terms] for outcome in self.outcomes]
+        return np.array([*(any(t.looks_at == "severity" for t in terms) for terms in conditions), False, False])
+
+    @cached_property
+    def cc_level(self) -> np.ndarray:
+        return self.cc["level"].to_numpy()
+
+    @cached_property
+    def cc_exclusion(self) -> np.ndarray:
+        """For each row of cc the dx list that excludes it, -1 for none."""
+        return self.cc["exclusion"].fill_null(-1).to_numpy()
+
 
 AnyScheme = Scheme | DipScheme
 
@@ -75,8 +112,7 @@ def load_scheme(folder: Path) -> AnyScheme:
 
     Raises InputProblem for what cannot be read, RuleProblem for faulty content.
     """
-    load, _ = _by_kind(Path(folder))
-    scheme, problems = load(Path(folder))
+    scheme, problems = scheme_or_faults(folder)
     if problems:
         first = problems[0]
         more = f"另有 {len(problems) - 1} 处 more problems: yibao scheme check" if len(problems) > 1 else ""
@@ -84,10 +120,10 @@ def load_scheme(folder: Path) -> AnyScheme:
     return scheme
 
 
-def check_scheme(folder: Path) -> list[Problem]:
-    """Everything wrong with a scheme: the faults that keep it from loading; when there are none, its weaknesses."""
-    load, weak = _by_kind(Path(folder))
-    return load(Path(folder))[1] or weak(Path(folder))
+def scheme_or_faults(folder: Path) -> tuple[AnyScheme | None, list[Problem]]:
+    """The scheme of a folder, or everything that keeps it from loading."""
+    folder = Path(folder)
+    return KINDS.get(kind_of(folder), _unknown_kind)(folder)
 
 
 def _load(folder: Path) -> tuple[Scheme | None, list[Problem]]:
@@ -96,22 +132,13 @@ def _load(folder: Path) -> tuple[Scheme | None, list[Problem]]:
     return (None, problems) if problems else _build(tables, options)
 
 
-def _weaknesses(folder: Path) -> list[Problem]:
-    return weaknesses(read_files(folder)[0])
-
-
-# What a kind of scheme is loaded by, and what finds its weaknesses once it loads.
-KINDS = {"drg": (_load, _weaknesses), "dip": (load_dip, dip_weaknesses)}
-
-
-def _by_kind(folder: Path):
-    return KINDS.get(kind_of(folder), (_unknown_kind, _weaknesses))
-
-
 def _unknown_kind(folder: Path) -> tuple[None, list[Problem]]:
     said = f"不认识的方案种类 unknown kind of scheme: {kind_of(folder)}"
     _, lines = read_mapping(folder / "scheme.yaml")
     return None, [RuleProblem(said, at("scheme.yaml", lines[("kind",)], "kind"), ", ".join(KINDS))]
+
+
+KINDS = {"drg": _load, "dip": load_dip}
 
 
 def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list[Problem]]:
@@ -119,8 +146,8 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     find = _finder(lists)
     regions = _regions(tables["mdc_codes"])
     problems: list[Problem] = []
-    mdc_conditions = _conditions(tables["mdc"], "mdc", find, problems)
-    adrg_conditions = _conditions(tables["adrg"], "adrg", find, problems)
+    mdc_conditions = _conditions(tables["mdc"], "mdc", find, regions, problems)
+    adrg_conditions = _conditions(tables["adrg"], "adrg", find, regions, problems)
     drgs = _drgs(tables, problems)
     if problems:
         return None, problems
@@ -134,13 +161,13 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     wanted |= {part for parts in regions.values() for part in parts}
     exclusions = [ListKey("exclusion", number) for number in tables["exclusions"]["exclusion_id"].unique()]
     dx = _code_lists(lists, [*(key for key in wanted if key.kind in DX_ROLES), *exclusions])
-    proc = _code_lists(lists, [key for key in wanted if key.kind in (*PROC_ROLES, VALID_PROCEDURES.kind)])
+    proc = _code_lists(lists, [key for key in wanted if key.kind not in (*DX_ROLES, "exclusion")])
     cc = _cc(tables["cc"], dx)
     names = {code: name for key in ("mdc", "adrg", "drg") for code, name in tables[key].select(key, "name").iter_rows()}
     scheme = Scheme(
         name=options["name"],
         version=options["version"],
-        normalise_codes=options["normalise_codes"] == "yes",
+        book=book_of(tables, options),
         names=names,
         mdcs=tuple(_in_order(tables["mdc"])["mdc"]),
         outcomes=tuple(outcomes),
@@ -186,13 +213,15 @@ def _in_order(table: pl.DataFrame) -> pl.DataFrame:
 
 def _lists(tables: Tables) -> pl.DataFrame:
     """Every list entry of the scheme in one frame: kind, owner, part, entry."""
-    nothing = pl.lit("")
+    nothing, valid = pl.lit(""), tables["proc_valid"]
+    unowned = {"owner": nothing, "part": nothing, "entry": "code"}
     lists = pl.concat(
         [
             tables["mdc_codes"].select(kind=pl.lit("pdx"), owner="mdc", part="part", entry="code"),
             tables["adrg_codes"].select(kind="list_kind", owner="adrg", part="part", entry="code"),
             tables["exclusions"].select(kind=pl.lit("exclusion"), owner="exclusion_id", part=nothing, entry="pdx"),
-            tables["proc_valid"].select(kind=pl.lit(VALID_PROCEDURES.kind), owner=nothing, part=nothing, entry="code"),
+            valid.select(kind=pl.lit(VALID_PROCEDURES.kind), **unowned),
+            valid.filter(pl.col("qy") != "no").select(kind=pl.lit(AMBIGUOUS_PROCEDURES.kind), **unowned),
         ]
     ).sort("kind", "owner", "part", "entry")
     # A procedure entered in two numbered parts stands for its first part only: one operation is not two.
@@ -206,7 +235,7 @@ def _finder(lists: pl.DataFrame):
     A list asked of another group may have been entered there for another role: any_dx@BR1 finds the pdx list of BR1.
     """
     have = {ListKey(*row) for row in lists.select("kind", "owner", "part").unique().iter_rows()}
-    have |= {replace(key, part="") for key in have} | {VALID_PROCEDURES}
+    have |= {replace(key, part="") for key in have} | {VALID_PROCEDURES, AMBIGUOUS_PROCEDURES}
 
     def find(key: ListKey) -> ListKey | None:
         roles = next((roles for roles in (DX_ROLES, PROC_ROLES) if key.kind in roles), ())
@@ -264,19 +293,22 @@ def _weights(tables: Tables) -> pl.DataFrame:
 # Conditions
 
 
-def _conditions(table: pl.DataFrame, key: str, find, problems: list[Problem]) -> dict[str, Condition]:
+def _conditions(table: pl.DataFrame, key: str, find, regions, problems: list[Problem]) -> dict[str, Condition]:
     conditions = {}
     for owner, text, file, line in table.select(key, "condition", "file", "line").iter_rows():
         where = at(file, line, "condition")
         try:
             parsed = parse_condition(text, owner, where)
-            conditions[owner] = tuple(tuple(_found(term, find, where) for term in terms) for terms in parsed)
+            conditions[owner] = tuple(tuple(_found(term, find, regions, where) for term in terms) for terms in parsed)
         except RuleProblem as problem:
             problems.append(problem)
     return conditions
 
 
-def _found(term: Term, find, where: str) -> Term:
+def _found(term: Term, find, regions: dict[str, tuple[ListKey, ...]], where: str) -> Term:
+    if term.looks_at == "regions" and term.name not in regions:
+        what = f"{term.name} 的编码表没有部位 the codes of {term.name} have no parts"
+        raise RuleProblem(what, where, ", ".join(f"body_regions@{mdc}" for mdc in regions))
     if term.codes is None:
         return term
     if codes := find(term.codes):
@@ -341,7 +373,7 @@ def _ambiguous(mdc: pl.DataFrame, option: str, conditions: dict[str, Condition])
 
     Only an MDC chosen by a diagnosis can be contradicted by an operation, so a pre-MDC of operations has none.
     """
-    how = {"main": Term("main_proc", codes=VALID_PROCEDURES), "any": Term("any_proc", codes=VALID_PROCEDURES)}
+    how = {"main": Term("main_proc", codes=AMBIGUOUS_PROCEDURES), "any": Term("any_proc", codes=AMBIGUOUS_PROCEDURES)}
     chosen = {code: how.get(option or own.removeprefix("qy_")) for code, own in mdc.select("mdc", "qy").iter_rows()}
     return {
         code: term

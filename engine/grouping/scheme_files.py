@@ -1,18 +1,22 @@
-"""The files of a grouping scheme: reads the folder of tables, finds faults that damage it and weaknesses that do not.
+"""The files of a grouping scheme: reads the folder of tables, finds the faults that damage it.
 
 A scheme is data: mdc, mdc_codes, adrg, adrg_codes, drg, cc, exclusions, proc_valid (CSV), optionally weights.csv and
-scheme.yaml. Every problem names file and line, and the column in brackets.
+scheme.yaml, and what is known of codes: icd10_names, icd9_names (code, name of the insurance edition), icd10_map,
+icd9_map (from the clinical edition; `-` leaves a code out), cautions. Every problem names file and line, and the column
+in brackets.
 """
 
 import re
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import yaml
 
+from engine.grouping.codebook import CAUTION_COLUMNS, CAUTIONS, DX, PROC
 from engine.grouping.codes import PREFIX_MARK
-from engine.grouping.conditions import DX_ROLES, LIST_KINDS, PROC_ROLES
-from engine.tables.problems import InputProblem, Problem, RuleProblem
+from engine.grouping.conditions import LIST_KINDS
+from engine.tables.problems import InputProblem, Problem, RuleProblem, likely
 
 COLUMNS = {
     "mdc": ("mdc", "name", "order", "condition"),
@@ -24,14 +28,23 @@ COLUMNS = {
     "exclusions": ("exclusion_id", "pdx"),
     "proc_valid": ("code",),
 }
-OPTIONAL = {"weights": ("drg", "weight")}
-OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part",)}
+OPTIONAL = {
+    "weights": ("drg", "weight"),
+    "icd10_names": ("code", "name"),
+    "icd9_names": ("code", "name"),
+    "icd10_map": ("from", "to"),
+    "icd9_map": ("from", "to"),
+    "cautions": CAUTION_COLUMNS,
+}
+OPTIONAL_COLUMNS = {"mdc": ("qy",), "mdc_codes": ("part",), "adrg_codes": ("part",), "proc_valid": ("qy",)}
 KINDS = ("surgical", "nonOR", "medical")
 LEVELS = {"CC": 1, "MCC": 2}
 QY_CHOICES = ("off", "main", "any")
 OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no",
-           "any_diagnosis": "", "newborns": "", "kind": "drg"}  # fmt: skip
-ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "kind": ("drg",)}
+           "convert_codes": "no", "any_diagnosis": "", "newborns": "", "begndate": "", "enddate": "",
+           "kind": "drg"}  # fmt: skip
+ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "convert_codes": ("yes", "no"),
+                   "kind": ("drg",)}  # fmt: skip
 
 UNIQUE = (("mdc", "mdc"), ("mdc", "order"), ("adrg", "adrg"), ("adrg", "order"), ("drg", "drg"), ("cc", "code"))
 WHOLE_NUMBERS = (("mdc", "order"), ("adrg", "order"), ("drg", "order_in_adrg"))
@@ -90,7 +103,8 @@ def _read_table(path: Path, name: str) -> pl.DataFrame:
         raise InputProblem(f"读不懂这张表 not a readable CSV: {str(error).splitlines()[0]}", at(path.name)) from error
     needed = COLUMNS.get(name) or OPTIONAL[name]
     if missing := [column for column in needed if column not in table.columns]:
-        raise InputProblem(f"缺少列 missing column: {', '.join(missing)}", at(path.name, 1), ", ".join(needed))
+        hint = likely(missing[0], set(table.columns) - set(needed))
+        raise InputProblem(f"缺少列 missing column: {', '.join(missing)}", at(path.name, 1), ", ".join(needed), hint)
     extra = [pl.lit("").alias(column) for column in OPTIONAL_COLUMNS.get(name, ()) if column not in table.columns]
     table = table.with_columns(pl.all().fill_null("").str.strip_chars()).with_columns(extra)
     return table.with_row_index("line", offset=2).with_columns(file=pl.lit(path.name))
@@ -106,16 +120,27 @@ def _read_options(folder: Path) -> dict[str, str]:
             raise InputProblem(f"读不懂 not readable: {error}", at(path.name)) from error
     if not isinstance(given, dict) or set(given) - set(OPTIONS):
         unknown = ", ".join(sorted(set(given) - set(OPTIONS))) if isinstance(given, dict) else str(given)
-        raise RuleProblem(f"不认识的选项 unknown option: {unknown}", at(path.name), ", ".join(OPTIONS))
+        hint = likely(unknown, OPTIONS)
+        raise RuleProblem(f"不认识的选项 unknown option: {unknown}", at(path.name), ", ".join(OPTIONS), hint)
     options = {**OPTIONS, "name": folder.name, **given}
     for key in ("any_diagnosis", "newborns"):
         for code in options[key].split():
             if re.fullmatch(r"\w+", code) is None:
                 raise RuleProblem(f"应为 MDC 编码 MDC codes are expected: {key}: {code}", at(path.name), "MDCY")
+    for key in ("begndate", "enddate"):
+        if options[key] and not _is_date(options[key]):
+            raise RuleProblem(f"不是日期 not a date: {key}: {options[key]}", at(path.name), "2026-01-01")
     for key, allowed in ALLOWED_OPTIONS.items():
         if options[key] not in allowed:
             raise RuleProblem(f"不允许的值 not allowed: {key}: {options[key]}", at(path.name), ", ".join(allowed))
     return options
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def faults(tables: Tables) -> list[Problem]:
@@ -127,15 +152,26 @@ def faults(tables: Tables) -> list[Problem]:
     for name, column in WHOLE_NUMBERS:
         bad = ~pl.col(column).str.contains(r"^\d{1,9}$")
         found += _bad_rows(tables[name], bad, column, "不是整数 not a whole number", "0, 1, 2 …")
-    for name, column, target in (*KNOWN, *((name, "drg", "drg") for name in OPTIONAL if name in tables)):
+    for name, column, target in (*KNOWN, *((name, "drg", "drg") for name in ("weights",) if name in tables)):
         bad = ~pl.col(column).is_in(tables[target][target].to_list())
-        found += _bad_rows(tables[name], bad, column, f"{target}.csv 中没有 is not in {target}.csv")
+        names = tables[target][target].to_list()
+        found += _bad_rows(tables[name], bad, column, f"{target}.csv 中没有 is not in {target}.csv", names=names)
     for name, column, allowed in CHOICES:
         bad = ~pl.col(column).is_in(allowed)
-        found += _bad_rows(tables[name], bad, column, "不是允许的值 is not allowed", ", ".join(allowed))
+        found += _bad_rows(tables[name], bad, column, "不是允许的值 is not allowed", ", ".join(allowed), allowed)
     for name, column in CODES:
         bad = pl.col(column).is_in(["", PREFIX_MARK])
         found += _bad_rows(tables[name], bad, column, "编码为空 the code is empty")
+    for name in ("icd10_names", "icd9_names", "icd10_map", "icd9_map"):
+        if name in tables:
+            found += _repeated(tables[name], OPTIONAL[name][0])
+    if "cautions" in tables:
+        bad = ~pl.col("caution").is_in(CAUTIONS)
+        found += _bad_rows(tables["cautions"], bad, "caution", "不是允许的值 is not allowed", ", ".join(CAUTIONS))
+        bad = ~pl.col("kind").is_in([DX, PROC])
+        found += _bad_rows(tables["cautions"], bad, "kind", "不是允许的值 is not allowed", f"{DX}, {PROC}")
+        bad = pl.col("caution").is_in(["from_age", "to_age"]) & ~pl.col("value").str.contains(r"^\d{1,3}$")
+        found += _bad_rows(tables["cautions"], bad, "value", "不是年龄 not an age in years", "0, 1, 2 …")
     if "weights" in tables:
         found += _repeated(tables["weights"], "drg")
         bad = ~pl.col("weight").str.contains(r"^\d{1,4}(\.\d{1,8})?$")
@@ -143,40 +179,14 @@ def faults(tables: Tables) -> list[Problem]:
     return found
 
 
-def _bad_rows(table: pl.DataFrame, bad: pl.Expr, column: str, what: str, allowed: str = "") -> list[Problem]:
+def _bad_rows(table: pl.DataFrame, bad: pl.Expr, column: str, what: str, allowed="", names=()) -> list[Problem]:
+    """One fault a bad row; the nearest of the names that would do is offered as what was meant."""
     rows = table.filter(bad).select("file", "line", column).iter_rows()
-    return [RuleProblem(f"'{value}' {what}", at(file, line, column), allowed) for file, line, value in rows]
+    return [
+        RuleProblem(f"'{value}' {what}", at(file, line, column), allowed, likely(value, names))
+        for file, line, value in rows
+    ]
 
 
 def _repeated(table: pl.DataFrame, *key: str) -> list[Problem]:
     return _bad_rows(table, ~pl.struct(key).is_first_distinct(), key[-1], "重复 appears twice")
-
-
-def weaknesses(tables: Tables) -> list[Problem]:
-    """Contradictions between the tables. Codes are compared as written, so tables that hold prefixes are left out."""
-    adrg_codes, mdc_codes = tables["adrg_codes"], tables["mdc_codes"]
-    owned = adrg_codes.join(tables["adrg"].select("adrg", "mdc", "kind"), on="adrg")
-    medical = owned.filter(pl.col("list_kind").is_in(DX_ROLES), pl.col("kind") == "medical")
-    no_list = ~pl.col("condition").str.contains("dx")
-    catch_all = tables["adrg"].filter(no_list, pl.col("kind") == "medical")["mdc"].to_list()
-    listed = mdc_codes.filter(~pl.col("mdc").is_in(catch_all))
-    procedures = adrg_codes.filter(pl.col("list_kind").is_in(PROC_ROLES))
-    again = ~pl.struct("adrg", "list_kind", "part", "code").is_first_distinct()
-    both = ["mdc", "code"]
-    pdx = owned.filter(pl.col("list_kind") == "pdx")
-    checks = {
-        "MDC 诊断不在任何内科 ADRG MDC diagnosis in no medical ADRG": listed.join(medical, on=both, how="anti"),
-        "ADRG 诊断不在其 MDC ADRG diagnosis outside its MDC": pdx.join(mdc_codes, on=both, how="anti"),
-        "ADRG 手术不是有效手术 ADRG procedure not valid": procedures.join(tables["proc_valid"], on="code", how="anti"),
-        "重复的编码 code entered twice": adrg_codes.filter(again),
-    }
-    return [
-        Weakness(f"{what}: {_examples(rows['code'])}", at(rows["file"][0], rows["line"][0], "code"))
-        for what, rows in checks.items()
-        if len(rows) and not rows["code"].str.ends_with(PREFIX_MARK).any()
-    ]
-
-
-def _examples(codes: pl.Series) -> str:
-    distinct = codes.unique().sort()
-    return f"{len(distinct)} ({', '.join(distinct.head(3))}{' …' if len(distinct) > 3 else ''})"

@@ -1,36 +1,52 @@
-"""Says in words why a stay was grouped as it was: conditions and codes that matched, CC and MCC that counted or not.
+"""Says in words why a stay was grouped as it was, for an auditor who may have to defend or to doubt it.
 
-Texts are made once per distinct code, condition or DRG and only put together per stay.
+The list and code that matched, the other groups whose conditions held too, what became of each secondary diagnosis,
+and the group without the diagnosis that lifts it most and without the main procedure. Texts are made once per distinct
+code, condition, DRG or sequence of groups and only put together per stay.
 """
+
+from decimal import Decimal
+from itertools import compress
 
 import numpy as np
 import polars as pl
 
+from engine.grouping.alternatives import Trial, without_diagnosis, without_procedure
+from engine.grouping.care import remarks
 from engine.grouping.codes import cleaned
-from engine.grouping.conditions import Alternative, in_words
+from engine.grouping.conditions import DX_SETS, PROC_SETS, Alternative, in_words
+from engine.grouping.judge import Judged, lowest
 from engine.grouping.scheme import Outcome, Scheme
 from engine.grouping.scheme_files import LEVELS
 
 MISSING = {"gend": "性别（1 男、2 女）", "age": "年龄", "age_days": "不足 1 周岁的天数", "dx": "出院诊断"}
 LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
-SET_ROLES = ("any_dx", "sec_dx", "any_proc")  # stated with the code that met them, see _matched
+SETS = (*DX_SETS, *PROC_SETS)  # stated with the code that met them, see _matched
+FOLLOWERS = 3  # groups named after the one reached
 
 
-def explain(found) -> pl.Series:
-    """One Chinese text a stay. `found` is the Judged stays."""
-    scheme, stays = found.scheme, found.stays
+def explain(found: Judged) -> pl.Series:
+    """One Chinese text a stay."""
+    scheme, stays, size = found.scheme, found.stays, len(found.stays)
     pieces = [
         _texts(("主要诊断 " + stays.dx.distinct).to_list() + ["无出院诊断"], stays.dx.first),
         _texts(("，主要手术 " + stays.proc.distinct).to_list(), stays.proc.first),
-        _on_rows(_infants(stays.facts), len(stays)),
+        _on_rows(_infants(stays.facts), size),
         _texts(_reasons(scheme), found.reached),
-        _on_rows(_matched(found), len(stays)),
-        _on_rows(_severity(found), len(stays)),
+        _on_rows(_matched(found), size),
+        _followers(found),
+        _on_rows(_secondary(found), size),
         _texts(_ends(scheme), found.end),
-        _on_rows(pl.concat([_ungrouped(found), _invalid(found)]), len(stays)),
+        _on_rows(_trial(found, without_diagnosis(found), stays.dx.distinct, "若无其他诊断 "), size),
+        _on_rows(_trial(found, without_procedure(found), stays.proc.distinct, "若无主要手术 "), size),
+        _on_rows(pl.concat([_ungrouped(found), _invalid(found)]), size),
+        _on_rows(_remarks(found), size),
     ]
     frame = pl.DataFrame([piece.alias(str(number)) for number, piece in enumerate(pieces)])
     return frame.select(pl.concat_str(frame.columns).alias("why")).to_series()
+
+
+# Texts on stays
 
 
 def _texts(texts: list[str], numbers: np.ndarray) -> pl.Series:
@@ -45,8 +61,17 @@ def _on_rows(texts: pl.DataFrame, stays: int) -> pl.Series:
     return pl.concat([texts["text"], pl.Series("text", [""])]).gather(place)
 
 
+def _joined(texts: pl.DataFrame, separator: str) -> pl.DataFrame:
+    """One text a stay, of texts (row, text) in the order of their stays."""
+    listed = texts.with_columns(pl.col("row").set_sorted()).group_by("row", maintain_order=True).agg("text")
+    return listed.with_columns(pl.col("text").list.join(separator))  # joining lists is far quicker than in the group_by
+
+
 def _rows(rows: np.ndarray) -> pl.DataFrame:
     return pl.DataFrame({"row": rows.astype(np.uint32)}, {"row": pl.UInt32})
+
+
+# The group
 
 
 def _infants(facts: pl.DataFrame) -> pl.DataFrame:
@@ -62,7 +87,7 @@ def _reasons(scheme: Scheme) -> list[str]:
 
 def _reason(outcome: Outcome, terms: Alternative, names: dict[str, str]) -> str:
     own = "歧义病例 QY" if outcome.kind == "ambiguous" else f"{outcome.adrg} {names[outcome.adrg]}"
-    stated = [term for term in terms if term.looks_at not in SET_ROLES or term.negated]
+    stated = [term for term in terms if term.looks_at not in SETS or term.negated]
     conditions = "，".join(in_words(term) for term in stated) or "无其他条件"
     doubt = "，但不符合该大类任何手术或操作组" if outcome.kind == "ambiguous" else ""
     return f"。{outcome.mdc} {names[outcome.mdc]}，{own}：{conditions}{doubt}。"
@@ -73,93 +98,156 @@ def _ends(scheme: Scheme) -> list[str]:
     for outcome in scheme.outcomes:
         for drg, condition in outcome.drgs:
             words = "或".join("且".join(in_words(term) for term in terms) for terms in condition)
-            texts.append((f"{words}，" if words else "") + f"入 {drg} {scheme.names.get(drg, '歧义组')}。")
-    return texts
+            texts.append((f"{words}，" if words else "") + f"入 {drg} {scheme.names.get(drg, '歧义组')}")
+    return [f"{text}{weight}。" for text, weight in zip(texts, _weights(scheme), strict=False)]
 
 
-def _matched(found) -> pl.DataFrame:
+def _weights(scheme: Scheme) -> list[str]:
+    """In words, for each DRG counted through all outcomes, then for none and invalid; empty where there is none."""
+    return [f"，权重 {plainly(units)}" if units >= 0 else "" for units in scheme.end_weights.tolist()]
+
+
+def plainly(units: int) -> str:
+    """Units of 1e-8 as a decimal number without superfluous noughts."""
+    return f"{Decimal(units).scaleb(-8):.8f}".rstrip("0").rstrip(".")
+
+
+def _matched(found: Judged) -> pl.DataFrame:
     """For conditions on any diagnosis or procedure: the first code that met each, as row and text."""
     hits = [pl.DataFrame(schema={"row": pl.UInt32, "order": pl.Int32, "text": pl.String})]
-    for term, users in found.further.items():
+    for term, users in found.meaning.further.items():
         uses = np.zeros(len(found.scheme.candidates) + 1, dtype=bool)
         uses[users] = not term.negated
-        distinct = (found.stays.proc if term.looks_at == "any_proc" else found.stays.dx).distinct
+        distinct = (found.stays.proc if term.looks_at in PROC_SETS else found.stays.dx).distinct
         for words, row, code in _hits(found, term):
             keep = uses[found.reached[row]]
             met = pl.DataFrame({"row": row[keep], "code": code[keep]}).unique("row", keep="first", maintain_order=True)
             text = pl.lit(words) + distinct.gather(met["code"])
             hits.append(met.select("row", order=pl.lit(len(hits), pl.Int32), text=text))
-    ordered = pl.concat(hits).sort("row", "order").group_by("row", maintain_order=True)
-    return ordered.agg(pl.col("text").str.join("，") + "。")
+    return _joined(pl.concat(hits).sort("row", "order"), "，").with_columns(pl.col("text") + "。")
 
 
-def _hits(found, term):
-    """(words, stay, code) for each list that an any_dx, sec_dx, any_proc or regions term looks into."""
-    if term.looks_at in SET_ROLES:
+def _hits(found: Judged, term):
+    """(words, stay, code) for each list that a term on any or secondary codes, or on body regions, looks into."""
+    if term.looks_at in SETS:
         yield in_words(term) + "：", *found.rows_in_list(term)
     elif term.looks_at == "regions":
         for part in found.scheme.regions.get(term.name, ()):
             yield f"{part.part} ", *found.rows_in_region(part)
 
 
-def _severity(found) -> pl.DataFrame:
-    """Secondary diagnoses that counted as CC or MCC and those excluded, where the ADRG is split by them."""
-    splits = [_split_by_severity(outcome) for outcome in found.scheme.outcomes] + [False, False]
-    split = np.array(splits)[found.outcome]
-    rows = found.comorbidities.filter(split[found.comorbidities["row"].to_numpy()])
-    texts = rows.select("row", text=_verdicts(found).gather(rows["code"] * 2 + rows["excluded"]))
-    joined = texts.group_by("row", maintain_order=True).agg(pl.col("text").str.join("、"))
-    split[joined["row"].to_numpy()] = False
-    none = _rows(np.flatnonzero(split)).with_columns(text=pl.lit("无 CC、MCC"))
-    return pl.concat([joined, none]).select("row", text=pl.lit("其他诊断：") + pl.col("text") + "。")
+def _followers(found: Judged) -> pl.Series:
+    """The groups whose conditions hold too but which stand later in the order."""
+    outcomes = found.scheme.outcomes
+    rows = np.flatnonzero(found.outcome < len(outcomes))
+    left = [None if word is None else word[rows] for word in found.left]
+    sequence = np.zeros(len(found.stays), dtype=np.int64)  # its places in the base of outcomes: what follows, in order
+    last, base = found.outcome[rows], len(outcomes) + 1
+    for step in range(FOLLOWERS):
+        left = _later(found.scheme, left, last)
+        following = found.scheme.outcome_of[lowest(left, len(found.scheme.candidates), len(rows))]
+        more = following < len(outcomes)
+        rows, last, left = rows[more], following[more], [None if word is None else word[more] for word in left]
+        sequence[rows] += (last + 1) * base**step
+    distinct, number = np.unique(sequence, return_inverse=True)
+    return _texts([_following(outcomes, value, base) for value in distinct.tolist()], number)
 
 
-def _verdicts(found) -> pl.Series:
-    """Text at 2 * code for a diagnosis that counts, at 2 * code + 1 for one excluded by the principal diagnosis."""
-    entry = pl.Series(found.cc_entry)
-    cc = found.scheme.cc[entry.clip(0)] if len(found.scheme.cc) else found.scheme.cc
-    if not len(cc):
-        return pl.Series(dtype=pl.String)
-    texts = cc.select(
-        counts=pl.format("{} 计为 {}", found.stays.dx.distinct, pl.col("level").replace_strict(LEVEL_NAMES)),
-        excluded=pl.format(
-            "{} 属 {} 但被排除表 {} 排除",
-            found.stays.dx.distinct,
-            pl.col("level").replace_strict(LEVEL_NAMES),
-            "exclusion_id",
-        ),
+def _later(scheme: Scheme, left: list, last: np.ndarray) -> list:
+    """The bits of candidates of later outcomes than the last one of each stay."""
+    after = scheme.later[last]
+    return [after[:, word] if bits is None else bits & after[:, word] for word, bits in enumerate(left)]
+
+
+def _following(outcomes: tuple[Outcome, ...], sequence: int, base: int) -> str:
+    names = []
+    while sequence:
+        sequence, number = divmod(sequence, base)
+        outcome = outcomes[number - 1]
+        names.append(outcome.drgs[0][0] if outcome.kind == "ambiguous" else outcome.adrg)
+    return f"条件也满足但次序在后：{'、'.join(names)}{'等' if len(names) == FOLLOWERS else ''}。" if names else ""
+
+
+# Secondary diagnoses
+
+
+def _secondary(found: Judged) -> pl.DataFrame:
+    """What became of each secondary diagnosis, as row and text."""
+    dx = found.stays.dx
+    verdict = np.zeros(len(dx.code), dtype=np.uint32)
+    verdict[found.comorbidities.place] = 1 + found.comorbidities.excluded
+    place = np.flatnonzero(~dx.is_first & ~found.invalid[dx.row])
+    texts = _verdicts(found).gather(dx.code[place] * 3 + verdict[place])
+    joined = _joined(pl.DataFrame({"row": dx.row[place], "text": texts}), "、")
+    unsplit = pl.Series(np.where(found.scheme.by_severity[found.outcome[joined["row"].to_numpy()]], "", NOT_SPLIT))
+    return joined.select("row", text=pl.lit("其他诊断：") + pl.col("text") + unsplit + "。")
+
+
+NOT_SPLIT = "（该组不按并发症细分）"
+
+
+def _verdicts(found: Judged) -> pl.Series:
+    """Text at 3 * code for a diagnosis that is neither CC nor MCC, + 1 for one that counts, + 2 for one excluded."""
+    scheme, codes = found.scheme, found.stays.dx.distinct
+    entry = np.where(found.meaning.cc_entry < 0, len(scheme.cc), found.meaning.cc_entry).astype(np.uint32)
+    nothing = pl.Series([""])
+    level = pl.concat([scheme.cc["level"].replace_strict(LEVEL_NAMES, return_dtype=pl.String), nothing]).gather(entry)
+    table = pl.concat([scheme.cc["exclusion_id"], nothing]).gather(entry)
+    columns = pl.DataFrame({"code": codes, "level": level, "table": table}).select(
+        pl.format("{} 不计", "code"),
+        counts=pl.format("{} 计为 {}", "code", "level"),
+        excluded=pl.format("{} 属 {} 但被排除表 {} 排除", "code", "level", "table"),
     )
-    return texts.select(pl.concat_list("counts", "excluded").explode()).to_series()
+    return pl.concat(columns.get_columns()).gather(np.arange(3 * len(codes), dtype=np.uint32).reshape(3, -1).T.ravel())
 
 
-def _split_by_severity(outcome: Outcome) -> bool:
-    return any(term.looks_at == "severity" for _, condition in outcome.drgs for terms in condition for term in terms)
+# The group without
 
 
-def _ungrouped(found) -> pl.DataFrame:
+def _trial(found: Judged, trial: Trial, codes: pl.Series, words: str) -> pl.DataFrame:
+    same = trial.end == found.end[trial.row]
+    said = _texts(_short_ends(found.scheme), trial.end)
+    said = pl.select(pl.when(pl.Series(same)).then(pl.lit("分组不变")).otherwise(said)).to_series()
+    return _rows(trial.row).with_columns(text=pl.lit(words) + codes.gather(trial.code) + "：" + said + "。")
+
+
+def _short_ends(scheme: Scheme) -> list[str]:
+    drgs = [f"入 {drg}" for outcome in scheme.outcomes for drg, _ in outcome.drgs]
+    return [f"{text}{weight}" for text, weight in zip([*drgs, "无法入组"], _weights(scheme), strict=False)]
+
+
+# No group
+
+
+def _ungrouped(found: Judged) -> pl.DataFrame:
     """In which MDC lists the principal diagnosis stands, or that it stands in none; row and text."""
     dx = found.stays.dx
     rows = np.flatnonzero(found.outcome == len(found.scheme.outcomes))
     codes, place = np.unique(dx.first[rows], return_inverse=True)
-    national = cleaned(dx.distinct, normalise=True)
-    texts = [_no_group(found, code, dx.distinct[code], national[code]) for code in codes.tolist()]
+    written = dx.distinct.gather(codes)
+    national = cleaned(written, normalise=True)
+    scheme, member = found.scheme, found.meaning.dx_member
+    lists = {key.owner: number for key, number in scheme.dx.keys.items() if key.owner in scheme.mdcs and not key.part}
+    inside = member[list(lists.values())][:, codes].T.tolist()
+    names = [f"{mdc} {scheme.names[mdc]}" for mdc in lists]
+    texts = [_no_group(list(compress(names, at)), *one) for at, *one in zip(inside, written, national, strict=True)]
     return _rows(rows).with_columns(text=pl.Series(texts, dtype=pl.String).gather(place.astype(np.uint32)))
 
 
-def _no_group(found, number: int, code: str, national: str) -> str:
-    scheme = found.scheme
-    listed = [
-        f"{key.owner} {scheme.names[key.owner]}"
-        for key, place in scheme.dx.keys.items()
-        if key.owner in scheme.mdcs and not key.part and found.dx_member[place, number]
-    ]
-    if listed:
-        return f"。主要诊断在 {'、'.join(listed)} 编码表，但没有一个 ADRG 的条件全部满足，无法入组。"
+def _no_group(mdcs: list[str], code: str, national: str) -> str:
+    if mdcs:
+        return f"。主要诊断在 {'、'.join(mdcs)} 编码表，但没有一个 ADRG 的条件全部满足，无法入组。"
     spelling = f"，规范写法应为 {national}" if national != code else ""
     return f"。主要诊断不在任何 MDC 的编码表{spelling}，无法入组。"
 
 
-def _invalid(found) -> pl.DataFrame:
+def _remarks(found: Judged) -> pl.DataFrame:
+    """What a coder should look at again."""
+    told = _joined(remarks(found.stays, found.scheme.book, found.meaning.care).select("row", "text"), "；")
+    return told.select("row", text=pl.lit("编码检查：") + pl.col("text") + "。")
+
+
+def _invalid(found: Judged) -> pl.DataFrame:
     rows = np.flatnonzero(found.invalid)
     words = [pl.when(column).then(pl.lit(MISSING[column])) for column in found.stays.missing.columns]
     listed = found.stays.missing[rows].select(pl.concat_str(words, separator="、", ignore_nulls=True).alias("text"))

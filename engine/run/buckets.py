@@ -42,7 +42,7 @@ def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LIN
     persons = persons_of(tables)
     persons = persons.with_columns(_bucket=bucket_of(persons["person"], count)).rename({"person": "_person"})
     claims = tables["claims"].join(persons.lazy(), on="psn_no", how="left")
-    _sink(claims, work / "claims", count)
+    sink(claims, work / "claims", count)
     owners = claims.select("setl_id", "_bucket").collect().lazy()
     of_person = persons.lazy().select("psn_no", "_bucket")
     for name in BY_CLAIM:
@@ -51,12 +51,12 @@ def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LIN
             loose = name in RECORDS
             rows = _of_claims(rows, owners, of_person) if loose else rows.join(owners, on="setl_id", how="inner")
             rows = _and_where_used(rows, tables, owners) if name == "prescriptions" else rows
-            _sink(rows, work / name, count)
+            sink(rows, work / name, count)
     for name in BY_PERSON:
         if name in tables:
             rows = tables[name]
             rows = with_overlaps(rows.collect()).lazy() if name == "ltc_visits" else rows
-            _sink(rows.join(of_person, on="psn_no"), work / name, count)
+            sink(rows.join(of_person, on="psn_no"), work / name, count)
     return count
 
 
@@ -78,7 +78,8 @@ def _and_where_used(rows: pl.LazyFrame, tables: dict[str, pl.LazyFrame], owners:
     return pl.concat([rows, there], how="diagonal").unique(["rxno", "_bucket"], keep="first", maintain_order=True)
 
 
-def _sink(frame: pl.LazyFrame, folder: Path, count: int) -> None:
+def sink(frame: pl.LazyFrame, folder: Path, count: int = 2) -> None:
+    """Write the rows into folders of `folder` by the number of their bucket, `_bucket`."""
     folder.mkdir(parents=True, exist_ok=True)
     if count == 1:
         (folder / "_bucket=0").mkdir(exist_ok=True)

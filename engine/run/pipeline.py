@@ -17,6 +17,7 @@ from engine.audit.findings import EVIDENCE, FINDINGS
 from engine.audit.recovery import recover
 from engine.audit.told import amounts_table, values_table
 from engine.audit.waiving import waived, waiver_values
+from engine.grouping.care import FOUND, check_rows
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, stages
@@ -43,7 +44,11 @@ ORDER = {
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
 }  # fmt: skip
 AUDITED = ("findings", "evidence", "not_evaluated")
-COLLECTED = {"findings": FINDINGS, "evidence": EVIDENCE}  # of a bucket, richer than what is written in the end
+COLLECTED = {
+    "findings": FINDINGS,
+    "evidence": EVIDENCE,
+    "coding": FOUND,
+}  # of a bucket, richer than what is written in the end
 Progress = Callable[[str, int, int], None]
 
 
@@ -96,6 +101,9 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
     if "trace" in parts:
         _codes(extract, region, results, progress)
     tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
+    if "group" in parts:
+        rows = check_rows(_collected(results, "coding"), region.scheme.book)
+        tables["checks"] = pl.concat([tables["checks"], rows])
     tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
     found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, last_day(extract))
     tables["findings"] = found

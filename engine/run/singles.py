@@ -2,40 +2,87 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
+from engine.grouping.care import check_rows
 from engine.run import buckets, pipeline, stages
 from engine.run.region import Region
+from engine.tables.dictionary import with_fields
+from engine.tables.extract import Extract
 from engine.tables.outputs import conform
 from engine.tables.problems import InputProblem
 from engine.tables.read import read
 
 NEEDED = {"group": ("claims", "diagnoses"), "settle": ("claims", "fee_lines")}
+OUTPUTS = {"group": "grouping", "settle": "settlement"}
+STAYS_A_PART = 500_000
+Made = Iterator[tuple[pl.DataFrame, pl.DataFrame | None]]
 
 
 def run_stage(name: str, source: Path, out: Path, region: Region, profile: str, progress) -> str:
-    """Run one stage; returns the sentence to print."""
+    """Run one stage; returns what to print."""
     if name in ("audit", "trace"):
         options = pipeline.Options(profile=profile, report=False)
         record = pipeline.run(source, out, region, options, progress, parts=(name,))
         return f"{record['rows']['findings']:,} 疑点 findings: {out}"
-    with tempfile.TemporaryDirectory() as work:
-        extract = read(Path(source), Path(work) / "read", profile, region.knowledge["wordings"])
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        extract = read(Path(source), work / "read", profile, region.knowledge["wordings"])
         if absent := [t for t in NEEDED[name] if t not in extract.tables]:
             raise InputProblem(f"缺少数据表 missing table: {', '.join(absent)}", str(source))
-        count = buckets.split(extract.tables, Path(work) / "cut")
-        stage = stages.grouped if name == "group" else stages.settled
-        frames = []
-        for number in range(count):
-            progress(name, number, count)
-            frames.append(stage(buckets.bucket_tables(Path(work) / "cut", number), region))
-        progress(name, count, count)
-        table = "grouping" if name == "group" else "settlement"
-        frame = conform(pl.concat(frames), table).sort("setl_id")
-        partial = Path(work) / "out.parquet"
-        frame.write_parquet(partial)
+        made, told = _written(name, {"group": _group, "settle": _settle}[name](extract, work, region, progress), work)
+        rows = made.select(pl.len()).collect().item()
+        made.sink_parquet(work / "out.parquet", row_group_size=STAYS_A_PART)
         out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(partial, out)
-    return f"{frame.height:,}: {out}"
+        shutil.move(work / "out.parquet", out)
+    return "\n".join([f"{rows:,}: {out}", *_said(told, region)])
+
+
+def _written(name: str, parts: Made, work: Path) -> tuple[pl.LazyFrame, list[pl.DataFrame]]:
+    """The output of all parts, each written as it is made, and what else was told of each."""
+    pieces, told = [], []
+    for number, (frame, more) in enumerate(parts):
+        pieces.append(work / f"part-{number:05}.parquet")
+        conform(frame, OUTPUTS[name]).sort("setl_id").write_parquet(pieces[-1])
+        told += [] if more is None else [more]
+    return pl.scan_parquet(pieces), told
+
+
+def _group(extract: Extract, work: Path, region: Region, progress) -> Made:
+    """Stays in the order of setl_id, part by part: no stay needs another, so that memory does not grow with them."""
+    tables = {t: extract.tables[t] for t in ("claims", "diagnoses", "procedures") if t in extract.tables}
+    tables["claims"] = with_fields(tables["claims"], "claims", "visit_kind", "refd_setl_flag").filter(stages.IS_STAY)
+    stays = tables["claims"].select("setl_id").collect()["setl_id"].sort()
+    cuts = stays.gather_every(STAYS_A_PART)[1:]
+    for name, rows in tables.items():
+        buckets.sink(
+            rows.with_columns(_bucket=pl.lit(cuts).search_sorted("setl_id", side="right")), work / "cut" / name
+        )
+    for number in range(len(cuts) + 1):
+        progress("group", number, len(cuts) + 1)
+        own = buckets.bucket_tables(work / "cut", number)
+        if "persons" in extract.tables:
+            mine = own["claims"].lazy().select("psn_no").unique()
+            own["persons"] = extract.tables["persons"].join(mine, on="psn_no", how="semi").collect()
+        yield stages.grouped(own, region), stages.coding_of(own, region)
+    progress("group", len(cuts) + 1, len(cuts) + 1)
+
+
+def _settle(extract: Extract, work: Path, region: Region, progress) -> Made:
+    count = buckets.split(extract.tables, work / "cut")
+    frames = []
+    for number in range(count):
+        progress("settle", number, count)
+        frames.append(stages.settled(buckets.bucket_tables(work / "cut", number), region))
+    progress("settle", count, count)
+    yield pl.concat(frames), None
+
+
+def _said(told: list[pl.DataFrame], region: Region) -> list[str]:
+    """The checks of the coding that failed."""
+    rows = check_rows(pl.concat(told), region.scheme.book) if told else pl.DataFrame()
+    failed = rows.filter(pl.col("verdict") == "fail").iter_rows(named=True) if told else ()
+    return [f"{row['check_id']} {row['title']}: {row['value']} {row['detail'] or ''}" for row in failed]

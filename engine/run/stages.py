@@ -6,20 +6,21 @@ from engine.audit import PERSON_SCOPES, UNJUDGED, audit
 from engine.audit.benefitfacts import GROUPED
 from engine.audit.facts import Facts
 from engine.audit.findings import no_findings
-from engine.grouping.group import group
+from engine.grouping.group import coding, group
 from engine.run.region import Region
 from engine.settlement.person import settle
 from engine.tables.dictionary import table, with_fields
 from engine.tables.netting import net
 
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
+IS_STAY = pl.col("visit_kind").is_in(INPATIENT) & (pl.col("refd_setl_flag").fill_null("0") != "1")
 
 
 def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[str, ...]) -> dict[str, pl.DataFrame]:
     """Grouping, settlement, findings, evidence and not_evaluated of one bucket of persons, as far as asked for."""
     made = {}
     if "group" in parts:
-        made["grouping"] = grouped(tables, region)
+        made["grouping"], made["coding"] = grouped(tables, region), coding_of(tables, region)
     if "settle" in parts:
         made["settlement"] = settled(tables, region)
     if "audit" in parts:
@@ -28,11 +29,20 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     return made
 
 
-def grouped(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+def grouped(tables: dict[str, pl.DataFrame], region: Region, why: bool = True) -> pl.DataFrame:
     """grouping.parquet of the inpatient claims that are no refunds."""
+    return group(*_stays(tables), region.scheme, why)
+
+
+def coding_of(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+    """The checks of the coding of the same stays, counted."""
+    return coding(*_stays(tables), region.scheme)
+
+
+def _stays(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The inpatient claims that are no refunds, diagnoses, procedures."""
     claims = with_identity(with_fields(tables["claims"], "claims"), tables.get("persons"))
-    stays = claims.filter(pl.col("visit_kind").is_in(INPATIENT), pl.col("refd_setl_flag").fill_null("0") != "1")
-    return group(stays, *(with_fields(_table(tables, t), t) for t in ("diagnoses", "procedures")), region.scheme)
+    return claims.filter(IS_STAY), *(with_fields(_table(tables, t), t) for t in ("diagnoses", "procedures"))
 
 
 def with_identity(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.DataFrame:

@@ -1,5 +1,8 @@
 """What can go wrong for a user, each with one clear message and the exit code the command line answers with."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class Problem(Exception):
     """A mistake to be shown, not a traceback: what is wrong, where, what would be allowed, what was likely meant."""
@@ -37,3 +40,9 @@ class InvariantBroken(Problem):
 
 class ResourceProblem(Problem):
     exit_code = 6
+
+
+def likely(word: str, names: Iterable[str]) -> str:
+    """A hint at the name that was probably meant; empty where none is near."""
+    near = difflib.get_close_matches(word, list(names), 1)
+    return f"是否为 did you mean {near[0]}？" if near else ""
