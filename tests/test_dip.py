@@ -188,6 +188,14 @@ def test_why_names_diagnosis_procedures_alternatives_and_coefficients(mini):
     assert group(*tables_of({"dx": ["K35.800"]}), mini, why=False)["why"].to_list() == [None]
 
 
+def test_why_tells_a_few_alternatives_and_how_many_there_are(tmp_path):
+    more = "".join(f"M{n},松解加其他,core,K35.8,54.59+4{n}.11,,1,,40\n" for n in range(5, 9))
+    scheme = load_scheme(write_dip(tmp_path, dip=TABLES["dip"] + more))
+    why = one(scheme, dx=["K35.800"], proc=["54.5900", "47.0900"])["why"]
+    assert "未入 M5：缺 45.11；未入 M6：缺 46.11；" in why
+    assert "未入 K3：所含手术操作较少 等 6 个。" in why
+
+
 def test_codes_are_brought_into_the_national_spelling_only_when_the_catalogue_says_so(mini, tmp_path):
     lenient = load_scheme(write_dip(tmp_path, options="normalise_codes: 'yes'\n"))
     assert one(lenient, dx=["k35.8"], proc=[" 47.09"])["drg"] == "K1"

@@ -82,14 +82,17 @@ def _groups(found: DipJudged) -> list[str]:
 def _alternatives(found: DipJudged) -> pl.Series:
     """Core groups of the diagnosis that share a procedure with the stay but are not its group, and why not."""
     other = found.touched.with_columns(best=pl.Series(found.best[found.touched["pattern"].to_numpy()]))
-    other = other.filter(pl.col("group") != pl.col("best"))
-    distinct = other.select("group", "best", "mask").unique().sort("group", "best", "mask")
+    other = other.filter(pl.col("group") != pl.col("best")).with_columns(all=pl.len().over("pattern"))
+    other = other.filter(pl.int_range(pl.len()).over("pattern") < SHOWN)  # in order of trial, as `touched` is
+    key = ["group", "best", "mask"]
+    distinct = other.select(key).unique()
     groups = found.scheme.groups.select("group", "procedures", "units").rows()
-    texts = [_why_not(groups[other], groups[best], mask) for other, best, mask in distinct.iter_rows()]
-    rows = other.join(distinct.with_columns(text=pl.Series(texts, dtype=pl.String)), on=distinct.columns)
-    more = pl.when(pl.len() > SHOWN).then(pl.format(" 等 {} 个", pl.len())).otherwise(pl.lit("")) + "。"
-    first = pl.col("text").head(SHOWN).str.join("；")
-    told = rows.sort("pattern", "group").group_by("pattern", maintain_order=True).agg(text=first + more)
+    texts = [_why_not(groups[group], groups[best], mask) for group, best, mask in distinct.iter_rows()]
+    rows = other.join(distinct.with_columns(text=pl.Series(texts, dtype=pl.String)), on=key, maintain_order="left")
+    more = (
+        pl.when(pl.col("all").first() > SHOWN).then(pl.format(" 等 {} 个", pl.col("all").first())).otherwise(pl.lit(""))
+    )
+    told = rows.group_by("pattern", maintain_order=True).agg(text=pl.col("text").str.join("；") + more + "。")
     place = np.full(len(found.best), len(told), dtype=np.int64)
     place[told["pattern"].to_numpy()] = np.arange(len(told))
     return _texts(told["text"].to_list(), place[found.pattern])
