@@ -4,7 +4,7 @@ import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.grouping.scheme import Scheme, load_scheme
+from engine.grouping.scheme import AnyScheme, load_scheme
 from engine.language.faults import Notes, RuleFault
 from engine.language.rule import LoadedRule, expressions_of, load_rules
 from engine.language.waivers import LoadedWaiver, load_waivers
@@ -27,7 +27,7 @@ class Region:
     rules: list[LoadedRule]
     waivers: list[LoadedWaiver]
     policy: Policy
-    scheme: Scheme
+    scheme: AnyScheme
     presumptions: Presumptions
     params: dict
     rules_at: Path
