@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from engine.grouping import stays as stays_of
-from engine.grouping.care import counted
+from engine.grouping.care import counted, known_of, told
 from engine.grouping.dip import group_dip
 from engine.grouping.dip_scheme import DipScheme
 from engine.grouping.dip_why import explain_dip
@@ -52,17 +52,22 @@ def group_records(frame: pl.DataFrame, scheme: AnyScheme, why: bool = True) -> p
 
 def _group(stays: Stays, scheme: AnyScheme, why: bool) -> pl.DataFrame:
     judge = (_by_dip if isinstance(scheme, DipScheme) else _by_drg)(stays, scheme, why)
-    starts = range(0, max(len(stays), 1), PART)
+    known = known_of(stays, scheme.book) if why else {}
+
+    def judged(start: int) -> pl.DataFrame:
+        part = stays.part(start, min(start + PART, len(stays)))
+        frame = judge(part)
+        return frame.with_columns(frame["why"] + told(part, scheme.book, known)) if why else frame
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        parts = threads.map(lambda start: judge(stays.part(start, min(start + PART, len(stays)))), starts)
-        result = pl.concat(list(parts), rechunk=True)
+        result = pl.concat(list(threads.map(judged, range(0, max(len(stays), 1), PART))), rechunk=True)
     return result.select(pl.lit(scheme.name).alias("scheme"), "mdc", "adrg", "drg", "weight", "status", "why")
 
 
 def _by_drg(stays: Stays, scheme: Scheme, why: bool):
     """A function that judges a part of the stays."""
     meaning, ends = Meaning(scheme, stays), _ends(scheme)
-    meaning.prepare(why)  # before the threads, which would each work it out
+    meaning.prepare()  # before the threads, which would each work it out
 
     def judge(part: Stays) -> pl.DataFrame:
         found = Judged(part, meaning)
