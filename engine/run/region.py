@@ -1,6 +1,7 @@
 """What holds in a region, loaded before a run begins: knowledge, rules with their parameters, policy, scheme."""
 
 import datetime
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping, read_yaml
 
 UNDATED = datetime.date(2000, 1, 1)  # until the data are read
+CAUTIONS = "cautions.csv"
 DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
 
 
@@ -31,6 +33,7 @@ class Region:
     presumptions: Presumptions
     params: dict
     rules_at: Path
+    scheme_sha256: str = ""
 
     @property
     def today(self) -> datetime.date:
@@ -72,7 +75,15 @@ def load_region(
         presumptions=load_presumptions(overrides.get("engine")),
         params=overrides,
         rules_at=folder,
+        scheme_sha256=_digest_of(scheme_folder(scheme)),
     )
+
+
+def _digest_of(folder: Path) -> str:
+    """One hash of the names and bytes of the files in a folder of a scheme, and of our cautions."""
+    files = [*sorted(p for p in folder.iterdir() if p.suffix in (".csv", ".yaml")), seeds_folder() / "drg" / CAUTIONS]
+    told = [f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in files]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def scheme_folder(name: str) -> Path:

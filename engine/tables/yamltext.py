@@ -112,8 +112,7 @@ def read_yaml(path: Path) -> Document:
 
 @lru_cache(1024)
 def _read(raw: bytes) -> Document:
-    """The document in the bytes of a file: rules are read again and again while one is edited, and most stay the same.
-    """
+    """The document in the bytes of a file: while one rule is edited, all the others are read again and again."""
     document = Document({}, raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"))
     try:
         text = raw.decode("utf-8-sig").replace("??", STAND_IN)
