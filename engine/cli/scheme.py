@@ -132,7 +132,7 @@ def _fared(records: Path, a: str, b: str) -> dict[str, pl.DataFrame]:
         labels = frame if set(LEVEL_NAMES) <= set(frame.columns) else None
     else:
         with show.progress() as progress:
-            _, (left, right) = groupings(records, schemes, load_region(), progress=progress)
+            _, (left, right) = groupings(records, schemes, load_region(judging=False), progress=progress)
     pairs = {"a = b": (left, right)}
     if labels is not None:
         pairs |= {"a = labels": (left, labels), "b = labels": (right, labels)}

@@ -59,8 +59,9 @@ def load_region(
     rules: Path | None = None,
     params: Path | None = None,
     knowledge: list[Path] = (),
+    judging: bool = True,
 ) -> Region:
-    """Load and check everything. Raises Problem with every fault of the first kind that was found."""
+    """Load and check everything; the rules only for what judges. Raises Problem with every fault of the first kind."""
     known = load_knowledge(list(knowledge))
     overrides, said = read_params(params) if params else ({}, None)
     folder = rules or rules_folder()
@@ -68,7 +69,7 @@ def load_region(
         raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
     return Region(
         knowledge=known,
-        rules=read_rules(folder, known, overrides, UNDATED, said),
+        rules=read_rules(folder, known, overrides, UNDATED, said) if judging else [],
         waivers=waivers_of(folder),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
