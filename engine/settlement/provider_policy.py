@@ -53,12 +53,17 @@ def _reachable(lines: list[Line]) -> list[Line]:
     return lines
 
 
-class Coefficients(Strict):
-    """机构系数, 成本系数: of a group at an institution or level, else of the institution, else of its level, else 1."""
+class OfPlace(Strict):
+    """A coefficient by institution, else by hospital level."""
 
     institutions: dict[str, Units] = {}
     levels: dict[str, Units] = {}
-    by_group: dict[str, "Coefficients"] = {}
+
+
+class Coefficients(OfPlace):
+    """机构系数, 成本系数: of a group at an institution or level, else of the institution, else of its level, else 1."""
+
+    by_group: dict[str, OfPlace] = {}
     new_groups: Names = []  # always 1: a new group has no costs to compare
 
 
