@@ -37,8 +37,15 @@ class Told:
     deductions: pl.DataFrame | None = None
 
 
+NOTHING_TOLD = Told()
+
+
 def provider_payment(
-    settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy, told: Told = Told()
+    settlement: pl.DataFrame,
+    claims: pl.DataFrame,
+    grouping: pl.DataFrame | None,
+    policy: Policy,
+    told: Told = NOTHING_TOLD,
 ) -> pl.DataFrame:
     """provider_payment.parquet: one row per institution, month of settlement and method, in that order.
 
@@ -80,7 +87,7 @@ def case_payments(
     claims: pl.DataFrame,
     grouping: pl.DataFrame | None,
     policy: Policy,
-    told: Told = Told(),
+    told: Told = NOTHING_TOLD,
     alone: bool = False,
 ) -> pl.DataFrame:
     """One row per insured claim, as provider_payment sums them: setl_id, month, `method`, sign, volume in `units` of
@@ -106,21 +113,21 @@ def case_payments(
 
 def drg_standards(claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy) -> pl.DataFrame:
     """setl_id and `standard_fen` of the insured stays that are paid by group, each by itself."""
-    frame = _with_standards(cases(claims, grouping, policy), policy, Told(), alone=True)
+    frame = _with_standards(cases(claims, grouping, policy), policy, NOTHING_TOLD, alone=True)
     return frame.filter(pl.col("method").is_in(BY_CASE)).select("setl_id", "standard_fen").drop_nulls()
 
 
-def _by_item(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool) -> pl.DataFrame:
+def _by_item(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
     return frame
 
 
-def _by_case(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool) -> pl.DataFrame:
+def _by_case(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
     rules = policy.provider.by_case.get(frame["method"][0], ByCase())
-    frame = case_volumes(frame, rules, alone)
-    return frame if alone else reviewed(frame, rules, told.reviews)
+    frame = case_volumes(frame, rules, every)
+    return frame if every is None else reviewed(frame, rules, told.reviews)
 
 
-def _by_day(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool) -> pl.DataFrame:
+def _by_day(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
     return day_volumes(frame, policy.provider.bed_days)
 
 
@@ -150,7 +157,7 @@ def _with_standards(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool
     """The case frame with volume and `standard_fen`; without a standard the method becomes item, unless alone."""
     empty = [pl.lit(None, kind).alias(name) for name, kind in _STEPS.items()]
     parts = [
-        METHODS[part["method"][0]][0](part, policy, told, alone)
+        METHODS[part["method"][0]][0](part, policy, told, None if alone else frame)
         for part in frame.partition_by("method", maintain_order=True)
     ]
     frame = pl.concat([frame.clear().with_columns(empty), *parts], how="diagonal_relaxed")

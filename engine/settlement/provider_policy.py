@@ -83,7 +83,7 @@ def _paid_days(value: Any) -> tuple[tuple[int, str, int], ...]:
         raise ValueError("每档须写作 {over: 天数, points: 每日点数} 或 {over: 天数, yuan: 每日元}, 各档同一种")
     ((unit,),) = units
     read = _unit if unit == "points" else _fen
-    return _rising(tuple((_days(row["over"]), read(row[unit]), unit) for row in rows))
+    return _rising(tuple((_days(row["over"]), unit, read(row[unit])) for row in rows))
 
 
 def _rising(rows: tuple[tuple, ...]) -> tuple[tuple, ...]:

@@ -22,18 +22,19 @@ from engine.tables.values import rounded
 _BIG = pl.Int128
 
 
-def case_volumes(cases: pl.DataFrame, rules: ByCase, alone: bool = False) -> pl.DataFrame:
+def case_volumes(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None = None) -> pl.DataFrame:
     """The cases of one method with `base`, `coefficient`, `mean_fen`, `mean_from`, `step`, `to_experts`, `kept` and
     `volume`; null volume without a weight.
 
-    alone: leave out what looks at other cases (means of the prior year, readmission).
+    every: the cases of all methods, for the means of the prior year; without it what looks at other cases (these means,
+    readmission) is left out.
     """
-    cases = with_means(cases, rules, alone).with_columns(
+    cases = with_means(cases, rules, every).with_columns(
         base_points(rules).alias("base"), coefficient(rules).alias("coefficient")
     )
     cases = cases.with_columns(step_of(rules).alias("step"), bound_of(rules).alias("bound"), experts(rules))
     cases = cases.with_columns(volume_of(rules).alias("volume"), kept=number(PERCENT))
-    return cases if alone else readmitted(cases, rules)
+    return cases if every is None else readmitted(cases, rules)
 
 
 def base_points(rules: ByCase) -> pl.Expr:
@@ -82,17 +83,17 @@ def _coefficient(table: Coefficients) -> pl.Expr:
     return pl.when(among("group", table.new_groups)).then(number(UNITS)).otherwise(nearest)
 
 
-def with_means(cases: pl.DataFrame, rules: ByCase, alone: bool) -> pl.DataFrame:
+def with_means(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None) -> pl.DataFrame:
     """The mean cost of each case's group and where it is from: the grouping, the policy, the claims of the year before.
 
     A group without any is never an outlier: there is nothing to compare with.
     """
     tables = holding(rules.means, _given, pl.lit(None, pl.Int64))
     cases = cases.with_columns(_given=tables, _prior=pl.lit(None, pl.Int64))
-    if rules.means_of_prior_year != "no" and not alone:
+    if rules.means_of_prior_year != "no" and every is not None:
         keys = ["group", "hosp_lv"] if rules.means_of_prior_year == "level" else ["group"]
         cases = cases.drop("_prior").join(
-            prior_means(cases, rules, keys), on=[*keys, "year"], how="left", maintain_order="left"
+            prior_means(every, rules, keys), on=[*keys, "year"], how="left", maintain_order="left"
         )
     sources = {"grouping": pl.col("mean_fen"), "policy": pl.col("_given"), "prior_year": pl.col("_prior")}
     known = {name: pl.when(mean > 0).then(mean) for name, mean in sources.items()}
