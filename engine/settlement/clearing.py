@@ -57,14 +57,15 @@ def adjustments(
     years = years.with_columns(quality=quality(clearing).cast(pl.Int64))
     years = years.join(alliances(paid, clearing), on=["fixmedins_code", "year"], how="left")
     years = _deducted(years, deductions)
-    rows = [
-        years.select("fixmedins_code", "month", method=pl.lit(name), payable_fen=name).filter(
-            pl.col("payable_fen") != 0
-        )
-        for name in ("shared", "quality", "alliance", "deduction")
-    ]
+    parts = ("shared", "quality", "alliance", "deduction")
+    return pl.concat(extra_rows(years.select("fixmedins_code", "month", payable_fen=name), name) for name in parts)
+
+
+def extra_rows(amounts: pl.DataFrame, method: str) -> pl.DataFrame:
+    """Amounts (fixmedins_code, month, payable_fen) as rows of provider_payment without cases; zeros have none."""
     blank = {"cases": number(0), "charged_fen": number(0), "prepaid_fen": number(0), "volume": pl.lit(None, _BIG)}
-    return pl.concat(rows).with_columns(**blank).select(*ROW).cast(ROW)
+    some = amounts.filter(pl.col("payable_fen") != 0).with_columns(**blank, method=pl.lit(method))
+    return some.select(*ROW).cast(ROW)
 
 
 def shared(clearing: Clearing) -> pl.Expr:

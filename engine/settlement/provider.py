@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from engine.settlement.clearing import adjustments, prepayment
+from engine.settlement.clearing import adjustments, extra_rows, prepayment
 from engine.settlement.dated import UNITS
+from engine.settlement.direct_settlement import offsets
 from engine.settlement.person import ORIGINAL_MISSING
 from engine.settlement.point_value import by_rate, with_pools
 from engine.settlement.policy import Policy
@@ -31,10 +32,13 @@ __all__ = ["BY_CASE", "CLAIM", "Told", "case_payments", "drg_standards", "provid
 
 @dataclass(frozen=True)
 class Told:
-    """What people decide and no claim says: reviews as special_review.REVIEWS, deductions as clearing.DEDUCTIONS."""
+    """What no claim says: reviews as special_review.REVIEWS, deductions as clearing.DEDUCTIONS, deliveries that the
+    fund paid suppliers for as direct_settlement.DELIVERIES.
+    """
 
     reviews: pl.DataFrame | None = None
     deductions: pl.DataFrame | None = None
+    deliveries: pl.DataFrame | None = None
 
 
 NOTHING_TOLD = Told()
@@ -67,9 +71,10 @@ def provider_payment(
         )
         .with_columns(prepayment(policy.provider.clearing).alias("prepaid_fen"))
     )
-    rows = pl.concat(
-        [months, adjustments(months, paid, policy.provider.clearing, told.deductions)], how="diagonal_relaxed"
-    )
+    extra = [adjustments(months, paid, policy.provider.clearing, told.deductions)]
+    if told.deliveries is not None:
+        extra.append(extra_rows(offsets(told.deliveries), "direct_settlement"))
+    rows = pl.concat([months, *extra], how="diagonal_relaxed")
     return rows.sort("fixmedins_code", "month", "method").select(
         "fixmedins_code",
         "month",

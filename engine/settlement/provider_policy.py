@@ -276,6 +276,7 @@ class Provider(Strict):
     bed_days: dict[str, since(BedDay)] = {}  # by case kind, or all
     pools: dict[str, Pool] = {}
     clearing: Clearing = Clearing()
+    home_pays: since(Literal["statement", "group"]) = {}  # of stays away from home; the statement where not given
     instant_days: since(Count) = {}  # working days within which a settlement is paid out
 
     def benefits(self) -> Names:
