@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from engine.settlement.policy import Policy
+from engine.reference.places import seeds_folder
+from engine.run import pipeline
+from engine.run.region import load_region
+from engine.settlement.policy import Policy, load_policy
 from engine.settlement.provider import provider_payment
 from engine.tables.outputs import conform
 
@@ -164,3 +167,25 @@ def test_payments_are_exact_sums_over_the_cases(cases):
     )
     assert sum(row[-1] for row in paid(*rows)) == want
     assert sum(row[4] for row in paid(*rows)) == Decimal(sum(w for w, *_ in cases)) / 10**8
+
+
+def test_a_run_pays_by_the_methods_its_policy_names(bundle, tmp_path):
+    region = load_region(policy="demo-points")
+    pipeline.run(bundle, tmp_path / "out", region, pipeline.Options(report=False), parts=("group", "settle"))
+    rows = pl.read_parquet(tmp_path / "out" / "provider_payment.parquet")
+    assert {"drg_points", "item", "shared"} <= set(rows["method"])
+    assert (rows["cleared_fen"] == rows["payable_fen"] - rows["prepaid_fen"]).all()
+    cases = rows.filter(pl.col("method") == "drg_points")
+    assert (cases["prepaid_fen"] > 0).any() and (cases["volume"] > 0).all()
+    settlement = pl.read_parquet(tmp_path / "out" / "settlement.parquet")
+    insured = settlement.filter(pl.col("fund_pay_sumamt_fen") != 0).height
+    assert insured <= rows["cases"].sum() <= settlement.height
+
+
+def test_the_groups_a_pack_names_are_in_the_scheme_it_is_meant_for():
+    groups = set(pl.read_csv(seeds_folder() / "drg" / "chs-drg-starter" / "drg.csv")["drg"])
+    rules = load_policy("demo-points").provider.by_case["drg_points"]
+    tables = [on.value for on in rules.coefficient.values()]
+    named = {name for on in rules.primary_groups.values() for name in on.value}
+    named |= {name for on in rules.chinese_groups.values() for line in on.value for name in line.groups}
+    assert named | {name for table in tables for name in table.by_group} <= groups
