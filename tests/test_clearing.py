@@ -175,7 +175,7 @@ def test_a_hospital_that_charges_more_never_gets_less(charged):
 
 def test_quality_comes_after_sharing_and_deductions_last():
     told = Told(
-        deductions=pl.DataFrame({"fixmedins_code": ["H1", "H1"], "year": [2025, 2025], "amount_fen": [1000, 500]})
+        deductions=pl.DataFrame({"fixmedins_code": ["H1", "H1"], "year": [2025, 2025], "amount": [1000, 500]})
     )
     rows = cleared(
         [600, 600], 1000, told,

@@ -83,7 +83,7 @@ def test_the_two_books_always_tie(cases, form):
 def test_what_suppliers_are_paid_is_taken_off_the_hospitals():
     deliveries = pl.DataFrame(
         [("H1", "2025-03", "S1", 100000), ("H1", "2025-03", "S2", 50000), ("H2", "2025-03", "S1", 30000)],
-        {"fixmedins_code": pl.String, "month": pl.String, "supplier": pl.String, "amount_fen": pl.Int64},
+        {"fixmedins_code": pl.String, "month": pl.String, "supplier": pl.String, "amount": pl.Int64},
         orient="row",
     )
     before = paid_months([STAY], by_points())

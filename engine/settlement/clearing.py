@@ -13,7 +13,7 @@ from engine.settlement.provider_policy import AdvanceFund, Alliance, Clearing, S
 from engine.tables.values import rounded
 
 _BIG = pl.Int128
-DEDUCTIONS = {"fixmedins_code": pl.String, "year": pl.Int32, "amount_fen": pl.Int64}
+DEDUCTIONS = {"fixmedins_code": pl.String, "year": pl.Int32, "amount": pl.Int64}  # fen
 ROW = {
     "fixmedins_code": pl.String,
     "month": pl.String,
@@ -55,8 +55,11 @@ def adjustments(
     ).with_columns(day=_first_day("month"))
     years = years.with_columns(shared=shared(clearing).cast(pl.Int64))
     years = years.with_columns(quality=quality(clearing).cast(pl.Int64))
-    years = years.join(alliances(paid, clearing), on=["fixmedins_code", "year"], how="left")
-    years = _deducted(years, deductions)
+    key = ["fixmedins_code", "year"]
+    years = years.join(alliances(paid, clearing), on=key, how="full", coalesce=True)
+    years = years.join(deducted(deductions), on=key, how="full", coalesce=True)
+    december = pl.format("{}-12", pl.col("year"))  # of an institution that was paid nothing
+    years = years.with_columns(pl.coalesce("month", december))
     parts = ("shared", "quality", "alliance", "deduction")
     return pl.concat(extra_rows(years.select("fixmedins_code", "month", payable_fen=name), name) for name in parts)
 
@@ -147,13 +150,12 @@ def _alliance_year(paid: pl.DataFrame, year: int, name: str, one: Alliance) -> p
     )
 
 
-def _deducted(years: pl.DataFrame, deductions: pl.DataFrame | None) -> pl.DataFrame:
-    """With `deduction`: what decided findings take of each institution and year, never below zero in the input."""
+def deducted(deductions: pl.DataFrame | None) -> pl.DataFrame:
+    """fixmedins_code, year, `deduction`: what decided findings take of each institution and year."""
     if deductions is None:
-        return years.with_columns(deduction=number(0))
+        deductions = pl.DataFrame(schema=DEDUCTIONS)
     taken = deductions.select(*DEDUCTIONS).cast(DEDUCTIONS).group_by("fixmedins_code", "year")
-    taken = taken.agg(deduction=-pl.col("amount_fen").sum())
-    return years.join(taken, on=["fixmedins_code", "year"], how="left")
+    return taken.agg(deduction=-pl.col("amount").sum())
 
 
 def advance_fund(funds: pl.DataFrame, rule: AdvanceFund) -> pl.DataFrame:

@@ -10,17 +10,17 @@ DELIVERIES = {
     "fixmedins_code": pl.String,
     "month": pl.String,  # of settlement, YYYY-MM
     "supplier": pl.String,
-    "amount_fen": pl.Int64,  # accepted deliveries less returns
+    "amount": pl.Int64,  # fen, accepted deliveries less returns
 }
 
 
 def offsets(deliveries: pl.DataFrame) -> pl.DataFrame:
     """fixmedins_code, month, payable_fen: what is taken off each hospital, below zero."""
     own = deliveries.select(*DELIVERIES).cast(DELIVERIES).group_by("fixmedins_code", "month")
-    return own.agg(payable_fen=-pl.col("amount_fen").sum()).filter(pl.col("payable_fen") != 0)
+    return own.agg(payable_fen=-pl.col("amount").sum()).filter(pl.col("payable_fen") != 0)
 
 
 def supplier_payments(deliveries: pl.DataFrame) -> pl.DataFrame:
     """supplier, month, paid_fen, in that order."""
     own = deliveries.select(*DELIVERIES).cast(DELIVERIES).group_by("supplier", "month")
-    return own.agg(paid_fen=pl.col("amount_fen").sum()).sort("supplier", "month")
+    return own.agg(paid_fen=pl.col("amount").sum()).sort("supplier", "month")

@@ -13,6 +13,7 @@ was paid, in its own month.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 
@@ -35,6 +36,8 @@ class Told:
     """What no claim says: reviews as special_review.REVIEWS, deductions as clearing.DEDUCTIONS, deliveries that the
     fund paid suppliers for as direct_settlement.DELIVERIES.
     """
+
+    TABLES: ClassVar = ("special_reviews", "clearing_deductions", "direct_deliveries")  # of knowledge, in this order
 
     reviews: pl.DataFrame | None = None
     deductions: pl.DataFrame | None = None
@@ -59,7 +62,8 @@ def provider_payment(
     clearing adds or takes stands in rows of its own in its last month, so the months of a year sum to its clearing.
     Wholly self-paid claims are left out.
     """
-    paid = case_payments(settlement, claims, grouping, policy, told)
+    parts = _owed(cases(claims, grouping, policy, settlement), policy, told, alone=False)
+    paid = _refunds_reversed(pl.concat(part.select(_SUMMED) for part in parts))
     months = (
         paid.group_by("fixmedins_code", "month", "method")
         .agg(
@@ -102,28 +106,27 @@ def case_payments(
     alone: each claim by itself, whatever else is in the frame: no readmission, no review, no mean of a prior year; what
     only a budget could value has no payment.
     """
-    frame = _with_standards(cases(claims, grouping, policy, settlement), policy, told, alone)
-    standard = pl.col("standard_fen").cast(pl.Int128)
-    owed = FUND_FORMS[policy.provider.fund_form](standard)
-    frame = frame.with_columns(
-        pl.when(pl.col("method") == "item")
-        .then("fund_pay_sumamt_fen")
-        .otherwise(owed.cast(pl.Int64))
-        .alias("payable_fen"),
-        pl.col("fund_pay_sumamt_fen").alias("charged_fen"),
-        pl.lit(1, pl.Int64).alias("sign"),
-    )
-    return _refunds_reversed(frame)
+    parts = _owed(cases(claims, grouping, policy, settlement), policy, told, alone)
+    return _refunds_reversed(pl.concat(parts, how="diagonal_relaxed"))
 
 
 def drg_standards(claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy) -> pl.DataFrame:
     """setl_id and `standard_fen` of the insured stays that are paid by group, each by itself."""
-    frame = _with_standards(cases(claims, grouping, policy), policy, NOTHING_TOLD, alone=True)
-    return frame.filter(pl.col("method").is_in(BY_CASE)).select("setl_id", "standard_fen").drop_nulls()
+    frame = cases(claims, grouping, policy).filter(pl.col("method").is_in(BY_CASE))
+    return _with_standards(frame, policy, NOTHING_TOLD, None).select("setl_id", "standard_fen").drop_nulls()
 
 
-def _by_item(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
-    return frame
+def _owed(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What the funds owe of the cases by item, and of the others, with the columns of their steps."""
+    by_item = pl.col("method") == "item"
+    owed = FUND_FORMS[policy.provider.fund_form](pl.col("standard_fen").cast(pl.Int128)).cast(pl.Int64)
+    charged, sign = pl.col("fund_pay_sumamt_fen").alias("charged_fen"), pl.lit(1, pl.Int64).alias("sign")
+    items = frame.filter(by_item).with_columns(
+        charged, sign, payable_fen="fund_pay_sumamt_fen", units=pl.lit(None, pl.Int64)
+    )
+    others = _with_standards(frame.filter(~by_item), policy, told, None if alone else frame)
+    paid = pl.when(by_item).then("fund_pay_sumamt_fen").otherwise(owed)
+    return items, others.with_columns(charged, sign, payable_fen=paid)
 
 
 def _by_case(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
@@ -136,14 +139,16 @@ def _by_day(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame
     return day_volumes(frame, policy.provider.bed_days)
 
 
-# method: what gives its cases a volume, and what the volume is worth
+# method but item: what gives its cases a volume, and what the volume is worth
 METHODS = {
-    "item": (_by_item, pl.lit(None, pl.Int128)),
     "drg_rate": (_by_case, by_rate()),
     "drg_points": (_by_case, pl.col("pool_fen")),
     "dip": (_by_case, pl.col("pool_fen")),
     "bed_day": (_by_day, pl.coalesce("given_fen", "pool_fen")),
 }
+# what provider_payment sums of a case
+_SUMMED = ["setl_id", "init_setl_id", "first_difference", "refund", "fixmedins_code", "insu_admdvs", "year", "month",
+           "method", "sign", "units", "payable_fen", "charged_fen"]  # fmt: skip
 _STEPS = {
     "volume": pl.Int64,
     "given_fen": pl.Int64,
@@ -158,22 +163,25 @@ _STEPS = {
 }
 
 
-def _with_standards(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool) -> pl.DataFrame:
-    """The case frame with volume and `standard_fen`; without a standard the method becomes item, unless alone."""
+def _with_standards(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
+    """The cases by any method but item with volume and `standard_fen`; without a standard the method becomes item.
+
+    every: all cases; without it each case stands alone, and keeps its method.
+    """
     empty = [pl.lit(None, kind).alias(name) for name, kind in _STEPS.items()]
     parts = [
-        METHODS[part["method"][0]][0](part, policy, told, None if alone else frame)
+        METHODS[part["method"][0]][0](part, policy, told, every)
         for part in frame.partition_by("method", maintain_order=True)
     ]
     frame = pl.concat([frame.clear().with_columns(empty), *parts], how="diagonal_relaxed")
-    frame = with_pools(frame, policy.provider.pools, alone)
+    frame = with_pools(frame, policy.provider.pools, every is None)
     standard = pl.lit(None, pl.Int128)
     for method, (_, price) in METHODS.items():
         standard = pl.when(pl.col("method") == method).then(price).otherwise(standard)
     frame = frame.with_columns(standard_fen=pl.when(~pl.col("refund")).then(standard).cast(pl.Int64))
     days = pl.when(pl.col("method") == "bed_day").then(pl.col("days") * UNITS).otherwise("volume")
     frame = frame.with_columns(units=pl.when(pl.col("standard_fen").is_not_null()).then(days))
-    if alone:
+    if every is None:
         return frame
     unpaid = pl.col("standard_fen").is_null()
     return frame.with_columns(method=pl.when(unpaid).then(pl.lit("item")).otherwise("method"))

@@ -44,6 +44,9 @@ CLAIM = [
     "refd_setl_flag",
     "init_setl_id",
 ]
+# what nothing asks for once group, kind and method of a case are known
+_ANSWERED = ["psn_type", "visit_kind", "insured_flag", "med_type", "adm_kind", "dise_codg", "dscg_dept_codg",
+             "act_ipt_days", "setl_time", "medfee_sumamt", "refd_setl_flag"]  # fmt: skip
 _GROUPED = {"drg": pl.String, "weight": _WEIGHT, "mean_fen": pl.Int64}
 
 
@@ -69,14 +72,14 @@ def cases(
         _days().alias("days"),
         (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
     ).join(_weights(grouping), on="setl_id", how="left", maintain_order="left")
-    claims = _with_statements(claims, settlement)
-    claims = claims.join(_refunded(claims), on="setl_id", how="left", maintain_order="left")
     provider = policy.provider
     kinds = [holding(dated, fits, pl.lit(False)).fill_null(False).alias(f"kind {name}")
              for name, dated in provider.case_kinds.items()]  # fmt: skip
     short = pl.when(pl.col("benefit").is_in(provider.drg_benefits)).then(pl.lit("drg_rate")).otherwise(pl.lit("item"))
     method = holding(provider.methods, lambda lines: first_line(lines, short), short)
-    return claims.with_columns(kinds).with_columns(method.alias("method"))
+    claims = claims.with_columns(kinds).with_columns(method.alias("method"), cost_fen="medfee_sumamt").drop(_ANSWERED)
+    claims = _with_statements(claims, settlement)
+    return claims.join(_refunded(claims), on="setl_id", how="left", maintain_order="left")
 
 
 def holding(
@@ -144,7 +147,7 @@ def first_line(lines: list[Line], otherwise: pl.Expr) -> pl.Expr:
 def _days() -> pl.Expr:
     """Days of a stay as the claim counts them, else from admission to discharge, at least one."""
     between = (pl.col("endtime").dt.date() - pl.col("begntime").dt.date()).dt.total_days()
-    return pl.coalesce(pl.col("act_ipt_days").cast(pl.Int64), pl.max_horizontal(between, number(1)))
+    return pl.coalesce(pl.col("act_ipt_days").cast(pl.Int64), between).clip(1)
 
 
 def _weights(grouping: pl.DataFrame | None) -> pl.DataFrame:
@@ -160,7 +163,7 @@ def _with_statements(claims: pl.DataFrame, settlement: pl.DataFrame | None) -> p
     """The claims with the amounts of their statements; the four parts of a statement are its cost (A5)."""
     if settlement is None:
         missing = [pl.lit(None, pl.Int64).alias(name) for name in AMOUNTS]
-        return claims.with_columns(*missing, first_difference=pl.lit(None, pl.String), cost_fen="medfee_sumamt")
+        return claims.with_columns(*missing, first_difference=pl.lit(None, pl.String))
     statements = settlement.select("setl_id", "first_difference", *AMOUNTS)
     return claims.join(statements, on="setl_id", maintain_order="left").with_columns(
         pl.sum_horizontal(PARTS).alias("cost_fen")
