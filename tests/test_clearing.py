@@ -174,9 +174,7 @@ def test_a_hospital_that_charges_more_never_gets_less(charged):
 
 
 def test_quality_comes_after_sharing_and_deductions_last():
-    told = Told(
-        deductions=pl.DataFrame({"fixmedins_code": ["H1", "H1"], "year": [2025, 2025], "amount": [1000, 500]})
-    )
+    told = Told(deductions=pl.DataFrame({"fixmedins_code": ["H1", "H1"], "year": [2025, 2025], "amount": [1000, 500]}))
     rows = cleared(
         [600, 600], 1000, told,
         bands=since(BANDS, "2020-01-01"), quality=since({"H1": "95"}, "2020-01-01"), prepaid=since("85", "2020-01-01"),
@@ -249,6 +247,8 @@ def test_exactly_twelve_months_are_enough_and_any_deficit_is_too_much(balance, l
         ({"pools": {"a": {"budget": since("1"), "total": "over_ratio"}}}, "同时写"),
         ({"pools": {"a": {"people": ["worcer"], "budget": since("1")}}}, "没有人员组 worcer"),
         ({"pools": {"a": {"budget": since("1")}, "b": {"people": ["worker"], "budget": since("1")}}}, "重复归属"),
+        ({"pools": {"a": {"budget": since("1", "2025-02-01")}}}, "须从年初起: 2025-02-01"),
+        ({"pools": {"a": {"budget": since("1", "2025-02-02"), "budget_per": "month"}}}, "须从月初起"),
         ({"methods": since([{"method": "drg_points"}])}, "须写 pools"),
         ({"methods": since([{"method": "bed_day"}])}, "须写 bed_days"),
         ({"methods": since([{"method": "item"}, {"method": "item", "levels": ["1"]}])}, "第 2 条永远轮不到"),

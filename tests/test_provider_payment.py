@@ -213,6 +213,20 @@ def test_a_case_kind_with_a_bound_on_days_begins_on_the_day_after():
     assert [row["method"] for row in paying.paid_cases(rows, by)] == ["item", "bed_day", "item"]
 
 
+def test_short_and_very_long_stays_may_be_left_to_payment_by_item():
+    # 庆阳 2025: stays of up to two days or of sixty and more are outside DRG (grade B)
+    lines = [{"method": "item", "case_kinds": ["short", "long"]}, {"method": "drg_points", "benefits": ["inpatient"]}]
+    by = paying.policy(
+        case_kinds={"short": paying.since({"days_up_to": "2"}), "long": paying.since({"days_over": "59"})},
+        methods=paying.since(lines),
+        pools={"all": {"point_value": paying.since("100")}},
+    )
+    rows = [{"weight": "1", "act_ipt_days": days} for days in (2, 3, 59, 60)]
+    assert [row["method"] for row in paying.paid_cases(rows, by)] == [
+        "item", "drg_points", "drg_points", "item",
+    ]  # fmt: skip
+
+
 def test_a_run_pays_by_the_methods_its_policy_names(bundle, tmp_path):
     region = load_region(policy="demo-points")
     pipeline.run(bundle, tmp_path / "out", region, pipeline.Options(report=False), parts=("group", "settle"))

@@ -5,6 +5,8 @@ deductions. Everything a year's clearing adds or takes is a row of its own in th
 year, so that no month is computed twice and the months of a year sum to its clearing.
 """
 
+from datetime import date
+
 import polars as pl
 
 from engine.settlement.money import NO_LIMIT, PERCENT
@@ -123,7 +125,7 @@ def alliance_years(paid: pl.DataFrame, clearing: Clearing) -> pl.DataFrame:
     rows = []
     years = sorted(paid["year"].unique())
     for year in years:
-        in_force = [on.value for first, on in clearing.alliances.items() if first.year <= year]
+        in_force = [on.value for first, on in clearing.alliances.items() if first <= date(year, 1, 1)]
         rows += [_alliance_year(paid, year, name, one) for name, one in (in_force[-1] if in_force else {}).items()]
     return pl.concat(rows) if rows else pl.DataFrame()
 

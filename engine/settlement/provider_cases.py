@@ -124,6 +124,8 @@ def fits(kind: CaseKind) -> pl.Expr:
     fitting = [among(column, patterns) for column, patterns in said.items() if patterns]
     if kind.days_over is not None:
         fitting.append(pl.col("days") > kind.days_over)
+    if kind.days_up_to is not None:
+        fitting.append(pl.col("days") <= kind.days_up_to)
     return pl.all_horizontal(pl.lit(True), *fitting)
 
 

@@ -27,6 +27,7 @@ class CaseKind(Strict):
     med_types: Names = []
     diseases: Names = []  # dise_codg
     days_over: Count | None = None  # of the stay
+    days_up_to: Count | None = None
 
 
 class Line(Strict):
@@ -205,6 +206,8 @@ class Pool(Strict):
             raise ValueError("total: over_ratio 与 ratio 须同时写")
         if any(on.value == 0 for on in self.ratio.values()):
             raise ValueError("ratio 须大于 0")
+        if late := [day for day in self.budget if day.day > 1 or (self.budget_per == "year" and day.month > 1)]:
+            raise ValueError(f"budget 须从{'年' if self.budget_per == 'year' else '月'}初起: {late[0]}")
         return self
 
 

@@ -42,6 +42,7 @@ def reviewed(cases: pl.DataFrame, rules: ByCase, reviews: pl.DataFrame | None) -
         on="setl_id",
     )
     asked = asked.sort(*place, "applied", pl.col("cost_fen").neg(), "setl_id", nulls_last=True)
+    asked = asked.unique("setl_id", keep="first", maintain_order=True)  # a case is heard once
     number_in_queue = pl.int_range(1, pl.len() + 1).over(place)
     heard = asked.with_columns(
         review=pl.when(number_in_queue > pl.col("_quota")).then(pl.lit("over_quota")).otherwise("outcome")
