@@ -287,3 +287,63 @@ provider:
     assert "provider.methods.2025-01-01.value.0.methd (第 9 行): 没有这个键 methd" in said
     assert "provider.by_case.drg_points.outliers.2025-01-01.value.lo (第 13 行)" in said
     assert "did you mean method?" in caught.value.hint and "did you mean low?" in caught.value.hint
+
+
+# refunds and order, over every method at once
+
+METHODS = {
+    "case_kinds": {"long": since({"days_over": "30"}, "2020-01-01")},
+    "methods": since(
+        [
+            {"method": "bed_day", "benefits": ["inpatient"], "case_kinds": ["long"]},
+            {"method": "drg_rate", "benefits": ["inpatient"], "levels": ["1"]},
+            {"method": "dip", "benefits": ["inpatient"], "people": ["resident"]},
+            {"method": "drg_points", "benefits": ["inpatient"]},
+        ],
+        "2020-01-01",
+    ),
+    "drg_rate": since("5000", "2020-01-01"),
+    "by_case": {"drg_points": {"scale": since("100", "2020-01-01")}, "dip": {"scale": since("1000", "2020-01-01")}},
+    "bed_days": {"all": since({"days": {"over": 0, "points": "2.36182972"}}, "2020-01-01")},
+    "pools": {
+        "workers": {"people": ["worker"], "budget": since("50000", "2020-01-01"), "budget_per": "month"},
+        "residents": {"people": ["resident"], "point_value": since("10.12345678", "2020-01-01")},
+    },
+}
+mixed = st.lists(
+    st.tuples(
+        st.integers(0, 3 * 10**8), st.integers(0, 900_000), st.sampled_from(["worker", "resident"]), st.sampled_from("13"),
+        st.sampled_from([5, 90]), st.sampled_from([0, 3, 4]),  # the month of the refund, none where 0
+    ),
+    min_size=1, max_size=10,
+)  # fmt: skip
+
+
+@given(mixed, st.randoms(use_true_random=False))
+@examples(max_examples=40, deadline=None)
+def test_a_refunded_stay_nets_to_zero_whatever_its_method_and_the_order_does_not_matter(cases, chance):
+    rows = []
+    for n, (weight, person, people, level, days, refunded) in enumerate(cases):
+        row = {"setl_id": f"s{n:03}", "weight": f"{weight // 10**8}.{weight % 10**8:08d}", "psn_type": people,
+               "hosp_lv": level, "act_ipt_days": days, "psn_part_amt": person / 100, "fund_pay_sumamt": 77.77}  # fmt: skip
+        rows.append(row)
+        if refunded:
+            back = {"psn_part_amt": -row["psn_part_amt"], "fund_pay_sumamt": -77.77, "weight": None}
+            rows.append(row | back | {"setl_id": f"r{n:03}", "refd_setl_flag": "1", "init_setl_id": row["setl_id"],
+                                      "setl_time": datetime(2025, refunded, 9)})  # fmt: skip
+    by = policy(**METHODS)
+    found = {row["setl_id"]: row for row in paid_cases(rows, by)}
+    for row in found.values():
+        if row["init_setl_id"]:
+            original = found[row["init_setl_id"]]
+            assert (row["payable_fen"], row["method"]) == (-original["payable_fen"], original["method"])
+    months = paid_months(rows, by)
+    assert paid_months(chance.sample(rows, len(rows)), by) == months
+    assert sum(row["payable_fen"] for row in months) == sum(row["payable_fen"] for row in found.values())
+    standing = [r for r in found.values() if not r["init_setl_id"] and r["setl_id"].replace("s", "r") not in found]
+    pooled = [r for r in standing if r["pool"] == "workers" and r["period"]]
+    if any(r["volume"] for r in pooled) and not any(r["setl_time"] for r in found.values() if "setl_time" in r):
+        later = [
+            r for r in found.values() if r["pool"] == "workers" and r["refunded_on"] and r["refunded_on"].month == 4
+        ]
+        assert sum(r["payable_fen"] for r in pooled + later) == 5_000_000
