@@ -310,6 +310,15 @@ def test_bands_of_days_have_their_own_rates_in_yuan_or_points():
         assert paid_cases([LONG | {"act_ipt_days": days}], by_day(bands))[0]["payable_fen"] == want
 
 
+def test_a_stay_without_an_end_cannot_be_paid_by_the_day():
+    by = policy(
+        methods=since([{"method": "bed_day"}]),
+        bed_days={"all": since({"days": [{"over": 0, "yuan": "200"}, {"over": 60, "yuan": "150"}]})},
+    )
+    (found,) = paid_cases([{"endtime": None, "fund_pay_sumamt": 5}], by)
+    assert (found["method"], found["payable_fen"]) == ("item", 500)
+
+
 def test_the_assessment_of_an_institution_leaves_a_percentage():
     assert (
         paid_cases([LONG], by_day({"over": 0, "yuan": "200"}, assessment={"H1": "97.5"}))[0]["payable_fen"] == 1755000

@@ -230,7 +230,9 @@ def day_volumes(cases: pl.DataFrame, bed_days: dict) -> pl.DataFrame:
 
 
 def _worth(rules: BedDay, unit: str) -> pl.Expr:
-    """Days x what a day is worth, band by band, x the percent that the institution's assessment leaves."""
+    """Days x what a day is worth, band by band, x the percent that the institution's assessment leaves; null without
+    days, since a claim that does not say when the stay ended cannot be paid by the day.
+    """
 
     def of_bands(bands) -> pl.Expr:
         tops = [over for over, *_ in bands[1:]] + [None]
@@ -240,7 +242,7 @@ def _worth(rules: BedDay, unit: str) -> pl.Expr:
             for (over, of, worth), top in zip(bands, tops, strict=True)
             if of == unit
         ]
-        return pl.sum_horizontal(parts) if parts else pl.lit(None, _BIG)
+        return pl.when(pl.col("days") > 0).then(pl.sum_horizontal(parts)) if parts else pl.lit(None, _BIG)
 
     assessed = told_for("fixmedins_code", rules.assessment).fill_null(PERCENT)
     return rounded(by_level(rules.days, of_bands).cast(_BIG) * assessed, PERCENT)
