@@ -10,22 +10,19 @@ others). Money is yuan, a ratio percent, a ratio by tiers a list `[{over: 0, per
 """
 
 import difflib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal, InvalidOperation
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from engine.reference.places import seeds_folder
-from engine.settlement.money import NO_LIMIT, PERCENT
+from engine.settlement.dated import ALL, Amount, Bands, Dated, Grade, Percent, Series, Strict
+from engine.settlement.provider_policy import Provider
 from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping
 
-ALL = "all"
 VisitKind = Literal[
     "general_outpatient",
     "emergency_outpatient",
@@ -37,103 +34,10 @@ VisitKind = Literal[
     "home_bed",
     "pharmacy",
 ]
-Grade = Literal["S", "A", "B", "C", "R", "D", "demo"]
 Day = Literal["setl_time", "endtime", "begntime"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Dated(_Strict):
-    """What holds from one day on: by group, then by level, whole fen or hundredths of a percent after reading."""
-
-    value: Any
-    source: str = ""
-    grade: Grade | None = None
-
-
-def _yuan(text: Any) -> int:
-    """Yuan as whole fen; `none` is no limit."""
-    if text == "none":
-        return NO_LIMIT
-    fen = _number(text) * 100
-    if fen != int(fen) or fen < 0:
-        raise ValueError(f"{text!r} 不是以分为最小单位的非负金额(元)")
-    return int(fen)
-
-
-def _percent(text: Any) -> int:
-    hundredths = _number(text) * 100
-    if hundredths != int(hundredths) or not 0 <= hundredths <= PERCENT:
-        raise ValueError(f"{text!r} 不是 0 至 100、最多两位小数的百分数")
-    return int(hundredths)
-
-
-def _number(text: Any) -> Decimal:
-    try:
-        number = Decimal(text)
-    except (InvalidOperation, TypeError, ValueError):
-        raise ValueError(f"{text!r} 不是数") from None
-    if not number.is_finite():
-        raise ValueError(f"{text!r} 不是数")
-    return number
-
-
-def _bands(value: Any) -> tuple[tuple[int, int], ...]:
-    """A ratio by tiers as (over fen, ratio) pairs; one percent is one tier from zero."""
-    if isinstance(value, str):
-        return ((0, _percent(value)),)
-    if any(not isinstance(band, dict) or set(band) != {"over", "percent"} for band in value):
-        raise ValueError("每档须写作 {over: 元, percent: 百分数}")
-    bands = tuple((_yuan(band["over"]), _percent(band["percent"])) for band in value)
-    if [over for over, _ in bands] != sorted({over for over, _ in bands}):
-        raise ValueError("各档的 over 须逐档递增")
-    return bands
-
-
-def _series(value: Any) -> tuple[int, ...]:
-    """First, second, … of something; the last stands for all further."""
-    return tuple(_percent(part) for part in (value if isinstance(value, list) else [value]))
-
-
-def _by_group_and_level(leaf: Callable, dated: dict[date, Dated]) -> dict[date, Dated]:
-    """Every value as {group: {level: leaf}}, in order of date."""
-    result = {}
-    for day in sorted(dated):
-        tree = {
-            group: {level: _read(leaf, part, (day, group, level)) for level, part in _mapping(by).items()}
-            for group, by in _mapping(dated[day].value).items()
-        }
-        result[day] = dated[day].model_copy(update={"value": tree})
-    return result
-
-
-def _mapping(value: Any) -> dict:
-    return value if isinstance(value, dict) else {ALL: value}
-
-
-def _read(leaf: Callable, part: Any, where: tuple):
-    try:
-        return leaf(part)
-    except ValueError as error:
-        raise ValueError(f"{' '.join(map(str, where))}: {error}") from None
-
-
-def _iso_day(text: Any) -> Any:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", str(text)):
-        raise ValueError(f"{text!r} 不是 YYYY-MM-DD 形式的日期")
-    return text
-
-
-ByDate = dict[Annotated[date, BeforeValidator(_iso_day)], Dated]
-Amount = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _yuan))]
-Percent = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _percent))]
-Bands = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _bands))]
-Series = Annotated[ByDate, AfterValidator(partial(_by_group_and_level, _series))]
-
-
-class Benefit(_Strict):
+class Benefit(Strict):
     """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own."""
 
     label: str = ""
@@ -153,14 +57,14 @@ class Benefit(_Strict):
         return self
 
 
-class LargeAmount(_Strict):
+class LargeAmount(Strict):
     """职工大额: a share of the in-policy cost the pool did not bear because its annual cap was reached."""
 
     ratio: Percent
     annual_cap: Amount = {}
 
 
-class Catastrophic(_Strict):
+class Catastrophic(Strict):
     """居民大病: tiers on the year's in-policy self-pay of the benefits named; the first begins at the start line."""
 
     benefits: list[str]
@@ -169,21 +73,13 @@ class Catastrophic(_Strict):
     first_pay_counts: bool = False
 
 
-class Provider(_Strict):
-    """How institutions are paid: the rate of one DRG weight, and how the persons' share is taken off it."""
-
-    drg_benefits: list[str] = []
-    drg_rate: Amount = {}
-    fund_form: Literal["difference", "ratio"] = "difference"
-
-
-class Group(_Strict):
+class Group(Strict):
     """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts."""
 
     psn_types: list[str] = []
 
 
-class Policy(_Strict):
+class Policy(Strict):
     """A whole policy. `name` goes into every settlement; `year_basis` and `accrual_order` are columns of claims."""
 
     name: str = Field(pattern=r"^\S+$")
@@ -207,9 +103,11 @@ class Policy(_Strict):
         for what, names in (("visit_kinds", kinds), ("psn_types", types)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{what} 重复归属: {', '.join(twice)}")
-        named = [*(self.catastrophic.benefits if self.catastrophic else []), *self.provider.drg_benefits]
+        named = [*(self.catastrophic.benefits if self.catastrophic else []), *self.provider.benefits()]
         if unknown := sorted(set(named) - set(self.benefits)):
             raise ValueError(f"没有名为 {', '.join(unknown)} 的 benefits; {_meant(unknown[0], self.benefits)}")
+        if strange := sorted(set(self.provider.people()) - set(self.groups)):
+            raise ValueError(f"provider: 没有人员组 {strange[0]}; {_meant(strange[0], self.groups)}")
         for where, dated in parameters(self):
             for day, entry in dated.items():
                 _check_groups(f"{where}.{day}", set(entry.value), set(self.groups))
