@@ -22,6 +22,7 @@ import engine.cli.policy
 import engine.cli.question
 import engine.cli.rules
 import engine.cli.scheme
+import engine.cli.schemebuild
 import engine.cli.whynot  # noqa: F401  these register their commands
 from engine.cli import show
 from engine.cli.app import Json, SchemeName, app, call, plain, state

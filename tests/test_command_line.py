@@ -11,6 +11,7 @@ import typer.testing
 import synthetic.cli  # noqa: F401  registers every command
 from engine.cli.app import app, lines_for
 from engine.reference.places import rules_folder
+from engine.run import singles, stages
 from engine.tables.outputs import outputs
 from engine.tables.problems import UsageProblem
 from engine.tracing.words import FACTS
@@ -105,6 +106,23 @@ def test_one_stage_alone_writes_its_table(run, bundle, finished, tmp_path, one_r
     made, whole = pl.read_parquet(out), pl.read_parquet(finished / f"{name}.parquet")
     assert made.schema == outputs()[name]
     assert made.drop("psn_no", strict=False).equals(whole.drop("psn_no", strict=False))
+
+
+def test_stays_grouped_in_many_parts_are_grouped_as_in_one(run, bundle, tmp_path, one_rule, monkeypatch):
+    said = run("group", bundle, "--out", tmp_path / "one.parquet", "--rules", one_rule)
+    sizes, grouped = [], stages.grouped
+
+    def counted(own, region):
+        sizes.append(own["claims"].height)
+        return grouped(own, region)
+
+    monkeypatch.setattr(stages, "grouped", counted)
+    monkeypatch.setattr(singles, "STAYS_A_PART", 11)
+    many = run("group", bundle, "--out", tmp_path / "many.parquet", "--rules", one_rule)
+    assert set(sizes[:-1]) == {11}
+    assert len(sizes) > 3
+    assert pl.read_parquet(tmp_path / "many.parquet").equals(pl.read_parquet(tmp_path / "one.parquet"))
+    assert many.out.splitlines()[1:] == said.out.splitlines()[1:], "the checks of the coding are those of all stays"
 
 
 def test_one_stage_alone_needs_only_its_own_tables(run, bundle, tmp_path, one_rule):

@@ -3,12 +3,16 @@
 from datetime import datetime
 from decimal import Decimal
 
+import paying
 import polars as pl
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from engine.settlement.policy import Policy
+from engine.reference.places import seeds_folder
+from engine.run import pipeline
+from engine.run.region import load_region
+from engine.settlement.policy import Policy, load_policy
 from engine.settlement.provider import provider_payment
 from engine.tables.outputs import conform
 
@@ -164,3 +168,115 @@ def test_payments_are_exact_sums_over_the_cases(cases):
     )
     assert sum(row[-1] for row in paid(*rows)) == want
     assert sum(row[4] for row in paid(*rows)) == Decimal(sum(w for w, *_ in cases)) / 10**8
+
+
+def test_the_first_line_that_fits_a_case_names_its_method():
+    lines = [
+        {"method": "item", "institutions": ["H9"]},
+        {"method": "bed_day", "case_kinds": ["rehab"], "benefits": ["inpatient"]},
+        {"method": "drg_rate", "levels": ["1"], "benefits": ["inpatient"]},
+        {"method": "dip", "people": ["resident"], "benefits": ["inpatient"]},
+        {"method": "drg_points", "benefits": ["inpatient"]},
+    ]
+    by = paying.policy(
+        case_kinds={"rehab": paying.since({"groups": ["X*"], "departments": ["A21"]})},
+        methods=paying.since(lines) | {"2025-07-01": {"value": [{"method": "item"}]}},
+        bed_days={"all": paying.since({"days": {"over": 0, "yuan": "100"}})},
+        drg_rate=paying.since("5000"),
+        pools={"all": {"point_value": paying.since("10")}},
+    )
+    rehab = {"drg": "XR21", "dscg_dept_codg": "A21"}
+    rows = [{"weight": "1"} | row for row in (
+        {"fixmedins_code": "H9"} | rehab, rehab, {"drg": "XR21"}, {"hosp_lv": "1", "psn_type": "resident"},
+        {"psn_type": "resident"}, {}, {"visit_kind": "general_outpatient"}, {"setl_time": datetime(2025, 7, 1)},
+        {"setl_time": datetime(2024, 12, 31)},
+    )]  # fmt: skip
+    assert [row["method"] for row in paying.paid_cases(rows, by)] == [
+        "item", "bed_day", "drg_points", "drg_rate", "dip", "drg_points", "item", "item", "item",
+    ]  # fmt: skip
+
+
+def test_both_forms_of_the_funds_share_hold_for_points_too():
+    row = STAY | {"weight": "1.25"}
+    for form, want in (("difference", 850000), ("ratio", 787500)):  # as by weight: the standard is 12500
+        assert paying.paid_cases([row], paying.by_points(fund_form=form))[0]["payable_fen"] == want
+
+
+def test_a_case_kind_with_a_bound_on_days_begins_on_the_day_after():
+    by = paying.policy(
+        case_kinds={"long": paying.since({"days_over": "30"})},
+        methods=paying.since([{"method": "bed_day", "case_kinds": ["long"]}]),
+        bed_days={"long": paying.since({"days": {"over": 0, "yuan": "100"}})},
+    )
+    begin = datetime(2025, 2, 1)
+    rows = [{"begntime": begin, "endtime": end} for end in (datetime(2025, 3, 3), datetime(2025, 3, 4), None)]
+    assert [row["method"] for row in paying.paid_cases(rows, by)] == ["item", "bed_day", "item"]
+
+
+def test_short_and_very_long_stays_may_be_left_to_payment_by_item():
+    # 庆阳 2025: stays of up to two days or of sixty and more are outside DRG (grade B)
+    lines = [{"method": "item", "case_kinds": ["short", "long"]}, {"method": "drg_points", "benefits": ["inpatient"]}]
+    by = paying.policy(
+        case_kinds={"short": paying.since({"days_up_to": "2"}), "long": paying.since({"days_over": "59"})},
+        methods=paying.since(lines),
+        pools={"all": {"point_value": paying.since("100")}},
+    )
+    rows = [{"weight": "1", "act_ipt_days": days} for days in (2, 3, 59, 60)]
+    assert [row["method"] for row in paying.paid_cases(rows, by)] == [
+        "item", "drg_points", "drg_points", "item",
+    ]  # fmt: skip
+
+
+def test_a_run_pays_by_the_methods_its_policy_names(bundle, tmp_path):
+    region = load_region(policy="demo-points")
+    pipeline.run(bundle, tmp_path / "out", region, pipeline.Options(report=False), parts=("group", "settle"))
+    rows = pl.read_parquet(tmp_path / "out" / "provider_payment.parquet")
+    assert {"drg_points", "item", "shared"} <= set(rows["method"])
+    assert (rows["cleared_fen"] == rows["payable_fen"] - rows["prepaid_fen"]).all()
+    cases = rows.filter(pl.col("method") == "drg_points")
+    assert (cases["prepaid_fen"] > 0).any() and (cases["volume"] > 0).all()
+    settlement = pl.read_parquet(tmp_path / "out" / "settlement.parquet")
+    insured = settlement.filter(pl.col("fund_pay_sumamt_fen") != 0).height
+    assert insured <= rows["cases"].sum() <= settlement.height
+
+
+def test_the_groups_a_pack_names_are_in_the_scheme_it_is_meant_for():
+    groups = set(pl.read_csv(seeds_folder() / "drg" / "chs-drg-starter" / "drg.csv")["drg"])
+    rules = load_policy("demo-points").provider.by_case["drg_points"]
+    tables = [on.value for on in rules.coefficient.values()]
+    named = {name for on in rules.primary_groups.values() for name in on.value}
+    named |= {name for on in rules.chinese_groups.values() for line in on.value for name in line.groups}
+    assert named | {name for table in tables for name in table.by_group} <= groups
+
+
+def test_a_region_brings_its_deductions_reviews_and_deliveries_as_knowledge(bundle, tmp_path):
+    folder, policy_file = tmp_path / "knowledge", tmp_path / "policy.yaml"
+    folder.mkdir()
+    text = (seeds_folder() / "policies" / "demo-points.yaml").read_text("utf-8")
+    policy_file.write_text(text.replace("{quota: 5, per: quarter}", "{quota: 100, per: quarter}"), "utf-8")
+
+    def paid(name: str, knowledge: list) -> pl.DataFrame:
+        region = load_region(policy=str(policy_file), knowledge=knowledge)
+        pipeline.run(bundle, tmp_path / name, region, pipeline.Options(report=False), parts=("group", "settle"))
+        return pl.read_parquet(tmp_path / name / "provider_payment.parquet")
+
+    before = paid("out", [])
+    hospital = before["fixmedins_code"][0]
+    stay = pl.read_parquet(tmp_path / "out" / "grouping.parquet").filter(pl.col("weight") > 0)["setl_id"][0]
+    (folder / "clearing_deductions.csv").write_text(
+        f"fixmedins_code,year,reason,amount\n{hospital},2025,x,12.34\n{hospital},2025,y,1\n", "utf-8"
+    )
+    (folder / "direct_deliveries.csv").write_text(
+        f"fixmedins_code,month,supplier,amount\n{hospital},2025-02,S,100.00\n", "utf-8"
+    )
+    (folder / "special_reviews.csv").write_text(
+        f"setl_id,applied,outcome,points\n{stay},2025-07-01,adjust,0.00000001\n", "utf-8"
+    )
+    after = paid("again", [folder])
+    added = after.filter(pl.col("method").is_in(["deduction", "direct_settlement"]))
+    assert added.select("fixmedins_code", "method", "payable_fen").rows() == [
+        (hospital, "direct_settlement", -10000),
+        (hospital, "deduction", -1334),
+    ]
+    points = pl.col("volume").filter(pl.col("method") == "drg_points").sum()
+    assert after.select(points).item() < before.select(points).item()

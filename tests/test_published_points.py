@@ -6,6 +6,7 @@ and of daily limits is held row for row against SQL.
 
 import csv
 import re
+from collections import Counter
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -145,7 +146,8 @@ def paired(published, tmp_path_factory):
             ids = made.line(visit, first, start), made.line(visit, second, start + timedelta(seconds=apart))
             alone.append((pair["rule"], pair["window"], apart, start, ids[0 if first == pair["included"] else 1]))
     items = sorted({pair[side] for pair in pairs for side in ("main", "included")})
-    busy = sorted({p["main"] for p in pairs}, key=lambda item: -sum(p["main"] == item for p in pairs))[:40]
+    most = Counter(p["main"] for p in pairs)
+    busy = sorted(most, key=lambda item: (-most[item], item))[:40]  # in the same order whatever strings hash to
     busy += [p["included"] for p in pairs if p["main"] in busy]
     for number in range(600):
         visit = made.visit(psn_no=f"Q{number // 2}")

@@ -141,3 +141,25 @@ def test_regrouping_needs_codes_in_evidence(region, tmp_path):
     (tmp_path / "doubted-codes.yaml").write_text(text, "utf-8")
     rules, (fault,) = load_rules(tmp_path, region.knowledge)
     assert rules == [] and fault.code == "E_AMOUNT" and "amount: regroup" in fault.text
+
+
+def dated(value) -> dict:
+    return {"2025-01-01": {"value": value}}
+
+
+def by_points(**pool) -> dict:
+    return {
+        "methods": dated([{"method": "drg_points", "benefits": ["inpatient"]}]),
+        "by_case": {"drg_points": {"scale": dated("100")}},
+        "pools": {"all": {name: dated(value) for name, value in pool.items()}},
+    }
+
+
+def test_by_points_of_a_given_value_codes_are_worth_as_much_as_by_weight(paid):
+    found = answered(*paid(["I21.000", "J96.000"], provider=by_points(point_value="100")))
+    assert found["gross_fen"] == 323457
+
+
+def test_what_only_a_budget_could_value_gets_no_amount(paid):
+    found = answered(*paid(["I21.000", "J96.000"], provider=by_points(budget="1000000")))
+    assert found["gross_fen"] == 0 and found["message"].endswith("该次住院未入组或不按病组付费，金额未评估")

@@ -4,15 +4,17 @@ import json
 import random
 import shutil
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from engine.audit.examples import frame_of
+from engine.reference.places import seeds_folder
 from engine.run import buckets, pipeline, stages
-from engine.run.manifest import verify
+from engine.run.manifest import identity, verify
+from engine.run.region import load_region
 from engine.tables.outputs import outputs
 from engine.tables.problems import UsageProblem
 
@@ -408,3 +410,18 @@ def test_a_pseudonym_is_one_in_all_tables_and_another_with_another_key(finished,
     pipeline.run(bundle, tmp_path / "out", region, pipeline.Options(report=False))
     assert not set(table(tmp_path / "out", "settlement")["psn_no"]) & set(settled["psn_no"])
     assert (tmp_path / "other.key").stat().st_mode & 0o077 == 0
+
+
+def test_a_scheme_of_the_same_name_with_other_tables_is_another_run(tmp_path):
+    folder = tmp_path / "scheme"
+    shutil.copytree(seeds_folder() / "drg" / "chs-drg-starter", folder)
+    before = load_region(scheme=str(folder)).scheme_sha256
+    assert load_region(scheme=str(folder)).scheme_sha256 == before
+    (folder / "README.md").write_text("another note", "utf-8")
+    assert load_region(scheme=str(folder)).scheme_sha256 == before
+    weights = folder / "weights.csv"
+    weights.write_text(weights.read_text("utf-8").replace("\nAA19,", "\nAA19,1"), "utf-8")
+    region = load_region(scheme=str(folder))
+    assert region.scheme_sha256 != before
+    known = replace(region, scheme_sha256=before)
+    assert identity([], region, pipeline.Options()) != identity([], known, pipeline.Options())

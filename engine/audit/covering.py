@@ -56,7 +56,7 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
     """(reason, detail) of cases that lack what `known` asks for: a table that is not given, else the fields that are
     blank throughout, else the words of which a value is missing here and there.
 
-    What it asks of the case itself comes first; of lists, and of a joined row, the words are named only where it asks
+    Named is what it asks of the case itself; tables and fields of lists, and words of a joined row, only where it asks
     nothing else.
     """
     if "known" not in loaded.compiled:
@@ -64,7 +64,7 @@ def unknown(loaded: LoadedRule, facts: Facts) -> tuple[str, str]:
     known = loaded.compiled["known"]
     listed = known.element.union(*(a.columns for a in known.aggregates))
     own = {path for path in known.columns if path.split(".", 1)[0] not in loaded.setting.joined}
-    paths = [*sorted(own), *sorted(listed - own)]
+    paths = sorted(own or listed)
     fields = [field for field in map(_field, paths) if field]
     told = [FACT_TABLES.get(path.rsplit(".", 1)[-1], "claims") for path in paths] + [table for table, _ in fields]
     for table in told:

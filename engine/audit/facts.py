@@ -15,7 +15,7 @@ from engine.audit.needs import missing
 from engine.audit.plain import DAY, LINE, RECORDS, VISIT, midnight, text
 from engine.audit.registerfacts import stocked
 from engine.audit.visitfacts import NEIGHBOURS, VISIT_FACTS, idle_days
-from engine.grouping.scheme import Scheme
+from engine.grouping.scheme import AnyScheme
 from engine.language.vocabulary import tables_behind
 from engine.reference.knowledge import Knowledge
 from engine.reference.presumptions import Presumptions, load_presumptions
@@ -78,7 +78,7 @@ class Facts:
         tables: dict[str, pl.DataFrame],
         knowledge: Knowledge,
         presumptions: Presumptions | None = None,
-        paying: tuple[Policy, Scheme] | None = None,
+        paying: tuple[Policy, AnyScheme] | None = None,
     ):
         self.tables, self.knowledge, self.paying = tables, knowledge, paying
         self.presumptions = presumptions or load_presumptions()

@@ -2,7 +2,9 @@
 
 The stay is grouped as coded and again without the flagged diagnoses or procedures, by the same scheme, and both times
 paid by the policy's provider side from the same statement of the person. What the funds would not have owed is the
-money of the finding. A stay that is not paid by DRG, with or without those codes, gets no amount: none is invented.
+money of the finding. Both times the stay stands alone: other stays, and the value of a point that only a budget gives,
+are not known here. A stay that is not paid by DRG or DIP, with or without those codes, or whose points have no given
+value, gets no amount: none is invented.
 """
 
 import polars as pl
@@ -10,11 +12,10 @@ import polars as pl
 from engine.audit.facts import Facts
 from engine.grouping.group import group
 from engine.settlement.person import settle
-from engine.settlement.provider import case_payments
+from engine.settlement.provider import BY_CASE, case_payments
 from engine.settlement.standing import TABLES as STANDING
 
 CODED = ("diagnoses", "procedures")
-BY_DRG = "drg_rate"
 
 
 def regrouped(facts: Facts, hits: pl.DataFrame, evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
@@ -52,7 +53,8 @@ def _payments(facts: Facts, hits: pl.DataFrame, flagged: pl.DataFrame) -> pl.Dat
     sides = []
     for names, rows in ((("_drg", "_before"), coded), (("_without", "_after"), left)):
         groups = group(claims, *rows.values(), scheme, why=False)
-        owed = case_payments(statements, claims, groups, policy).filter(pl.col("method") == BY_DRG)
+        owed = case_payments(statements, claims, groups, policy, alone=True)
+        owed = owed.filter(pl.col("method").is_in(BY_CASE), pl.col("payable_fen").is_not_null())
         side = groups.join(owed, on="setl_id", how="left", maintain_order="left")
         sides.append(side.select(pl.col("drg").alias(names[0]), pl.col("payable_fen").alias(names[1])))
     return pl.concat([claims.select("_case"), *sides], how="horizontal")

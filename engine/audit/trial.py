@@ -183,9 +183,7 @@ def outcome(trial: Trial, rule: LoadedRule | None = None) -> pl.DataFrame:
     hits = judge(rule, trial.facts).hits
     if hits.is_empty():
         return hits.select()
-    return hits.select(
-        "inscope", "fund", cnt="excess_cnt", result="_result", innocent="_innocent", amount="gross"
-    )
+    return hits.select("inscope", "fund", cnt="excess_cnt", result="_result", innocent="_innocent", amount="gross")
 
 
 def broken(trial: Trial, hits: pl.DataFrame) -> str:

@@ -133,7 +133,7 @@ def _stage(name: str, help_: str, target):
         params: Params = None,
         knowledge: Knowledge = None,
     ):
-        region = load_region(policy, scheme, rules, params, knowledge or [])
+        region = load_region(policy, scheme, rules, params, knowledge or [], judging=name in ("audit", "trace"))
         with show.progress() as progress:
             said = run_stage(name, source, out, region, profile, progress)
         print(said)

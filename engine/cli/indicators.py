@@ -46,7 +46,7 @@ def indicators_command(
     """病组指标：组数、CMI、费用和时间消耗指数、低风险死亡 · case mix, cost and time indices, low-risk mortality."""
     bounds = Bounds(_times("--low", low), _bands(high) if high else Bounds().high)
     means = _benchmark(benchmark) if benchmark else None
-    region = load_region(scheme=scheme)
+    region = load_region(scheme=scheme, judging=False)
     with show.progress() as progress:
         claims, (grouping,) = groupings(source, [region.scheme], region, profile, progress)
     tables = indicators(stays_of(claims, grouping), means, bounds)

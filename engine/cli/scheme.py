@@ -12,6 +12,7 @@ from rich.table import Table
 from engine.cli import show
 from engine.cli.app import Json, app, existing, plain, state
 from engine.cli.show import escaped
+from engine.grouping.dip_scheme import DipScheme
 from engine.grouping.group import group_records
 from engine.grouping.scheme import load_scheme
 from engine.grouping.scheme_files import read_files
@@ -20,7 +21,7 @@ from engine.grouping.schemediff import LEVEL_NAMES, agreement, flows, groups, mo
 from engine.grouping.schemeshow import Shown, look_up, overview
 from engine.run.groupings import groupings
 from engine.run.region import DEFAULT_SCHEME, load_region, scheme_folder
-from engine.tables.problems import InputProblem, Problem
+from engine.tables.problems import InputProblem, Problem, UsageProblem
 
 scheme_app = typer.Typer(help="分组方案 · grouping schemes", no_args_is_help=True)
 app.add_typer(scheme_app, name="scheme")
@@ -83,7 +84,8 @@ def show_command(
 def _shown(scheme: str) -> Shown:
     """The files of a scheme that loads. Raises the first of its faults."""
     folder = Path(scheme_folder(scheme))
-    load_scheme(folder)
+    if isinstance(load_scheme(folder), DipScheme):
+        raise UsageProblem(f"只用于 DRG 分组方案 for DRG schemes only: {scheme}", hint=f"yibao scheme check {scheme}")
     return Shown(*read_files(folder)[:2])
 
 
@@ -130,7 +132,7 @@ def _fared(records: Path, a: str, b: str) -> dict[str, pl.DataFrame]:
         labels = frame if set(LEVEL_NAMES) <= set(frame.columns) else None
     else:
         with show.progress() as progress:
-            _, (left, right) = groupings(records, schemes, load_region(), progress=progress)
+            _, (left, right) = groupings(records, schemes, load_region(judging=False), progress=progress)
     pairs = {"a = b": (left, right)}
     if labels is not None:
         pairs |= {"a = labels": (left, labels), "b = labels": (right, labels)}

@@ -39,6 +39,14 @@ def remarks(stays: Stays, book: CodeBook, known: Known) -> pl.DataFrame:
     return pl.concat([*made, _out_of_date(stays, book)]).unique().sort("row", "check_id", "text")
 
 
+def told(stays: Stays, book: CodeBook, known: Known) -> pl.Series:
+    """The remarks of every stay as one text; empty where there is none."""
+    said = remarks(stays, book, known).group_by("row", maintain_order=True).agg("text")
+    said = said.select("row", text=pl.lit("编码检查：") + pl.col("text").list.join("；") + "。")
+    rows = pl.DataFrame({"row": pl.int_range(len(stays), dtype=pl.UInt32, eager=True)})
+    return rows.join(said, on="row", how="left", maintain_order="left")["text"].fill_null("")
+
+
 def _out_of_date(stays: Stays, book: CodeBook) -> pl.DataFrame:
     begin, end = book.valid
     first, last = pl.lit(begin, pl.Date), pl.lit(end, pl.Date)

@@ -10,20 +10,24 @@ import numpy as np
 import polars as pl
 
 from engine.grouping import stays as stays_of
-from engine.grouping.care import counted
+from engine.grouping.care import counted, known_of, told
+from engine.grouping.dip import group_dip
+from engine.grouping.dip_scheme import DipScheme
+from engine.grouping.dip_why import explain_dip
 from engine.grouping.judge import Judged, Meaning
-from engine.grouping.scheme import Scheme
+from engine.grouping.scheme import AnyScheme, Scheme
 from engine.grouping.stays import Stays
 from engine.grouping.why import explain
 
 UNGROUPED = ("0000", "00", "0000", "ungrouped")
 INVALID = (None, None, None, "invalid")
+NOT_SAID = pl.lit(None, pl.String).alias("why")
 PART = 250_000  # stays judged at a time by one thread; memory beyond the input grows with this and not with the stays
 RECORDS = 1_000_000  # records whose codes become numbers at a time
 
 
 def group(
-    claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: Scheme, why: bool = True
+    claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: AnyScheme, why: bool = True
 ) -> pl.DataFrame:
     """One row per claim in the order of the claims, with the columns of grouping.parquet.
 
@@ -35,30 +39,52 @@ def group(
     return _group(stays, scheme, why).select(claims["setl_id"], pl.all())
 
 
-def coding(claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: Scheme) -> pl.DataFrame:
+def coding(claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: AnyScheme) -> pl.DataFrame:
     """How many stays have a remark of each check of their coding: see engine.grouping.care.counted."""
     return counted(stays_of.from_tables(claims, diagnoses, procedures, scheme.book), scheme.book)
 
 
-def group_records(frame: pl.DataFrame, scheme: Scheme, why: bool = True) -> pl.DataFrame:
+def group_records(frame: pl.DataFrame, scheme: AnyScheme, why: bool = True) -> pl.DataFrame:
     """As `group`, without setl_id, for one frame with sex, age, age_days, weight and the code lists dx and proc."""
     parts = [frame.slice(start, RECORDS) for start in range(0, max(len(frame), 1), RECORDS)]
     return pl.concat([_group(stays_of.from_lists(part, scheme.book), scheme, why) for part in parts])
 
 
-def _group(stays: Stays, scheme: Scheme, why: bool) -> pl.DataFrame:
-    meaning, ends = Meaning(scheme, stays), _ends(scheme)
-    meaning.prepare(why)  # before the threads, which would each work it out
-    starts = range(0, max(len(stays), 1), PART)
+def _group(stays: Stays, scheme: AnyScheme, why: bool) -> pl.DataFrame:
+    judge = (_by_dip if isinstance(scheme, DipScheme) else _by_drg)(stays, scheme, why)
+    known = known_of(stays, scheme.book) if why else {}
 
     def judged(start: int) -> pl.DataFrame:
-        found = Judged(stays.part(start, min(start + PART, len(stays))), meaning)
-        text = explain(found) if why else pl.lit(None, pl.String).alias("why")
-        return ends[found.end.astype(np.uint32)].with_columns(text)
+        part = stays.part(start, min(start + PART, len(stays)))
+        frame = judge(part)
+        return frame.with_columns(frame["why"] + told(part, scheme.book, known)) if why else frame
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        result = pl.concat(list(threads.map(judged, starts)), rechunk=True)
+        result = pl.concat(list(threads.map(judged, range(0, max(len(stays), 1), PART))), rechunk=True)
     return result.select(pl.lit(scheme.name).alias("scheme"), "mdc", "adrg", "drg", "weight", "status", "why")
+
+
+def _by_drg(stays: Stays, scheme: Scheme, why: bool):
+    """A function that judges a part of the stays."""
+    meaning, ends = Meaning(scheme, stays), _ends(scheme)
+    meaning.prepare()  # before the threads, which would each work it out
+
+    def judge(part: Stays) -> pl.DataFrame:
+        found = Judged(part, meaning)
+        text = explain(found) if why else NOT_SAID
+        return ends[found.end.astype(np.uint32)].with_columns(text)
+
+    return judge
+
+
+def _by_dip(stays: Stays, scheme: DipScheme, why: bool):
+    """A function that judges a part of the stays."""
+
+    def judge(part: Stays) -> pl.DataFrame:
+        result, found = group_dip(part, scheme)
+        return result.with_columns(explain_dip(found) if why else NOT_SAID)
+
+    return judge
 
 
 def _ends(scheme: Scheme) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from engine.grouping.care import Known, known_of
 from engine.grouping.conditions import DX_SETS, PROC_SETS, ListKey, Term
 from engine.grouping.scheme import ALWAYS, Condition, Scheme
 from engine.grouping.scheme_files import LEVELS
@@ -45,11 +44,6 @@ class Meaning:
     @property
     def proc(self) -> pl.Series:
         return self.of.proc.distinct
-
-    @cached_property
-    def care(self) -> Known:
-        """What a coder should be told about each code."""
-        return known_of(self.of, self.scheme.book)
 
     @cached_property
     def dx_member(self) -> np.ndarray:
@@ -108,11 +102,9 @@ class Meaning:
         """Boolean [distinct procedure and none]: does some condition ask for it beyond the main procedure."""
         return self.proc_member[[self.list_number(t) for t in self.further if t.looks_at in PROC_SETS]].any(axis=0)
 
-    def prepare(self, why: bool) -> None:
+    def prepare(self) -> None:
         """Work everything out now: several threads that ask for it first would each do so."""
         _ = self.allowed, self.cc_entry, self.dx_asked, self.proc_asked
-        if why:
-            _ = self.care
 
     def list_number(self, term: Term) -> int:
         return (self.scheme.dx if "dx" in term.looks_at else self.scheme.proc).keys[term.codes]

@@ -25,8 +25,10 @@ from engine.grouping.conditions import (
     Term,
     parse_condition,
 )
-from engine.grouping.scheme_files import LEVELS, Tables, at, faults, read_files
+from engine.grouping.dip_scheme import DipScheme, load_dip
+from engine.grouping.scheme_files import LEVELS, Tables, at, faults, kind_of, read_files
 from engine.tables.problems import Problem, RuleProblem
+from engine.tables.yamltext import read_mapping
 
 WEIGHT = pl.Decimal(12, 8)
 Condition = tuple[Alternative, ...]
@@ -102,9 +104,15 @@ class Scheme:
         return self.cc["exclusion"].fill_null(-1).to_numpy()
 
 
-def load_scheme(folder: Path) -> Scheme:
-    """The scheme of a folder. Raises InputProblem for what cannot be read, RuleProblem for faulty content."""
-    scheme, problems = _load(Path(folder))
+AnyScheme = Scheme | DipScheme
+
+
+def load_scheme(folder: Path) -> AnyScheme:
+    """The scheme of a folder, of the kind that its scheme.yaml says.
+
+    Raises InputProblem for what cannot be read, RuleProblem for faulty content.
+    """
+    scheme, problems = scheme_or_faults(folder)
     if problems:
         first = problems[0]
         more = f"另有 {len(problems) - 1} 处 more problems: yibao scheme check" if len(problems) > 1 else ""
@@ -112,15 +120,25 @@ def load_scheme(folder: Path) -> Scheme:
     return scheme
 
 
-def scheme_or_faults(folder: Path) -> tuple[Scheme | None, list[Problem]]:
+def scheme_or_faults(folder: Path) -> tuple[AnyScheme | None, list[Problem]]:
     """The scheme of a folder, or everything that keeps it from loading."""
-    return _load(Path(folder))
+    folder = Path(folder)
+    return KINDS.get(kind_of(folder), _unknown_kind)(folder)
 
 
 def _load(folder: Path) -> tuple[Scheme | None, list[Problem]]:
     tables, options, problems = read_files(folder)
     problems = problems or faults(tables)
     return (None, problems) if problems else _build(tables, options)
+
+
+def _unknown_kind(folder: Path) -> tuple[None, list[Problem]]:
+    said = f"不认识的方案种类 unknown kind of scheme: {kind_of(folder)}"
+    _, lines = read_mapping(folder / "scheme.yaml")
+    return None, [RuleProblem(said, at("scheme.yaml", lines[("kind",)], "kind"), ", ".join(KINDS))]
+
+
+KINDS = {"drg": _load, "dip": load_dip}
 
 
 def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list[Problem]]:

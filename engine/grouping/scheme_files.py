@@ -41,8 +41,10 @@ KINDS = ("surgical", "nonOR", "medical")
 LEVELS = {"CC": 1, "MCC": 2}
 QY_CHOICES = ("off", "main", "any")
 OPTIONS = {"name": "", "version": "", "grade": "", "source": "", "note": "", "qy": "", "normalise_codes": "no",
-           "convert_codes": "no", "any_diagnosis": "", "newborns": "", "begndate": "", "enddate": ""}  # fmt: skip
-ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "convert_codes": ("yes", "no")}
+           "convert_codes": "no", "any_diagnosis": "", "newborns": "", "begndate": "", "enddate": "",
+           "kind": "drg"}  # fmt: skip
+ALLOWED_OPTIONS = {"qy": ("", *QY_CHOICES), "normalise_codes": ("yes", "no"), "convert_codes": ("yes", "no"),
+                   "kind": ("drg",)}  # fmt: skip
 
 UNIQUE = (("mdc", "mdc"), ("mdc", "order"), ("adrg", "adrg"), ("adrg", "order"), ("drg", "drg"), ("cc", "code"))
 WHOLE_NUMBERS = (("mdc", "order"), ("adrg", "order"), ("drg", "order_in_adrg"))
@@ -53,9 +55,23 @@ CODES = (("mdc_codes", "code"), ("adrg_codes", "code"), ("cc", "code"), ("exclus
 Tables = dict[str, pl.DataFrame]
 
 
+class Weakness(Problem):
+    """Something in a scheme that loads but is probably not meant."""
+
+
 def at(file: str, line: int | None = None, column: str = "") -> str:
     """Where a problem stands: adrg.csv:12 [condition]."""
     return file + (f":{line}" if line else "") + (f" [{column}]" if column else "")
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of a scheme: what scheme.yaml says; where it says nothing, dip when there is a dip.csv, else drg."""
+    guess = "dip" if (folder / "dip.csv").is_file() else "drg"
+    try:
+        given = yaml.load((folder / "scheme.yaml").read_text("utf-8"), yaml.BaseLoader)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return guess  # the reader of that kind says what is wrong with the file
+    return str(given.get("kind", guess)) if isinstance(given, dict) else guess
 
 
 def read_files(folder: Path) -> tuple[Tables, dict[str, str], list[Problem]]:

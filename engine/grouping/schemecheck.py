@@ -14,8 +14,19 @@ import polars as pl
 
 from engine.grouping.codes import CodeLists, covered, touching
 from engine.grouping.conditions import DX_ROLES, PROC_ROLES, Alternative, ListKey, Term, parse_condition
+from engine.grouping.dip_files import dip_weaknesses
 from engine.grouping.scheme import Condition, Scheme, scheme_or_faults
-from engine.grouping.scheme_files import COLUMNS, OPTIONAL, OPTIONAL_COLUMNS, QY_CHOICES, Tables, at, read_files
+from engine.grouping.scheme_files import (
+    COLUMNS,
+    OPTIONAL,
+    OPTIONAL_COLUMNS,
+    QY_CHOICES,
+    Tables,
+    Weakness,
+    at,
+    kind_of,
+    read_files,
+)
 from engine.tables.problems import Problem, likely
 
 SINGLE = ("pdx", "main_proc")  # a record has one of each at most
@@ -25,14 +36,12 @@ READABLE = (".csv", ".tsv", ".txt", ".yaml", ".yml", ".json", ".xlsx", ".xls")  
 OWN_COLUMNS = ("line", "file")
 
 
-class Weakness(Problem):
-    """Something in a scheme that loads but is probably not meant."""
-
-
 def check_scheme(folder: Path) -> list[Problem]:
     """Everything wrong with a scheme: the faults that keep it from loading; when there are none, its weaknesses."""
     folder = Path(folder)
     scheme, problems = scheme_or_faults(folder)
+    if kind_of(folder) != "drg":
+        return problems or dip_weaknesses(folder)
     tables, options, unreadable = read_files(folder)
     if scheme is None:
         return problems if unreadable else problems + _unparsed(tables, {problem.where for problem in problems})

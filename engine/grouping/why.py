@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from engine.grouping.alternatives import Trial, without_diagnosis, without_procedure
-from engine.grouping.care import remarks
 from engine.grouping.codes import cleaned
 from engine.grouping.conditions import DX_SETS, PROC_SETS, Alternative, in_words
 from engine.grouping.judge import Judged, lowest
@@ -40,7 +39,6 @@ def explain(found: Judged) -> pl.Series:
         _on_rows(_trial(found, without_diagnosis(found), stays.dx.distinct, "若无其他诊断 "), size),
         _on_rows(_trial(found, without_procedure(found), stays.proc.distinct, "若无主要手术 "), size),
         _on_rows(pl.concat([_ungrouped(found), _invalid(found)]), size),
-        _on_rows(_remarks(found), size),
     ]
     frame = pl.DataFrame([piece.alias(str(number)) for number, piece in enumerate(pieces)])
     return frame.select(pl.concat_str(frame.columns).alias("why")).to_series()
@@ -239,12 +237,6 @@ def _no_group(mdcs: list[str], code: str, national: str) -> str:
         return f"。主要诊断在 {'、'.join(mdcs)} 编码表，但没有一个 ADRG 的条件全部满足，无法入组。"
     spelling = f"，规范写法应为 {national}" if national != code else ""
     return f"。主要诊断不在任何 MDC 的编码表{spelling}，无法入组。"
-
-
-def _remarks(found: Judged) -> pl.DataFrame:
-    """What a coder should look at again."""
-    told = _joined(remarks(found.stays, found.scheme.book, found.meaning.care).select("row", "text"), "；")
-    return told.select("row", text=pl.lit("编码检查：") + pl.col("text") + "。")
 
 
 def _invalid(found: Judged) -> pl.DataFrame:

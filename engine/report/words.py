@@ -34,6 +34,11 @@ METHOD = {
     "drg_points": "DRG 点数",
     "dip": "DIP 分值",
     "bed_day": "按床日",
+    "shared": "结余留用、超支分担",
+    "quality": "考核清算",
+    "alliance": "医共体清算",
+    "deduction": "扣款",
+    "direct_settlement": "药企直接结算",
     "capitation": "按人头",
 }
 SCOPE = {

@@ -23,7 +23,8 @@ def identity(inputs: list[dict], region: Region, options, parts: tuple[str, ...]
         "waivers": [(w.file, _digest(w.text)) for w in region.waivers],
         "params": region.params, "knowledge": sorted(digest for _, digest in region.knowledge.files),
         "policy": region.policy.name, "policy_sha256": _digest(repr(region.policy)),
-        "scheme": region.scheme.name, "version": version_text(), "reveal": options.reveal, "profile": options.profile,
+        "scheme": region.scheme.name, "scheme_sha256": region.scheme_sha256,
+        "version": version_text(), "reveal": options.reveal, "profile": options.profile,
     }  # fmt: skip
     return _digest(json.dumps(facts, sort_keys=True, ensure_ascii=False))
 
@@ -46,6 +47,7 @@ def describe(folder: Path, extract, region: Region, options, run_id: str, waiver
         "knowledge": [{"file": Path(p).name, "sha256": d} for p, d in region.knowledge.files],
         "policy": region.policy.name,
         "scheme": region.scheme.name,
+        "scheme_sha256": region.scheme_sha256,
         "rows": rows,
         "control_totals": _controls(folder),
     }

@@ -28,7 +28,7 @@ from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
 from engine.settlement.provider import CLAIM as PAYMENT_CLAIM
-from engine.settlement.provider import provider_payment
+from engine.settlement.provider import Told, provider_payment
 from engine.tables.checks import checks as run_checks
 from engine.tables.dictionary import table, with_fields
 from engine.tables.outputs import conform, outputs
@@ -216,7 +216,8 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> 
     claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
     claims = with_fields(claims, "claims", *columns).select(columns).collect()
     if tables["settlement"].height:
-        payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy)
+        told = Told(*(region.knowledge[name] for name in Told.TABLES))
+        payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy, told)
     ours = tables["settlement"].select("setl_id", "fund_pay_sumamt_fen")
     fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
     paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)

@@ -1,10 +1,11 @@
 """What holds in a region, loaded before a run begins: knowledge, rules with their parameters, policy, scheme."""
 
 import datetime
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.grouping.scheme import Scheme, load_scheme
+from engine.grouping.scheme import AnyScheme, load_scheme
 from engine.language.faults import Notes, RuleFault
 from engine.language.rule import LoadedRule, expressions_of, load_rules
 from engine.language.waivers import LoadedWaiver, load_waivers
@@ -16,6 +17,7 @@ from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import read_mapping, read_yaml
 
 UNDATED = datetime.date(2000, 1, 1)  # until the data are read
+CAUTIONS = "cautions.csv"
 DEFAULT_POLICY, DEFAULT_SCHEME = "demo-region", "chs-drg-starter"
 
 
@@ -27,10 +29,11 @@ class Region:
     rules: list[LoadedRule]
     waivers: list[LoadedWaiver]
     policy: Policy
-    scheme: Scheme
+    scheme: AnyScheme
     presumptions: Presumptions
     params: dict
     rules_at: Path
+    scheme_sha256: str = ""
 
     @property
     def today(self) -> datetime.date:
@@ -56,8 +59,9 @@ def load_region(
     rules: Path | None = None,
     params: Path | None = None,
     knowledge: list[Path] = (),
+    judging: bool = True,
 ) -> Region:
-    """Load and check everything. Raises Problem with every fault of the first kind that was found."""
+    """Load and check everything; the rules only for what judges. Raises Problem with every fault of the first kind."""
     known = load_knowledge(list(knowledge))
     overrides, said = read_params(params) if params else ({}, None)
     folder = rules or rules_folder()
@@ -65,14 +69,22 @@ def load_region(
         raise UsageProblem(f"没有规则目录 no folder of rules: {folder}")
     return Region(
         knowledge=known,
-        rules=read_rules(folder, known, overrides, UNDATED, said),
+        rules=read_rules(folder, known, overrides, UNDATED, said) if judging else [],
         waivers=waivers_of(folder),
         policy=load_policy(policy),
         scheme=load_scheme(scheme_folder(scheme)),
         presumptions=load_presumptions(overrides.get("engine")),
         params=overrides,
         rules_at=folder,
+        scheme_sha256=_digest_of(scheme_folder(scheme)),
     )
+
+
+def _digest_of(folder: Path) -> str:
+    """One hash of the names and bytes of the files in a folder of a scheme, and of our cautions."""
+    files = [*sorted(p for p in folder.iterdir() if p.suffix in (".csv", ".yaml")), seeds_folder() / "drg" / CAUTIONS]
+    told = [f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in files]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def scheme_folder(name: str) -> Path:

@@ -59,7 +59,7 @@ def _group(extract: Extract, work: Path, region: Region, progress) -> Made:
     cuts = stays.gather_every(STAYS_A_PART)[1:]
     for name, rows in tables.items():
         buckets.sink(
-            rows.with_columns(_bucket=pl.lit(cuts).search_sorted("setl_id", side="right")), work / "cut" / name
+            rows.with_columns(_bucket=pl.lit(cuts).search_sorted(pl.col("setl_id"), side="right")), work / "cut" / name
         )
     for number in range(len(cuts) + 1):
         progress("group", number, len(cuts) + 1)

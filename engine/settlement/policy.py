@@ -37,19 +37,12 @@ from engine.settlement.clauses import (
 )
 from engine.settlement.dated import ALL, Amount, Dated, Grade, Percent, Strict
 from engine.settlement.derived import written_out
+from engine.settlement.provider_policy import Provider
 from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import Document, read_mapping, read_yaml
 
 Day = Literal["setl_time", "endtime", "begntime"]
 BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account")
-
-
-class Provider(Strict):
-    """How institutions are paid: the rate of one DRG weight, and how the persons' share is taken off it."""
-
-    drg_benefits: list[str] = []
-    drg_rate: Amount = {}
-    fund_form: Literal["difference", "ratio"] = "difference"
 
 
 class Policy(Strict):
@@ -113,13 +106,16 @@ class Policy(Strict):
         named = {
             "benefits": (
                 [
-                    *self.provider.drg_benefits,
+                    *self.provider.benefits(),
                     *(name for layer in layers.values() for name in layer.benefits),
                     *(b.entitlement.otherwise for b in self.benefits.values() if b.entitlement),
                 ],
                 {*self.benefits, "nothing"},
             ),
-            "groups": ([name for layer in layers.values() for name in layer.who.groups], set(self.groups)),
+            "groups": (
+                [*self.provider.people(), *(name for layer in layers.values() for name in layer.who.groups)],
+                set(self.groups),
+            ),
             "categories": (
                 [
                     *(name for layer in layers.values() for name in layer.who.categories),

@@ -1,136 +1,190 @@
 """The provider side: what the funds owe each institution for the claims of a month.
 
-Two methods. Fee for service (`item`): the sum of what the funds pay of each claim. DRG by rate (`drg_rate`): per case
-the payment standard is weight x the dated rate of the policy, rounded half-up to the fen, and the funds owe of it
+A method gives each of its cases a volume, a price makes the volume a standard in fen, and a fund form says what of the
+standard the funds owe:
 
 - fund_form `difference`: the standard less everything the person pays (支付标准 − 个人负担);
 - fund_form `ratio`: (standard − own pay − over-limit − first pay − deductible) x the fund's share of the claim, that is
   fund / (in policy − deductible); never below zero.
 
-Both forms are in use (费率法: 支付标准 = 权重 x 费率) and give different answers, so the policy says which. A stay of a
-DRG benefit that the scheme could not give a weight, or for which the policy has no rate, is paid by item. A refund
-takes back what its original was paid, in its own month.
+Both forms are in use and give different answers, so the policy says which. By item the funds owe what they pay of each
+claim; so is paid whatever lacks what its method needs: a weight, a rate, a pool. A refund takes back what its original
+was paid, in its own month.
 """
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 
+from engine.settlement.clearing import adjustments, extra_rows, prepayment
+from engine.settlement.dated import UNITS
+from engine.settlement.direct_settlement import offsets
 from engine.settlement.person import ORIGINAL_MISSING
+from engine.settlement.point_value import by_rate, with_pools
 from engine.settlement.policy import Policy
-from engine.settlement.terms import amount_of, benefit_of
-from engine.tables.dictionary import with_fields
-from engine.tables.values import rounded
+from engine.settlement.provider_cases import CLAIM, PARTS, cases
+from engine.settlement.provider_policy import BY_CASE, ByCase
+from engine.settlement.special_review import reviewed
+from engine.settlement.volumes import case_volumes, day_volumes
 
-_WEIGHT = pl.Decimal(12, 8)
-_WEIGHT_UNITS = 10**8
-_AMOUNTS = [
-    f"{name}_fen"
-    for name in (
-        "fulamt_ownpay_amt",
-        "overlmt_selfpay",
-        "preselfpay_amt",
-        "inscp_scp_amt",
-        "act_pay_dedc",
-        "fund_pay_sumamt",
-        "psn_part_amt",
-    )
-]
-CLAIM = [
-    "setl_id",
-    "fixmedins_code",
-    "psn_type",
-    "visit_kind",
-    "hosp_lv",
-    "insured_flag",
-    "local_flag",
-    "setl_time",
-    "refd_setl_flag",
-    "init_setl_id",
-]
+__all__ = ["BY_CASE", "CLAIM", "Told", "case_payments", "drg_standards", "provider_payment"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What no claim says: reviews as special_review.REVIEWS, deductions as clearing.DEDUCTIONS, deliveries that the
+    fund paid suppliers for as direct_settlement.DELIVERIES.
+    """
+
+    TABLES: ClassVar = ("special_reviews", "clearing_deductions", "direct_deliveries")  # of knowledge, in this order
+
+    reviews: pl.DataFrame | None = None
+    deductions: pl.DataFrame | None = None
+    deliveries: pl.DataFrame | None = None
+
+
+NOTHING_TOLD = Told()
 
 
 def provider_payment(
-    settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy
+    settlement: pl.DataFrame,
+    claims: pl.DataFrame,
+    grouping: pl.DataFrame | None,
+    policy: Policy,
+    told: Told = NOTHING_TOLD,
 ) -> pl.DataFrame:
     """provider_payment.parquet: one row per institution, month of settlement and method, in that order.
 
-    settlement: as settle returns it. grouping: setl_id and weight of the stays; without it everything is paid by item.
-    volume is the sum of weights, null by item; refunds count as minus one case. Nothing is prepaid in the input, so
-    what is cleared is what is payable. Wholly self-paid claims are left out.
+    settlement: as settle returns it. grouping: setl_id, weight, and where known drg and mean_fen of the stays; without
+    it everything is paid by item. volume is the sum of weights, points, scores or days as the method counts, null by
+    item; refunds count as minus one case. What is cleared is what is payable less what was prepaid. What a year's
+    clearing adds or takes stands in rows of its own in its last month, so the months of a year sum to its clearing.
+    Wholly self-paid claims are left out.
     """
-    cases = case_payments(settlement, claims, grouping, policy)
-    return (
-        cases.group_by("fixmedins_code", "month", "method")
+    parts = _owed(cases(claims, grouping, policy, settlement), policy, told, alone=False)
+    paid = _refunds_reversed(pl.concat(part.select(_SUMMED) for part in parts))
+    months = (
+        paid.group_by("fixmedins_code", "month", "method")
         .agg(
             pl.col("sign").sum().alias("cases"),
-            pl.when(pl.col("method").first() == "drg_rate")
-            .then((pl.col("units") * pl.col("sign")).sum())
+            pl.when(pl.col("method").first() != "item")
+            .then((pl.col("units").cast(pl.Int128) * pl.col("sign")).sum())
             .alias("volume"),
-            pl.col("payable_fen").sum(),
+            pl.col("payable_fen", "charged_fen").sum(),
         )
-        .sort("fixmedins_code", "month", "method")
-        .select(
-            "fixmedins_code",
-            "month",
-            "method",
-            "cases",
-            _as_decimal("volume"),
-            "payable_fen",
-            pl.lit(0, pl.Int64).alias("prepaid_fen"),
-            pl.col("payable_fen").alias("cleared_fen"),
-        )
+        .with_columns(prepayment(policy.provider.clearing).alias("prepaid_fen"))
+    )
+    extra = [adjustments(months, paid, policy.provider.clearing, told.deductions)]
+    if told.deliveries is not None:
+        extra.append(extra_rows(offsets(told.deliveries), "direct_settlement"))
+    rows = pl.concat([months, *extra], how="diagonal_relaxed")
+    return rows.sort("fixmedins_code", "month", "method").select(
+        "fixmedins_code",
+        "month",
+        "method",
+        "cases",
+        _as_decimal("volume"),
+        "payable_fen",
+        "prepaid_fen",
+        (pl.col("payable_fen") - pl.col("prepaid_fen")).alias("cleared_fen"),
     )
 
 
 def case_payments(
-    settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy
+    settlement: pl.DataFrame,
+    claims: pl.DataFrame,
+    grouping: pl.DataFrame | None,
+    policy: Policy,
+    told: Told = NOTHING_TOLD,
+    alone: bool = False,
 ) -> pl.DataFrame:
-    """One row per insured claim, as provider_payment sums them: setl_id, month, `method`, sign, weight in `units` of
-    1e-8, and `payable_fen`, what the funds owe.
+    """One row per insured claim, as provider_payment sums them: setl_id, month, `method`, sign, volume in `units` of
+    1e-8 (days too), `standard_fen`, `payable_fen`, what the funds owe, `charged_fen`, what the statement charges to
+    them, and the steps of the volume (base, coefficient, step, mean_fen, mean_from, kept, review, pool …).
+
+    alone: each claim by itself, whatever else is in the frame: no readmission, no review, no mean of a prior year; what
+    only a budget could value has no payment.
     """
-    statements = settlement.select("setl_id", "first_difference", *_AMOUNTS)
-    cases = _with_standards(claims, grouping, policy).join(statements, on="setl_id")
-    by_drg, standard = pl.col("standard_fen").is_not_null(), pl.col("standard_fen").cast(pl.Int128)
-    owed = pl.when(by_drg).then(FUND_FORMS[policy.provider.fund_form](standard)).otherwise("fund_pay_sumamt_fen")
-    cases = cases.with_columns(
-        pl.when(by_drg).then(pl.lit("drg_rate")).otherwise(pl.lit("item")).alias("method"),
-        owed.cast(pl.Int64).alias("payable_fen"),
-        pl.lit(1, pl.Int64).alias("sign"),
-    )
-    return _refunds_reversed(cases)
+    parts = _owed(cases(claims, grouping, policy, settlement), policy, told, alone)
+    return _refunds_reversed(pl.concat(parts, how="diagonal_relaxed"))
 
 
 def drg_standards(claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy) -> pl.DataFrame:
-    """setl_id and `standard_fen`, weight x rate, of the insured stays that are paid by DRG."""
-    return _with_standards(claims, grouping, policy).select("setl_id", "standard_fen").drop_nulls()
+    """setl_id and `standard_fen` of the insured stays that are paid by group, each by itself."""
+    frame = cases(claims, grouping, policy).filter(pl.col("method").is_in(BY_CASE))
+    return _with_standards(frame, policy, NOTHING_TOLD, None).select("setl_id", "standard_fen").drop_nulls()
 
 
-def _with_standards(claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy) -> pl.DataFrame:
-    """The insured claims with month, weight `units`, and `standard_fen`, null where a claim is not paid by DRG."""
-    claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter((pl.col("insured_flag") != "0").fill_null(True))
-    claims = claims.with_columns(
-        pl.col("setl_time").dt.date().alias("day"), pl.col("setl_time").dt.strftime("%Y-%m").alias("month")
+def _owed(frame: pl.DataFrame, policy: Policy, told: Told, alone: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What the funds owe of the cases by item, and of the others, with the columns of their steps."""
+    by_item = pl.col("method") == "item"
+    owed = FUND_FORMS[policy.provider.fund_form](pl.col("standard_fen").cast(pl.Int128)).cast(pl.Int64)
+    charged, sign = pl.col("fund_pay_sumamt_fen").alias("charged_fen"), pl.lit(1, pl.Int64).alias("sign")
+    items = frame.filter(by_item).with_columns(
+        charged, sign, payable_fen="fund_pay_sumamt_fen", units=pl.lit(None, pl.Int64)
     )
-    claims = claims.with_columns(
-        pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
-        benefit_of(claims, policy).alias("benefit"),
-        (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
-    ).join(_weights(grouping), on="setl_id", how="left")
-    by_drg = (
-        pl.col("benefit").is_in(policy.provider.drg_benefits)
-        & pl.col("units").is_not_null()
-        & (pl.col("rate") >= 0)
-        & ~pl.col("refund")
-    )
-    standard = rounded(pl.col("units").cast(pl.Int128) * pl.col("rate"), _WEIGHT_UNITS)
-    return claims.with_columns(standard_fen=pl.when(by_drg).then(standard).cast(pl.Int64))
+    others = _with_standards(frame.filter(~by_item), policy, told, None if alone else frame)
+    paid = pl.when(by_item).then("fund_pay_sumamt_fen").otherwise(owed)
+    return items, others.with_columns(charged, sign, payable_fen=paid)
 
 
-def _weights(grouping: pl.DataFrame | None) -> pl.DataFrame:
-    """setl_id and the weight as whole units of 1e-8, of the stays that have one."""
-    if grouping is None:
-        return pl.DataFrame(schema={"setl_id": pl.String, "units": pl.Int64})
-    units = pl.col("weight").cast(_WEIGHT).to_physical().cast(pl.Int64)
-    return grouping.select("setl_id", units.alias("units")).drop_nulls("units")
+def _by_case(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
+    rules = policy.provider.by_case.get(frame["method"][0], ByCase())
+    frame = case_volumes(frame, rules, every)
+    return frame if every is None else reviewed(frame, rules, told.reviews)
+
+
+def _by_day(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
+    return day_volumes(frame, policy.provider.bed_days)
+
+
+# method but item: what gives its cases a volume, and what the volume is worth
+METHODS = {
+    "drg_rate": (_by_case, by_rate()),
+    "drg_points": (_by_case, pl.col("pool_fen")),
+    "dip": (_by_case, pl.col("pool_fen")),
+    "bed_day": (_by_day, pl.coalesce("given_fen", "pool_fen")),
+}
+# what provider_payment sums of a case
+_SUMMED = ["setl_id", "init_setl_id", "first_difference", "refund", "fixmedins_code", "insu_admdvs", "year", "month",
+           "method", "sign", "units", "payable_fen", "charged_fen"]  # fmt: skip
+_STEPS = {
+    "volume": pl.Int64,
+    "given_fen": pl.Int64,
+    "base": pl.Int128,
+    "coefficient": pl.Int64,
+    "mean_from": pl.String,
+    "step": pl.String,
+    "bound": pl.Int64,
+    "to_experts": pl.Boolean,
+    "kept": pl.Int64,
+    "review": pl.String,
+}
+
+
+def _with_standards(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
+    """The cases by any method but item with volume and `standard_fen`; without a standard the method becomes item.
+
+    every: all cases; without it each case stands alone, and keeps its method.
+    """
+    empty = [pl.lit(None, kind).alias(name) for name, kind in _STEPS.items()]
+    parts = [
+        METHODS[part["method"][0]][0](part, policy, told, every)
+        for part in frame.partition_by("method", maintain_order=True)
+    ]
+    frame = pl.concat([frame.clear().with_columns(empty), *parts], how="diagonal_relaxed")
+    frame = with_pools(frame, policy.provider.pools, every is None)
+    standard = pl.lit(None, pl.Int128)
+    for method, (_, price) in METHODS.items():
+        standard = pl.when(pl.col("method") == method).then(price).otherwise(standard)
+    frame = frame.with_columns(standard_fen=pl.when(~pl.col("refund")).then(standard).cast(pl.Int64))
+    days = pl.when(pl.col("method") == "bed_day").then(pl.col("days") * UNITS).otherwise("volume")
+    frame = frame.with_columns(units=pl.when(pl.col("standard_fen").is_not_null()).then(days))
+    if every is None:
+        return frame
+    unpaid = pl.col("standard_fen").is_null()
+    return frame.with_columns(method=pl.when(unpaid).then(pl.lit("item")).otherwise("method"))
 
 
 def _difference(standard: pl.Expr) -> pl.Expr:
@@ -140,9 +194,7 @@ def _difference(standard: pl.Expr) -> pl.Expr:
 
 def _by_ratio(standard: pl.Expr) -> pl.Expr:
     """(支付标准 − 全自费 − 超限价 − 先自付 − 起付) x fund / (in policy − deductible), at least zero, half-up."""
-    base = standard - pl.sum_horizontal(
-        "fulamt_ownpay_amt_fen", "overlmt_selfpay_fen", "preselfpay_amt_fen", "act_pay_dedc_fen"
-    )
+    base = standard - pl.sum_horizontal(*PARTS[:3], "act_pay_dedc_fen")
     whole = pl.col("inscp_scp_amt_fen").cast(pl.Int128) - pl.col("act_pay_dedc_fen")
     paid = pl.max_horizontal(base, pl.lit(0, pl.Int128)) * pl.col("fund_pay_sumamt_fen")
     return pl.when(whole > 0).then((2 * paid + whole) // (2 * whole)).otherwise(0)
@@ -151,15 +203,15 @@ def _by_ratio(standard: pl.Expr) -> pl.Expr:
 FUND_FORMS = {"difference": _difference, "ratio": _by_ratio}
 
 
-def _refunds_reversed(cases: pl.DataFrame) -> pl.DataFrame:
-    """Refunds take back method, weight and payment of the claim they name; one settle could not pair is by item."""
-    original = cases.filter(~pl.col("refund")).select(
+def _refunds_reversed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Refunds take back method, volume and payment of the claim they name; one settle could not pair is by item."""
+    original = frame.filter(~pl.col("refund")).select(
         pl.col("setl_id").alias("init_setl_id"),
         pl.col("method").alias("was"),
         pl.col("units").alias("back"),
         (-pl.col("payable_fen")).alias("returned"),
     )
-    refunds = cases.filter("refund").with_columns(
+    refunds = frame.filter("refund").with_columns(
         pl.when(pl.col("first_difference").ne_missing(ORIGINAL_MISSING)).then("init_setl_id").alias("init_setl_id")
     )
     refunds = refunds.join(original, on="init_setl_id", how="left").with_columns(
@@ -168,10 +220,10 @@ def _refunds_reversed(cases: pl.DataFrame) -> pl.DataFrame:
         pl.col("back").alias("units"),
         -pl.col("sign"),
     )
-    return pl.concat([cases.filter(~pl.col("refund")), refunds.select(cases.columns)])
+    return pl.concat([frame.filter(~pl.col("refund")), refunds.select(frame.columns)])
 
 
 def _as_decimal(name: str) -> pl.Expr:
     """Whole units of 1e-8 as decimal(18,8)."""
     whole = pl.col(name).cast(pl.Decimal(38, 0)).cast(pl.Decimal(38, 8))
-    return (whole / _WEIGHT_UNITS).cast(pl.Decimal(18, 8)).alias(name)
+    return (whole / UNITS).cast(pl.Decimal(18, 8)).alias(name)

@@ -1,0 +1,179 @@
+"""The case frame of the provider side: one row per insured claim, with all that a method of payment may ask of it.
+
+Everything is looked up by expressions over the whole frame: a dated value is the one in force on the `day` of the
+settlement, a method is that of the first line of the policy that fits.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from engine.settlement.dated import ALL, On
+from engine.settlement.person import ORIGINAL_MISSING
+from engine.settlement.policy import Policy
+from engine.settlement.provider_policy import CaseKind, Line
+from engine.settlement.terms import amount_of, benefit_of, group_of
+from engine.tables.dictionary import with_fields
+
+_WEIGHT = pl.Decimal(12, 8)
+PARTS = ["fulamt_ownpay_amt_fen", "overlmt_selfpay_fen", "preselfpay_amt_fen", "inscp_scp_amt_fen"]
+AMOUNTS = [*PARTS, "act_pay_dedc_fen", "fund_pay_sumamt_fen", "psn_part_amt_fen"]
+CLAIM = [
+    "setl_id",
+    "psn_no",
+    "fixmedins_code",
+    "psn_type",
+    "visit_kind",
+    "hosp_lv",
+    "insured_flag",
+    "local_flag",
+    "insu_admdvs",
+    "mdtrtarea_admdvs",
+    "med_type",
+    "adm_kind",
+    "dise_codg",
+    "dscg_dept_codg",
+    "dscg_way",
+    "act_ipt_days",
+    "begntime",
+    "endtime",
+    "setl_time",
+    "medfee_sumamt",
+    "refd_setl_flag",
+    "init_setl_id",
+]
+# what nothing asks for once group, kind and method of a case are known
+_ANSWERED = ["psn_type", "visit_kind", "insured_flag", "med_type", "adm_kind", "dise_codg", "dscg_dept_codg",
+             "act_ipt_days", "setl_time", "medfee_sumamt", "refd_setl_flag"]  # fmt: skip
+_GROUPED = {"drg": pl.String, "weight": _WEIGHT, "mean_fen": pl.Int64}
+
+
+def cases(
+    claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy, settlement: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """The insured claims with `day`, `month`, `year`, `benefit`, `people` (person group), `days` of stay, `group`,
+    `units` (weight in 1e-8), `mean_fen` (where the grouping brings one), `rate` (fen of a weight of 1), `cost_fen`,
+    `refund`, `refunded_on` (day of the refund of this claim, null where it stands) and `method`.
+
+    grouping: setl_id, weight and, where known, drg and mean_fen. settlement: as settle returns it; without it the
+    amounts of the statement are missing and the cost is what the claim says.
+    """
+    claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter((pl.col("insured_flag") != "0").fill_null(True))
+    claims = claims.with_columns(
+        pl.col("setl_time").dt.date().alias("day"), pl.col("setl_time").dt.strftime("%Y-%m").alias("month")
+    )
+    claims = claims.with_columns(
+        pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
+        benefit_of(claims, policy).alias("benefit"),
+        group_of(claims, policy).alias("people"),
+        pl.col("day").dt.year().alias("year"),
+        _days().alias("days"),
+        (pl.col("refd_setl_flag") == "1").fill_null(False).alias("refund"),
+    ).join(_weights(grouping), on="setl_id", how="left", maintain_order="left")
+    provider = policy.provider
+    kinds = [holding(dated, fits, pl.lit(False)).fill_null(False).alias(f"kind {name}")
+             for name, dated in provider.case_kinds.items()]  # fmt: skip
+    short = pl.when(pl.col("benefit").is_in(provider.drg_benefits)).then(pl.lit("drg_rate")).otherwise(pl.lit("item"))
+    method = holding(provider.methods, lambda lines: first_line(lines, short), short)
+    claims = claims.with_columns(kinds).with_columns(method.alias("method"), cost_fen="medfee_sumamt").drop(_ANSWERED)
+    claims = _with_statements(claims, settlement)
+    return claims.join(_refunded(claims), on="setl_id", how="left", maintain_order="left")
+
+
+def holding(
+    dated: dict[date, On], make: Callable[[Any], pl.Expr], otherwise: pl.Expr, day: str | pl.Expr = "day"
+) -> pl.Expr:
+    """What `make` makes of the value in force on the day of each row; otherwise before the first."""
+    result, day = otherwise, pl.col(day) if isinstance(day, str) else day
+    for first, on in dated.items():
+        result = pl.when(day >= first).then(make(on.value)).otherwise(result)
+    return result
+
+
+def number(value: int) -> pl.Expr:
+    return pl.lit(value, pl.Int64)
+
+
+def among(column: str, patterns: list[str]) -> pl.Expr:
+    """Whether a text is one of the patterns, of which `R*` is everything that begins with R. False where missing."""
+    exact = [p for p in patterns if not p.endswith("*")]
+    begins = [pl.col(column).str.starts_with(p.removesuffix("*")) for p in patterns if p.endswith("*")]
+    return pl.any_horizontal(pl.col(column).is_in(exact), *begins).fill_null(False)
+
+
+def told_for(column: str | pl.Expr, values: dict[str, int]) -> pl.Expr:
+    """The value of each row's key; null for a key without one."""
+    key = pl.col(column) if isinstance(column, str) else column
+    return key.replace_strict(values, default=None, return_dtype=pl.Int64) if values else pl.lit(None, pl.Int64)
+
+
+def by_level(values: dict[str, Any], make: Callable[[Any], pl.Expr]) -> pl.Expr:
+    """What `make` makes of the value of each row's level, or of the one for all; null where there is neither."""
+    result = make(values[ALL]) if ALL in values else pl.lit(None)
+    for level in sorted(set(values) - {ALL}):
+        result = pl.when(pl.col("hosp_lv") == level).then(make(values[level])).otherwise(result)
+    return result
+
+
+def fits(kind: CaseKind) -> pl.Expr:
+    """Whether a case is of a kind: all that the kind says fits."""
+    said = {"group": kind.groups, "dscg_dept_codg": kind.departments, "adm_kind": kind.adm_kinds,
+            "med_type": kind.med_types, "dise_codg": kind.diseases}  # fmt: skip
+    fitting = [among(column, patterns) for column, patterns in said.items() if patterns]
+    if kind.days_over is not None:
+        fitting.append(pl.col("days") > kind.days_over)
+    if kind.days_up_to is not None:
+        fitting.append(pl.col("days") <= kind.days_up_to)
+    return pl.all_horizontal(pl.lit(True), *fitting)
+
+
+def of_kinds(kinds: list[str]) -> pl.Expr:
+    return pl.any_horizontal(pl.lit(False), *(pl.col(f"kind {kind}") for kind in kinds))
+
+
+def first_line(lines: list[Line], otherwise: pl.Expr) -> pl.Expr:
+    """The method of the first line that fits each case."""
+    result = otherwise
+    for line in reversed(lines):
+        said = {"benefit": line.benefits, "fixmedins_code": line.institutions, "hosp_lv": line.levels,
+                "people": line.people}  # fmt: skip
+        fitting = [pl.col(column).is_in(names).fill_null(False) for column, names in said.items() if names]
+        if line.case_kinds:
+            fitting.append(of_kinds(line.case_kinds))
+        result = pl.when(pl.all_horizontal(pl.lit(True), *fitting)).then(pl.lit(line.method)).otherwise(result)
+    return result
+
+
+def _days() -> pl.Expr:
+    """Days of a stay as the claim counts them, else from admission to discharge, at least one."""
+    between = (pl.col("endtime").dt.date() - pl.col("begntime").dt.date()).dt.total_days()
+    return pl.coalesce(pl.col("act_ipt_days").cast(pl.Int64), between).clip(1)
+
+
+def _weights(grouping: pl.DataFrame | None) -> pl.DataFrame:
+    """setl_id, group, weight as whole units of 1e-8, and mean cost, of the stays that were grouped."""
+    if grouping is None:
+        return pl.DataFrame(schema={"setl_id": pl.String, "group": pl.String, "units": pl.Int64, "mean_fen": pl.Int64})
+    missing = [pl.lit(None, kind).alias(name) for name, kind in _GROUPED.items() if name not in grouping.columns]
+    units = pl.col("weight").cast(_WEIGHT).to_physical().cast(pl.Int64)
+    return grouping.with_columns(missing).select("setl_id", group="drg", units=units, mean_fen="mean_fen")
+
+
+def _with_statements(claims: pl.DataFrame, settlement: pl.DataFrame | None) -> pl.DataFrame:
+    """The claims with the amounts of their statements; the four parts of a statement are its cost (A5)."""
+    if settlement is None:
+        missing = [pl.lit(None, pl.Int64).alias(name) for name in AMOUNTS]
+        return claims.with_columns(*missing, first_difference=pl.lit(None, pl.String))
+    statements = settlement.select("setl_id", "first_difference", *AMOUNTS)
+    return claims.join(statements, on="setl_id", maintain_order="left").with_columns(
+        pl.sum_horizontal(PARTS).alias("cost_fen")
+    )
+
+
+def _refunded(claims: pl.DataFrame) -> pl.DataFrame:
+    """setl_id of the claims that a refund here takes back, and the day it does."""
+    paired = claims.filter("refund", pl.col("first_difference").ne_missing(ORIGINAL_MISSING))
+    paired = paired.select(setl_id="init_setl_id", refunded_on="day").drop_nulls("setl_id")
+    return paired.group_by("setl_id").agg(pl.col("refunded_on").min())

@@ -1,0 +1,311 @@
+"""The provider side of a policy: which method pays which case, and every number the methods take, as dated values.
+
+A method turns a case into a volume (weights, points, scores, or days x points) and a price pays the volume: the dated
+rate of one weight, or the value of one point, given or worked out from a budget. Which cases a method has is the list
+`methods`: the first line that fits a case names its method, and what no line fits is paid by item. Nothing here
+computes money; the words follow the payment chapters of the DRG and DIP texts (点数法, 费率法, 床日, 特例单议, 清算).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from engine.settlement.dated import ALL, Amount, Count, Factor, Share, Strict, Units, Yuan, since
+from engine.settlement.money import NO_LIMIT, PERCENT
+
+Method = Literal["item", "drg_rate", "drg_points", "dip", "bed_day"]
+BY_CASE = ("drg_rate", "drg_points", "dip")  # the methods whose volume is the weight of a group
+Names = list[str]
+
+
+class CaseKind(Strict):
+    """A kind of case by what its claim says; a case is of the kind when all that is written fits. `R*` begins so."""
+
+    groups: Names = []
+    departments: Names = []  # dscg_dept_codg
+    adm_kinds: Names = []
+    med_types: Names = []
+    diseases: Names = []  # dise_codg
+    days_over: Count | None = None  # of the stay
+    days_up_to: Count | None = None
+
+
+class Line(Strict):
+    """One line of `methods`: who is paid by it. What is left out does not matter; the first line that fits counts."""
+
+    method: Method
+    benefits: Names = []
+    institutions: Names = []
+    levels: Names = []
+    people: Names = []  # person groups
+    case_kinds: Names = []
+
+
+def _reachable(lines: list[Line]) -> list[Line]:
+    """Refuses a line that an earlier one hides wholly."""
+    wheres = ("benefits", "institutions", "levels", "people", "case_kinds")
+    for n, line in enumerate(lines):
+        for m, earlier in enumerate(lines[:n]):
+            if all(
+                not getattr(earlier, w) or (getattr(line, w) and set(getattr(line, w)) <= set(getattr(earlier, w)))
+                for w in wheres
+            ):
+                raise ValueError(f"第 {n + 1} 条永远轮不到: 第 {m + 1} 条已包含它")
+    return lines
+
+
+class OfPlace(Strict):
+    """A coefficient by institution, else by hospital level."""
+
+    institutions: dict[str, Units] = {}
+    levels: dict[str, Units] = {}
+
+
+class Coefficients(OfPlace):
+    """机构系数, 成本系数: of a group at an institution or level, else of the institution, else of its level, else 1."""
+
+    by_group: dict[str, OfPlace] = {}
+    new_groups: Names = []  # always 1: a new group has no costs to compare
+
+
+def _banded(value: Any) -> tuple[tuple[int, int], ...]:
+    """How many times the mean is too much, by points: `3`, or `[{over: 0, times: 3}, {over: 100, times: 2.5}]`."""
+    rows = value if isinstance(value, list) else [{"over": "0", "times": value}]
+    if any(not isinstance(row, dict) or set(row) != {"over", "times"} for row in rows):
+        raise ValueError("每档须写作 {over: 点数, times: 倍数}")
+    return _rising(tuple((_unit(row["over"]), _unit(row["times"])) for row in rows))
+
+
+def _paid_days(value: Any) -> tuple[tuple[int, str, int], ...]:
+    """What a day is worth, by the days before it: `[{over: 0, points: 2.36}, {over: 60, points: 2}]`, or yuan."""
+    rows = value if isinstance(value, list) else [value]
+    units = {tuple(sorted(set(row) - {"over"})) for row in rows if isinstance(row, dict)}
+    if any(not isinstance(row, dict) or "over" not in row for row in rows) or units not in ({("points",)}, {("yuan",)}):
+        raise ValueError("每档须写作 {over: 天数, points: 每日点数} 或 {over: 天数, yuan: 每日元}, 各档同一种")
+    ((unit,),) = units
+    read = _unit if unit == "points" else _fen
+    return _rising(tuple((_days(row["over"]), unit, read(row[unit])) for row in rows))
+
+
+def _rising(rows: tuple[tuple, ...]) -> tuple[tuple, ...]:
+    if [row[0] for row in rows] != sorted({row[0] for row in rows}) or rows[0][0] != 0:
+        raise ValueError("各档的 over 须从 0 起逐档递增")
+    return rows
+
+
+def _by_level(read):
+    """`{all: …, 3: …}` by hospital level, or one for all levels."""
+    return lambda value: {
+        level: read(part)
+        for level, part in (value if isinstance(value, dict) and "over" not in value else {ALL: value}).items()
+    }
+
+
+def _unit(text: Any) -> int:
+    return _read(Units, text)
+
+
+def _fen(text: Any) -> int:
+    return _read(Yuan, text)
+
+
+def _days(text: Any) -> int:
+    return _read(Count, text)
+
+
+def _read(kind, text: Any) -> int:
+    return kind.__metadata__[0].func(text)
+
+
+class Outliers(Strict):
+    """When the cost of a case, as a multiple of the mean of its group, takes it out of the ordinary.
+
+    low: below it the case is paid as one ended early; at it, at_low says. high: above it, by level and points.
+    review: above it experts look at the case.
+    """
+
+    low: Units = 0
+    at_low: Literal["ordinary", "low"] = "ordinary"
+    high: Annotated[Any, AfterValidator(_by_level(_banded))] = {}
+    review: Units | None = None
+    early_ways: Names = []  # dscg_way of a stay that ended early
+    early_with_coefficient: bool = False
+    high_with_coefficient: bool = False  # DIP: base x (c - bound + 1) x coefficient; DRG leaves the added part without
+
+
+class Readmission(Strict):
+    """The earlier of two stays in one group within `days` keeps `keep` percent of its points."""
+
+    days: Count
+    keep: Share
+    exempt_groups: Names = []
+    across_institutions: bool = False
+
+
+class Chinese(Strict):
+    """A TCM preferred group (中医优势病种): paid like another weight (parity), or its own with an uplift."""
+
+    groups: Names = []
+    case_kinds: Names = []
+    weight: Units | None = None
+    percent: Factor = PERCENT
+
+    @model_validator(mode="after")
+    def _says_whom(self):
+        if not self.groups and not self.case_kinds:
+            raise ValueError("须写 groups 或 case_kinds")
+        return self
+
+
+class Review(Strict):
+    """特例单议: at most `quota` percent of the discharges of an institution in a quarter, half-year or year."""
+
+    quota: Share
+    per: Literal["quarter", "half_year", "year"] = "quarter"
+
+
+class ByCase(Strict):
+    """How the weight of a group becomes the volume of a case."""
+
+    scale: since(Units) = {}  # points of a weight of 1; 1 where not given
+    coefficient: since(Coefficients) = {}
+    outliers: since(Outliers) = {}
+    means: since(dict[str, Annotated[Any, AfterValidator(_by_level(_fen))]]) = {}  # yuan, by group and level
+    means_of_prior_year: Literal["no", "all", "level"] = "no"  # for groups not given: of the claims at hand
+    readmission: since(Readmission) = {}
+    primary_groups: since(Names) = {}  # 基层病种: same disease, same price
+    chinese_groups: since(list[Chinese]) = {}
+    review: since(Review) = {}
+
+
+class BedDay(Strict):
+    """What days are worth, and the percent of it each institution's assessment leaves (100 where none)."""
+
+    days: Annotated[Any, AfterValidator(_by_level(_paid_days))]
+    assessment: dict[str, Factor] = {}
+
+
+class Pool(Strict):
+    """The money of some person groups: the value of a point (yuan), or the budget of a month or year to distribute.
+
+    total: what the points share: the budget with what the persons pay, or the budget over the reimbursement ratio.
+    """
+
+    people: Names = []  # all where empty
+    point_value: since(Units) = {}
+    budget: since(Yuan) = {}
+    budget_per: Literal["month", "year"] = "year"
+    total: Literal["with_persons", "over_ratio"] = "with_persons"
+    ratio: since(Share) = {}
+
+    @model_validator(mode="after")
+    def _has_a_price(self):
+        if bool(self.point_value) == bool(self.budget):
+            raise ValueError("须写 point_value 或 budget 之一")
+        if (self.total == "over_ratio") != bool(self.ratio):
+            raise ValueError("total: over_ratio 与 ratio 须同时写")
+        if any(on.value == 0 for on in self.ratio.values()):
+            raise ValueError("ratio 须大于 0")
+        if late := [day for day in self.budget if day.day > 1 or (self.budget_per == "year" and day.month > 1)]:
+            raise ValueError(f"budget 须从{'年' if self.budget_per == 'year' else '月'}初起: {late[0]}")
+        return self
+
+
+class SharedBand(Strict):
+    """Between `lo` and `hi` percent charged of what is payable: the institution keeps, or the fund shares, so much."""
+
+    lo: Factor
+    hi: Factor | Literal["none"]
+    keep: Share = 0
+    share: Share = 0
+
+
+def _gapless(bands: list[SharedBand]) -> list[SharedBand]:
+    ends = [NO_LIMIT if band.hi == "none" else band.hi for band in bands]
+    if not bands or [band.lo for band in bands] != [0, *ends[:-1]] or ends[-1] != NO_LIMIT:
+        raise ValueError("各档须从 0 起首尾相接, 最后一档 hi: none")
+    if any(band.lo >= end for band, end in zip(bands, ends, strict=True)):
+        raise ValueError("每档 lo 须小于 hi")
+    if any(band.lo < PERCENT < end for band, end in zip(bands, ends, strict=True)):
+        raise ValueError("须有一档止于 100, 下一档从 100 起")
+    if any((band.keep and band.lo >= PERCENT) or (band.share and band.lo < PERCENT) for band in bands):
+        raise ValueError("keep 只用于 100 以下的档 (结余), share 只用于 100 以上的档 (超支)")
+    return bands
+
+
+class Alliance(Strict):
+    """医共体: a year's lump sum for the persons of some areas, less what others are paid for them; the lead answers."""
+
+    members: Names = Field(min_length=1)
+    lead: str
+    areas: Names = Field(min_length=1)  # insu_admdvs
+    budget: Yuan
+    keep: Share = 0  # of a surplus
+    share: Share = 0  # of an overrun, what the fund bears
+
+    @model_validator(mode="after")
+    def _is_led_by_a_member(self):
+        if self.lead not in self.members:
+            raise ValueError(f"lead {self.lead} 不在 members 之中")
+        return self
+
+
+class AdvanceFund(Strict):
+    """预付金: who may have a month's mean spend in advance, by months of payments in reserve of each fund."""
+
+    months: dict[str, Count]
+    mean_of_years: Annotated[Count, Field(ge=1, le=3)] = 1
+
+
+class Clearing(Strict):
+    """Monthly pre-payment and the clearing of a year."""
+
+    prepaid: since(Share) = {}  # of what the statements charge to the funds
+    bands: since(Annotated[list[SharedBand], AfterValidator(_gapless)]) = {}
+    quality: since(dict[str, Factor]) = {}  # by institution, of what is payable
+    alliances: since(dict[str, Alliance]) = {}
+    advance: since(AdvanceFund) = {}
+
+
+class Provider(Strict):
+    """How institutions are paid. `drg_benefits` is the short way to write a last line of methods for drg_rate."""
+
+    drg_benefits: Names = []
+    drg_rate: Amount = {}
+    fund_form: Literal["difference", "ratio"] = "difference"
+    case_kinds: dict[str, since(CaseKind)] = {}
+    methods: since(Annotated[list[Line], AfterValidator(_reachable)]) = {}
+    by_case: dict[Literal["drg_rate", "drg_points", "dip"], ByCase] = {}
+    bed_days: dict[str, since(BedDay)] = {}  # by case kind, or all
+    pools: dict[str, Pool] = {}
+    clearing: Clearing = Clearing()
+    home_pays: since(Literal["statement", "group"]) = {}  # of stays away from home; the statement where not given
+    instant_days: since(Count) = {}  # working days within which a settlement is paid out
+
+    def benefits(self) -> Names:
+        """Every benefit named here."""
+        return [*self.drg_benefits, *(b for on in self.methods.values() for line in on.value for b in line.benefits)]
+
+    def people(self) -> Names:
+        """Every person group named here."""
+        lines = [line for on in self.methods.values() for line in on.value]
+        return [name for part in (*lines, *self.pools.values()) for name in part.people]
+
+    @model_validator(mode="after")
+    def _hangs_together(self):
+        lines = [line for on in self.methods.values() for line in on.value]
+        tcm = [c for by in self.by_case.values() for on in by.chinese_groups.values() for c in on.value]
+        kinds = {kind for part in (*lines, *tcm) for kind in part.case_kinds} | set(self.bed_days) - {ALL}
+        if unknown := sorted(kinds - set(self.case_kinds)):
+            raise ValueError(f"没有名为 {', '.join(unknown)} 的 case_kinds; 现有 {', '.join(self.case_kinds) or '无'}")
+        used = {line.method for line in lines}
+        if "bed_day" in used and not self.bed_days:
+            raise ValueError("methods 用了 bed_day, 须写 bed_days")
+        if used & {"drg_points", "dip"} and not self.pools:
+            raise ValueError("按点数付费须写 pools: 点值或预算")
+        if "drg_rate" in used and not self.drg_rate:
+            raise ValueError("methods 用了 drg_rate, 须写 drg_rate")
+        people = [name for pool in self.pools.values() for name in (pool.people or [ALL])]
+        if len(people) != len(set(people)) or (ALL in people and len(self.pools) > 1):
+            raise ValueError("pools 的人员组重复归属")
+        return self
