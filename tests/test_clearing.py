@@ -284,8 +284,8 @@ provider:
     with pytest.raises(RuleProblem) as caught:
         load_policy(tmp_path / "p.yaml")
     said = str(caught.value)
-    assert "provider.methods.2025-01-01.value.0.methd (第 9 行): 没有这个键 methd" in said
-    assert "provider.by_case.drg_points.outliers.2025-01-01.value.lo (第 13 行)" in said
+    assert "provider.methods.2025-01-01.value.0.methd (第 9 行第 12 列): 没有这个键 methd" in said
+    assert "provider.by_case.drg_points.outliers.2025-01-01.value.lo (第 13 行第 30 列)" in said
     assert "did you mean method?" in caught.value.hint and "did you mean low?" in caught.value.hint
 
 
