@@ -653,3 +653,30 @@ def test_a_pack_covers_every_kind_of_visit_group_and_level_in_2025(pack):
     rows = [{"psn_no": f"{t}{lv}{k}", "psn_type": t, "hosp_lv": lv, "visit_kind": k, "cost": "3000"}
             for t in ("1101", "1201", "1403", "1501") for lv in "0123" for k in kinds]  # fmt: skip
     assert [s["status"] for s in in_pack(pack, *rows, steps=True)] == [None] * len(rows)
+
+
+def test_a_category_may_have_no_cap_where_others_have_one():
+    more = """
+categories: {低保: {}}
+catastrophic:
+  benefits: [inpatient]
+  ratio: {2020-01-01: {value: [{over: 10000, percent: 60}]}}
+  annual_cap: {2020-01-01: {value: 5000}}
+  category_annual_cap: {2020-01-01: {value: {低保: none}}}
+"""
+    known = {"persons": rows_of("persons", {"psn_no": "p", "aid_type": "低保"})}
+    rows = [{"cost": "30000"}, {"cost": "30000", "psn_no": "q"}]
+    assert [s["hifmi_pay_fen"] for s in paid(simple("0", more=more), *rows, known=known)] == [1200000, 500000]
+
+
+def test_what_is_computed_from_the_pool_comes_after_it():
+    large = "large_amount: {ratio: {2020-01-01: {value: 80}}}\norder: [large_amount, pool, account]"
+    with pytest.raises(ValueError, match="须在 pool 之后"):
+        simple("50", more=large)
+    # what is not may come before: a product that pays half first leaves the pool the other half
+    first = """
+payers: {charity: {column: oth_pay, ratio: {2020-01-01: {value: 50}}}}
+order: [charity, pool, account]
+"""
+    one = paid(simple("80", more=first), {"cost": "1000"})[0]
+    assert (one["oth_pay_fen"], one["hifp_pay_fen"], one["psn_cash_pay_fen"]) == (50000, 40000, 10000)
