@@ -653,3 +653,118 @@ def test_a_pack_covers_every_kind_of_visit_group_and_level_in_2025(pack):
     rows = [{"psn_no": f"{t}{lv}{k}", "psn_type": t, "hosp_lv": lv, "visit_kind": k, "cost": "3000"}
             for t in ("1101", "1201", "1403", "1501") for lv in "0123" for k in kinds]  # fmt: skip
     assert [s["status"] for s in in_pack(pack, *rows, steps=True)] == [None] * len(rows)
+
+
+def test_a_category_may_have_no_cap_where_others_have_one():
+    more = """
+categories: {低保: {}}
+catastrophic:
+  benefits: [inpatient]
+  ratio: {2020-01-01: {value: [{over: 10000, percent: 60}]}}
+  annual_cap: {2020-01-01: {value: 5000}}
+  category_annual_cap: {2020-01-01: {value: {低保: none}}}
+"""
+    known = {"persons": rows_of("persons", {"psn_no": "p", "aid_type": "低保"})}
+    rows = [{"cost": "30000"}, {"cost": "30000", "psn_no": "q"}]
+    assert [s["hifmi_pay_fen"] for s in paid(simple("0", more=more), *rows, known=known)] == [1200000, 500000]
+
+
+def test_what_is_computed_from_the_pool_comes_after_it():
+    large = "large_amount: {ratio: {2020-01-01: {value: 80}}}\norder: [large_amount, pool, account]"
+    with pytest.raises(ValueError, match="须在 pool 之后"):
+        simple("50", more=large)
+    # what is not may come before: a product that pays half first leaves the pool the other half
+    first = """
+payers: {charity: {column: oth_pay, ratio: {2020-01-01: {value: 50}}}}
+order: [charity, pool, account]
+"""
+    one = paid(simple("80", more=first), {"cost": "1000"})[0]
+    assert (one["oth_pay_fen"], one["hifp_pay_fen"], one["psn_cash_pay_fen"]) == (50000, 40000, 10000)
+
+
+# ---- all layers against one claim after the other in plain Python
+
+
+def half_up(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def tiers_passed(before: int, base: int, tiers: list[tuple[int, int]]) -> int:
+    """What base adds to the tiers (over fen, percent), rounded once."""
+    ends = [over for over, _ in tiers[1:]] + [10**15]
+    inside = (max(min(before + base, end) - max(before, over), 0) for (over, _), end in zip(tiers, ends, strict=True))
+    return half_up(sum(part * percent for part, (_, percent) in zip(inside, tiers, strict=True)), 100)
+
+
+CHAIN = """
+categories: {低保: {}}
+annual_cap: {2020-01-01: {value: 20000}}
+large_amount: {ratio: {2020-01-01: {value: 50}}, annual_cap: {2020-01-01: {value: 3000}}}
+catastrophic:
+  benefits: [inpatient]
+  first_pay_counts: yes
+  ratio: {2020-01-01: {value: [{over: 4000, percent: 60}, {over: 9000, percent: 70}]}}
+  annual_cap: {2020-01-01: {value: 8000}}
+  category_start_percent: {2020-01-01: {value: {低保: 50}}}
+  category_plus_points: {2020-01-01: {value: {低保: 5}}}
+payers:
+  aid:
+    column: maf_pay
+    by: category
+    start: {2020-01-01: {value: {低保: 1000}}}
+    ratio: {2020-01-01: {value: {低保: 70}}}
+    annual_cap: {2020-01-01: {value: {低保: 2500}}}
+  city:
+    column: oth_pay
+    counts: [in_scope, own_pay]
+    start: {2020-01-01: {value: 3000}}
+    ratio: {2020-01-01: {value: 80}}
+"""
+
+
+def chain_by_hand(rows: list[dict]) -> list[tuple]:
+    """(pool, large, catastrophic, aid, city, cash) of each claim, in fen, for claims in order of time."""
+    used: dict[tuple, int] = {}
+    answer = []
+    for row in rows:
+        poor, key = row["psn_no"] == "p", (row["psn_no"], row["setl_time"].year)
+        scope, first, own = fen(row["cost"]), fen(row["first"]), fen(row["own"])
+
+        def take(what: str, amount: int, cap: int = 10**15, key=key) -> int:
+            amount = max(min(amount, cap - used.get((key, what), 0)), 0)
+            used[key, what] = used.get((key, what), 0) + amount
+            return amount
+
+        def before(what: str, base: int, key=key) -> int:
+            used[key, what] = used.get((key, what), 0) + base
+            return used[key, what] - base
+
+        dedc = min(scope, 60000)
+        entitled = half_up((scope - dedc) * 70, 100)
+        pool = take("pool", entitled, 2000000)
+        beyond = half_up((scope - dedc) * (entitled - pool), entitled) if entitled > pool else 0
+        large = take("large", half_up(beyond * 50, 100), 300000)
+        rest, base = scope - pool - large, scope - pool - large + first
+        bands = [(200000 if poor else 400000, 65 if poor else 60), (900000, 75 if poor else 70)]
+        serious = take("serious", min(tiers_passed(before("s", base), base, bands), base), 800000)
+        of_scope = min(rest, serious)
+        rest, first = rest - of_scope, first - (serious - of_scope)
+        aid = 0
+        if poor:
+            aid = take("aid", min(tiers_passed(before("a", rest), rest, [(100000, 70)]), rest), 250000)
+            rest -= aid
+        base = rest + own
+        city = take("city", min(tiers_passed(before("c", base), base, [(300000, 80)]), base))
+        answer.append((pool, large, serious, aid, city, rest + first + own - city))
+    return answer
+
+
+@given(lives())
+@examples(max_examples=60, deadline=None)
+def test_every_layer_agrees_with_one_claim_after_the_other(rows):
+    rows = [row | {"local_flag": "1"} for row in rows if "init_setl_id" not in row]
+    rows.sort(key=lambda row: (row["setl_time"], row["setl_id"]))
+    known = {"persons": rows_of("persons", {"psn_no": "p", "aid_type": "低保"})}
+    found = paid(simple("70", "600", CHAIN), *rows, known=known)
+    columns = ("hifp_pay", "hifob_pay", "hifmi_pay", "maf_pay", "oth_pay", "psn_cash_pay")
+    assert [tuple(s[f"{name}_fen"] for name in columns) for s in found] == chain_by_hand(rows)

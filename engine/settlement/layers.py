@@ -36,7 +36,7 @@ def paid_from(left: Left, amount: np.ndarray, counts: dict[str, np.ndarray]) -> 
     """What is left after an amount is paid out of the parts that count, the in-policy one first."""
     after = dict(left)
     for part, counted in counts.items():
-        taken = np.minimum(left[part] * counted, amount)
+        taken = within(left[part] * counted, amount)
         after[part] = left[part] - taken
         amount = amount - taken
     return after

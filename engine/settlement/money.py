@@ -26,9 +26,9 @@ def share(part: np.ndarray, whole: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def check_range(frame: pl.DataFrame, columns: list[str], key: str) -> None:
     """Refuse amounts so large that 64-bit sums of them could wrap, which Polars does without a word."""
-    over = pl.any_horizontal(pl.col(c).abs() > MONEY_LIMIT for c in columns)
-    worst = frame.filter(over)
-    if worst.height:
+    largest = frame.select(pl.max_horizontal(pl.col(columns).abs().max())).item() or 0
+    if largest > MONEY_LIMIT:
+        worst = frame.filter(pl.any_horizontal(pl.col(columns).abs() > MONEY_LIMIT))
         raise InputProblem(
             f"金额超出可计算范围: {worst.select(key, *columns).row(0, named=True)}",
             where=key,

@@ -132,6 +132,9 @@ class Policy(Strict):
             raise ValueError(f"payers 不可用名 {', '.join(taken)}")
         if self.order and sorted(self.order) != sorted(self._own_layers()):
             raise ValueError(f"order 须把各层各写一次: {', '.join(self._own_layers())}")
+        behind = {"large_amount", *(name for name, payer in self.payers.items() if not payer.loss_counts)}
+        if early := sorted(behind & set(self.layers()[: self.layers().index("pool")])):
+            raise ValueError(f"order: {early[0]} 以统筹基金的结果计算, 须在 pool 之后")
 
     def layers(self) -> list[str]:
         """The names of the layers this policy has, in the order in which they pay."""
