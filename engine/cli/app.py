@@ -50,6 +50,9 @@ def no_folder(path: Path) -> Path:
 
 _SOURCE = "数据目录、zip 或文件 · folder, zip or file of the extract"
 Source = Annotated[Path, typer.Argument(metavar="IN", callback=existing, help=_SOURCE)]
+Input = Annotated[
+    Path | None, typer.Option("--in", callback=lambda p: p and existing(p), help="该次运行的数据 · its input")
+]
 Out = Annotated[Path, typer.Option("--out", help="输出目录 · folder of the outputs")]
 OutFile = Annotated[Path, typer.Option("--out", callback=no_folder, help="输出文件 · Parquet file to write")]
 Profile = Annotated[str, typer.Option(help="输入格式：auto、名称或文件 · profile: auto, a name or a file")]
@@ -90,7 +93,8 @@ def run_command(
     region = load_region(policy, scheme, rules, params, knowledge or [])
     with show.progress() as progress:
         record = pipeline.run(source, out, region, options, progress)
-    note_run(record["run_id"], source, profile=profile, rules=rules, params=params, knowledge=knowledge)
+    own = Path(policy) if Path(policy).is_file() else policy
+    note_run(record["run_id"], source, profile=profile, policy=own, rules=rules, params=params, knowledge=knowledge)
     show.summary(out, rule_infos(region), state["words"], plain)
     findings = pl.read_parquet(out / "findings.parquet", columns=["result"])["result"]
     if fail_on and (findings.is_in(["violation", fail_on]).any()):
@@ -175,6 +179,15 @@ def need_outputs(out: Path) -> Path:
     if not (out / "manifest.json").exists():
         raise UsageProblem(f"不是一次运行的输出目录 not the folder of a run: {out}")
     return out
+
+
+def noted_place(noted: dict) -> Path:
+    """Where the input of a run lay. Raises UsageProblem where that is not known, or nothing lies there any more."""
+    if not noted:
+        raise UsageProblem("不知道该次运行的数据在哪里 where its input lies is not known", hint="--in IN")
+    if not Path(noted["source"]).exists():
+        raise UsageProblem(f"该次运行的数据已不在原处 its input is gone: {noted['source']}", hint="--in IN")
+    return Path(noted["source"])
 
 
 def region_of(rules: Path | None, params: Path | None, knowledge: list[Path] | None) -> Region:

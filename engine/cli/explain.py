@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from engine.cli.app import Json, Knowledge, Rules, app, need_outputs, plain, state
+from engine.cli import show
+from engine.cli.app import Input, Json, Knowledge, Rules, app, need_outputs, noted_place, plain, state
 from engine.cli.rules import rules_app, rules_at
 from engine.language.rule import load_rules, rule_files
 from engine.reference.knowledge import load_knowledge
@@ -17,8 +19,12 @@ from engine.report.explain import as_data, case_of, told
 from engine.report.figures import Run
 from engine.report.text import visible
 from engine.report.words import DISCLAIMER, WAIVER
-from engine.run.region import waivers_of
+from engine.run.prepared import prepared
+from engine.run.private import noted_run
+from engine.run.region import DEFAULT_POLICY, load_region, waivers_of
 from engine.run.rulebook import rule_info
+from engine.run.statement import statement
+from engine.run.statement import told as told_statement
 
 NUMERALS = "一二三四五六七八九十"
 
@@ -27,14 +33,18 @@ NUMERALS = "一二三四五六七八九十"
 def explain_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="一次运行的输出目录 · folder of a run")],
     finding: Annotated[
-        str, typer.Argument(metavar="FINDING", help="疑点编号或其开头 · id of a finding, or its beginning")
+        str, typer.Argument(metavar="FINDING", help="疑点编号或其开头，或结算单号 · a finding, or a claim")
     ],
+    source: Input = None,
     rules: Rules = None,
     knowledge: Knowledge = None,
     as_json: Json = False,
 ):
-    """解释一个疑点：依据、读到的值、逐步的算式 · why a finding was made: basis, values read, arithmetic."""
+    """解释一个疑点的依据和算式，或一张结算单的逐步结算 · why a finding was made, or how a claim was settled."""
     need_outputs(out)
+    if has_claim(out, finding):
+        _statement(out, finding, source, knowledge, as_json)
+        return
     loaded, _ = load_rules(rules_at(rules), load_knowledge(knowledge or []))
     case = case_of(Run(out, {r.rule.id: rule_info(r) for r in loaded}), finding)
     if as_json:
@@ -44,6 +54,32 @@ def explain_command(
         print(f"{NUMERALS[number] if number < 10 else '十一'}、{heading}")
         print("\n".join(f"  {visible(sentence)}" for sentence in sentences))
     print(DISCLAIMER)
+
+
+def _statement(out: Path, claim: str, source: Path | None, knowledge: list[Path] | None, as_json: bool) -> None:
+    """How one claim was settled, asked of the input of its run again."""
+    noted = noted_run(json.loads((out / "manifest.json").read_text("utf-8"))["run_id"])
+    place = source or noted_place(noted)
+    tables = knowledge or [Path(p) for p in noted.get("knowledge", [])]
+    region = load_region(policy=noted.get("policy", DEFAULT_POLICY), knowledge=tables, judging=False)
+    with show.progress() as progress:
+        found = statement(
+            prepared(place, region, noted.get("profile", "auto"), progress).of_claim(claim), region, claim
+        )
+    sections = told_statement(found)
+    if as_json:
+        said = [{"heading": heading, "sentences": sentences} for heading, sentences in sections]
+        print(json.dumps({"steps": found.steps, "told": said}, ensure_ascii=False, default=str))
+        return
+    for number, (heading, sentences) in enumerate(sections):
+        print(f"{NUMERALS[number]}、{heading}")
+        print("\n".join(f"  {visible(sentence)}" for sentence in sentences))
+
+
+def has_claim(out: Path, setl_id: str) -> bool:
+    """Is there a settlement of that claim?"""
+    settlement = pl.scan_parquet(out / "settlement.parquet").filter(pl.col("setl_id") == setl_id)
+    return settlement.select(pl.len()).collect().item() > 0
 
 
 @rules_app.command("waivers")

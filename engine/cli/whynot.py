@@ -10,12 +10,23 @@ import typer
 from engine.audit.parts import Part, shown
 from engine.audit.whynot import OUTCOMES, Tried, Unnamed
 from engine.cli import show
-from engine.cli.app import Json, Knowledge, Params, Profile, Rules, app, existing, need_outputs, plain, region_of
+from engine.cli.app import (
+    Input,
+    Json,
+    Knowledge,
+    Params,
+    Profile,
+    Rules,
+    app,
+    need_outputs,
+    noted_place,
+    plain,
+    region_of,
+)
 from engine.report.text import clip
 from engine.run.masking import hidden, read_key
 from engine.run.private import noted_run
 from engine.run.whynot import Answer, why_not
-from engine.tables.problems import UsageProblem
 
 NEAREST = 3
 MARKS = {True: "✓", False: "✗", None: "?"}
@@ -34,9 +45,7 @@ def why_not_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="一次运行的输出目录 · folder of a run")],
     rule: Annotated[str, typer.Option(help="规则 id · id of the rule")],
     claim: Annotated[str, typer.Option(help="结算单号 setl_id · the claim")],
-    source: Annotated[
-        Path | None, typer.Option("--in", callback=lambda p: p and existing(p), help="该次运行的数据 · its input")
-    ] = None,
+    source: Input = None,
     rules: Rules = None,
     params: Params = None,
     knowledge: Knowledge = None,
@@ -46,7 +55,7 @@ def why_not_command(
     """这条规则为什么没有查出这张单 · why has a rule found nothing in a claim?"""
     record = json.loads((need_outputs(out) / "manifest.json").read_text("utf-8"))
     noted = noted_run(record["run_id"])
-    place = source or _noted_place(noted)
+    place = source or noted_place(noted)
     rules, params = rules or _path(noted, "rules"), params or _path(noted, "params")
     knowledge = knowledge or [Path(p) for p in noted.get("knowledge", [])]
     profile = profile if profile != "auto" else noted.get("profile", "auto")
@@ -57,14 +66,6 @@ def why_not_command(
     else:
         for line in _sentences(answer):
             plain.print(show.escaped(line), soft_wrap=True)
-
-
-def _noted_place(noted: dict) -> Path:
-    if not noted:
-        raise UsageProblem("不知道该次运行的数据在哪里 where its input lies is not known", hint="--in IN")
-    if not Path(noted["source"]).exists():
-        raise UsageProblem(f"该次运行的数据已不在原处 its input is gone: {noted['source']}", hint="--in IN")
-    return Path(noted["source"])
 
 
 def _path(noted: dict, name: str) -> Path | None:

@@ -59,13 +59,18 @@ def with_identity(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.Data
 
 def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
     """settlement.parquet of all claims."""
+    return settle(*settling(tables, region))
+
+
+def settling(tables: dict[str, pl.DataFrame], region: Region) -> tuple:
+    """What settle is given: claims, lines, policy, catalogue, account openings, and what persons are entitled to."""
     openings = _table(tables, "account_openings")
     if openings.is_empty():
         openings = region.knowledge["account_openings"]
     lines = with_fields(_table(tables, "fee_lines"), "fee_lines")
     known = {name: tables[name] for name in STANDING if name in tables}
     claims = with_fields(tables["claims"], "claims")
-    return settle(claims, lines, region.policy, region.knowledge["catalogue"], openings, known)
+    return claims, lines, region.policy, region.knowledge["catalogue"], openings, known
 
 
 def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):
