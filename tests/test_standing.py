@@ -317,6 +317,20 @@ def test_a_claim_with_a_listed_item_is_paid_as_the_benefit_that_names_it():
     assert settle(claims, lines, by)["hifp_pay_fen"].to_list() == [8000, 5000]
 
 
+def test_maternity_costs_are_a_benefit_of_their_own_by_kind_of_admission_or_of_treatment():
+    by = policy_of("""
+name: maternity
+groups: {worker: {}}
+benefits:
+  inpatient: {visit_kinds: [inpatient], ratio: {2020-01-01: {value: 80}}}
+  maternity: {med_types: [52*], adm_kinds: [maternity], ratio: {2020-01-01: {value: 100}}}
+""")
+    rows = [
+        {"cost": "100"} | more for more in ({}, {"med_type": "5201"}, {"adm_kind": "maternity"}, {"med_type": "21"})
+    ]
+    assert [s["hifp_pay_fen"] for s in paid(by, *rows)] == [8000, 10000, 10000, 8000]
+
+
 def test_lines_are_classified_by_the_catalogue_of_the_place_of_care_and_paid_by_the_policy_of_home():
     catalogue = pl.DataFrame({
         "med_list_codg": ["x", "x", "x"], "chrgitm_lv": ["01", "02", "03"], "selfpay_prop": ["0", "0.2", "0"],

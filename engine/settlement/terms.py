@@ -31,10 +31,10 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     the policy asks for is not among them.
     """
     where = _Where(kinds, policy)
-    named = benefit_of(kinds, policy)
-    if "by_items" in kinds.columns:
-        named = kinds["by_items"].fill_null(named)
-    benefit = _number(named, list(policy.benefits))
+    names = benefit_of(kinds, policy)
+    if "named" in kinds.columns:
+        names = kinds["named"].fill_null(names)
+    benefit = _number(names, list(policy.benefits))
     benefit = _entitled(kinds, policy, benefit)
     found = SimpleNamespace(
         benefit=benefit, year_cap=where.pick(policy.annual_cap, NO_LIMIT), **_by_benefit(policy, where, benefit)
