@@ -349,3 +349,11 @@ def test_a_run_hands_over_the_tables_that_say_what_a_person_is_entitled_to(regio
     tables = {"claims": claims_of({}), "fee_lines": lines_of({"setl_id": "s1", "pric": "100"}), **known}
     made = person_bucket(tables, replace(region, policy=by), ("settle",))["settlement"]
     assert made["cvlserv_pay_fen"].to_list() == [4000]
+
+
+def test_enrolment_alone_asks_for_a_spell_and_nothing_else():
+    known = {"enrolments": enrolled(("p", "390", date(2025, 3, 1)))}
+    by = simple("80", more='enrolment: {insutypes: ["390"]}')
+    found = paid(by, {"cost": "100"}, {"cost": "100", "setl_time": datetime(2025, 2, 28)}, known=known, steps=True)
+    assert [(s["hifp_pay"], s["status"]) for s in found] == [(8000, None), (0, "enrolment")]
+    assert paid(by, {"cost": "100"})[0]["hifp_pay_fen"] == 8000  # no table of enrolments: not asked
