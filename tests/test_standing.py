@@ -357,3 +357,14 @@ def test_enrolment_alone_asks_for_a_spell_and_nothing_else():
     found = paid(by, {"cost": "100"}, {"cost": "100", "setl_time": datetime(2025, 2, 28)}, known=known, steps=True)
     assert [(s["hifp_pay"], s["status"]) for s in found] == [(8000, None), (0, "enrolment")]
     assert paid(by, {"cost": "100"})[0]["hifp_pay_fen"] == 8000  # no table of enrolments: not asked
+
+
+def test_a_policy_without_a_clause_on_enrolment_does_not_ask_for_it():
+    incentive = """
+catastrophic:
+  benefits: [inpatient]
+  ratio: {2020-01-01: {value: 0}}
+  incentive: {since: 2025, free_years: {}, step_continuous: {}, step_zero_claim: {}, most_percent: {}}
+"""
+    known = {"enrolments": enrolled(("q", "390", date(2025, 3, 1)))}
+    assert paid(simple("80", more=incentive), {"cost": "100"}, known=known)[0]["hifp_pay_fen"] == 8000
