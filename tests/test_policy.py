@@ -226,4 +226,4 @@ def test_a_fault_in_a_further_clause_is_named_too(tmp_path, text, words):
 
 
 def test_a_benefit_that_is_for_nothing_is_refused(tmp_path):
-    assert "须写 visit_kinds 或 items" in str(refused(tmp_path, "    visit_kinds: [inpatient]\n", ""))
+    assert "须写 visit_kinds, med_types" in str(refused(tmp_path, "    visit_kinds: [inpatient]\n", ""))

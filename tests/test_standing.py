@@ -317,6 +317,20 @@ def test_a_claim_with_a_listed_item_is_paid_as_the_benefit_that_names_it():
     assert settle(claims, lines, by)["hifp_pay_fen"].to_list() == [8000, 5000]
 
 
+def test_maternity_costs_are_a_benefit_of_their_own_by_kind_of_admission_or_of_treatment():
+    by = policy_of("""
+name: maternity
+groups: {worker: {}}
+benefits:
+  inpatient: {visit_kinds: [inpatient], ratio: {2020-01-01: {value: 80}}}
+  maternity: {med_types: [52*], adm_kinds: [maternity], ratio: {2020-01-01: {value: 100}}}
+""")
+    rows = [
+        {"cost": "100"} | more for more in ({}, {"med_type": "5201"}, {"adm_kind": "maternity"}, {"med_type": "21"})
+    ]
+    assert [s["hifp_pay_fen"] for s in paid(by, *rows)] == [8000, 10000, 10000, 8000]
+
+
 def test_lines_are_classified_by_the_catalogue_of_the_place_of_care_and_paid_by_the_policy_of_home():
     catalogue = pl.DataFrame({
         "med_list_codg": ["x", "x", "x"], "chrgitm_lv": ["01", "02", "03"], "selfpay_prop": ["0", "0.2", "0"],
@@ -335,3 +349,22 @@ def test_a_run_hands_over_the_tables_that_say_what_a_person_is_entitled_to(regio
     tables = {"claims": claims_of({}), "fee_lines": lines_of({"setl_id": "s1", "pric": "100"}), **known}
     made = person_bucket(tables, replace(region, policy=by), ("settle",))["settlement"]
     assert made["cvlserv_pay_fen"].to_list() == [4000]
+
+
+def test_enrolment_alone_asks_for_a_spell_and_nothing_else():
+    known = {"enrolments": enrolled(("p", "390", date(2025, 3, 1)))}
+    by = simple("80", more='enrolment: {insutypes: ["390"]}')
+    found = paid(by, {"cost": "100"}, {"cost": "100", "setl_time": datetime(2025, 2, 28)}, known=known, steps=True)
+    assert [(s["hifp_pay"], s["status"]) for s in found] == [(8000, None), (0, "enrolment")]
+    assert paid(by, {"cost": "100"})[0]["hifp_pay_fen"] == 8000  # no table of enrolments: not asked
+
+
+def test_a_policy_without_a_clause_on_enrolment_does_not_ask_for_it():
+    incentive = """
+catastrophic:
+  benefits: [inpatient]
+  ratio: {2020-01-01: {value: 0}}
+  incentive: {since: 2025, free_years: {}, step_continuous: {}, step_zero_claim: {}, most_percent: {}}
+"""
+    known = {"enrolments": enrolled(("q", "390", date(2025, 3, 1)))}
+    assert paid(simple("80", more=incentive), {"cost": "100"}, known=known)[0]["hifp_pay_fen"] == 8000

@@ -549,7 +549,7 @@ def lives(draw):
 
 EVERYTHING = (
     PAYERS
-    + INCENTIVE
+    + INCENTIVE.replace("value: 100", "value: 50")  # leaves something to the payers behind it
     + """
 annual_cap: {2020-01-01: {value: 50000}}
 large_amount: {ratio: {2020-01-01: {value: 80}}, annual_cap: {2020-01-01: {value: 20000}}}

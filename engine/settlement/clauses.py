@@ -40,13 +40,17 @@ class Entitled(Strict):
 
 
 class Benefit(Strict):
-    """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own."""
+    """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own.
+
+    A claim belongs to the benefit of its visit_kind, unless one names its med_type, its adm_kind or an item on it
+    (生育, 辅助生殖): then to the first of these. `52*` stands for all med_types that begin so, and likewise for items.
+    """
 
     label: str = ""
     visit_kinds: list[VisitKind] = []
-    items: list[
-        str
-    ] = []  # national codes, `X*` for all that begin so: a claim with one of them is paid as this benefit
+    med_types: list[str] = []
+    adm_kinds: list[str] = []
+    items: list[str] = []  # national codes of fee lines
     deductible: Amount = {}
     deductible_per: Literal["admission", "year"] | None = None
     deductible_shared: str = ""  # benefits with the same word use up one yearly deductible
@@ -69,8 +73,8 @@ class Benefit(Strict):
 
     @model_validator(mode="after")
     def _says_what_it_is_for(self):
-        if not self.visit_kinds and not self.items:
-            raise ValueError("须写 visit_kinds 或 items")
+        if not any((self.visit_kinds, self.med_types, self.adm_kinds, self.items)):
+            raise ValueError("须写 visit_kinds, med_types, adm_kinds 或 items")
         return self
 
     @model_validator(mode="after")

@@ -27,7 +27,11 @@ def withheld(lines: pl.DataFrame, claims: pl.DataFrame, policy: Policy, known: K
     visits = claims.select("setl_id", _kind="visit_kind")
     rows = lines.select("setl_id", "med_list_codg", "rxno", _day=pl.col("fee_ocur_time").dt.date())
     rows = rows.join(visits, on="setl_id", how="left", maintain_order="left")
-    concerned = pl.col("_kind").is_in(clause.visit_kinds) & names_item(clause.items) & _required(rows["_day"], clause)
+    concerned = (
+        pl.col("_kind").is_in(clause.visit_kinds)
+        & one_of("med_list_codg", clause.items)
+        & _required(rows["_day"], clause)
+    )
     unmet = rows.select(concerned.fill_null(False) & ~_electronic(rows["rxno"], known)).to_series()
     return lines.with_columns(pl.when(unmet).then(pl.lit("1")).otherwise("self_pay_flag").alias("self_pay_flag"))
 
@@ -47,23 +51,30 @@ def _electronic(rxno: pl.Series, known: Known) -> pl.Series:
     return rxno.is_in(table.filter(pl.col("electronic_flag") == "1")["rxno"].drop_nulls().implode()).fill_null(False)
 
 
-def names_item(items: list[str]) -> pl.Expr:
-    """Whether the national code is one of these; `X*` stands for all that begin so."""
-    whole = [item for item in items if not item.endswith("*")]
-    begins = [pl.col("med_list_codg").str.starts_with(item[:-1]) for item in items if item.endswith("*")]
-    return pl.any_horizontal(pl.col("med_list_codg").is_in(whole), *begins).fill_null(False)
+def one_of(column: str, codes: list[str]) -> pl.Expr:
+    """Whether a code is one of these; `X*` stands for all that begin so."""
+    whole = [code for code in codes if not code.endswith("*")]
+    begins = [pl.col(column).str.starts_with(code[:-1]) for code in codes if code.endswith("*")]
+    return pl.any_horizontal(pl.col(column).is_in(whole), *begins).fill_null(False)
 
 
-def benefit_by_items(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy) -> pl.Series | None:
-    """Per claim the first benefit that names an item on it, null for none; no answer where no benefit names any."""
-    naming = {name: benefit.items for name, benefit in policy.benefits.items() if benefit.items}
-    if not naming:
-        return None
-    lines = with_fields(lines, "fee_lines", "setl_id", "med_list_codg")
-    answer = pl.Series("by_items", [None] * claims.height, dtype=pl.String)
-    for name, items in reversed(naming.items()):
-        there = claims["setl_id"].is_in(lines.filter(names_item(items))["setl_id"].unique().implode())
-        answer = answer.set(there, name)
+def named_benefit(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy) -> pl.Series | None:
+    """Per claim the first benefit that names its med_type, adm_kind or an item on it, null for none.
+
+    No answer where no benefit of the policy names any.
+    """
+    answer = None
+    for name, benefit in reversed(policy.benefits.items()):
+        if not (benefit.med_types or benefit.adm_kinds or benefit.items):
+            continue
+        here = claims.select(one_of("med_type", benefit.med_types) | one_of("adm_kind", benefit.adm_kinds)).to_series()
+        if benefit.items:
+            having = with_fields(lines, "fee_lines", "setl_id", "med_list_codg").filter(
+                one_of("med_list_codg", benefit.items)
+            )
+            here |= claims["setl_id"].is_in(having["setl_id"].unique().implode())
+        none = pl.Series("named", [None], dtype=pl.String).new_from_index(0, claims.height)
+        answer = (none if answer is None else answer).set(here, name)
     return answer
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from engine.settlement.accounts import accounts_of
-from engine.settlement.conditions import benefit_by_items, by_care_place, withheld
+from engine.settlement.conditions import by_care_place, named_benefit, withheld
 from engine.settlement.kinds import kinds_of
 from engine.settlement.layers import Steps, statement
 from engine.settlement.lines import AMOUNTS, classify
@@ -57,6 +57,8 @@ _NEEDED = [
     "psn_no",
     "psn_type",
     "visit_kind",
+    "med_type",
+    "adm_kind",
     "hosp_lv",
     "insured_flag",
     "local_flag",
@@ -125,8 +127,8 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
     stands = standing(claims, seq.day, policy, known)
-    by_items = benefit_by_items(claims, lines, policy)
-    further = [*stands.kinds, *([] if by_items is None else [by_items])]
+    named = named_benefit(claims, lines, policy)
+    further = [*stands.kinds, *([] if named is None else [named])]
     kinds, kind = kinds_of(claims, further, seq.day, policy)
     rule = terms(kinds, policy)
     status = _status(seq, stands, rule, kind)

@@ -12,7 +12,7 @@ import polars as pl
 
 from engine.settlement.policy import Policy
 
-BLOCK = 1 << 14  # claims worked on at once: their arrays stay near the processor
+BLOCK = 1 << 15  # claims worked on at once: their arrays stay near the processor
 DENSE = 8  # cells per claim up to which a table of all possible cells is smaller than the work of numbering them
 
 

@@ -67,7 +67,7 @@ def standing(claims: pl.DataFrame, day: np.ndarray, policy: Policy, known: Known
         zero_years = _earning_years(who["day"], spells["run_begin"], incentive.since)
     return Standing(
         pl.DataFrame(kinds),
-        spells["enrolled"].to_numpy(),
+        spells["enrolled"].to_numpy() | (policy.enrolment is None),
         spells["newborn_days"],
         spells,
         (claims["trum_flag"] == "1").fill_null(False).to_numpy() & (policy.accidents == "held"),

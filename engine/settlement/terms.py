@@ -26,15 +26,15 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     """Arrays of one row per kind, in the order given, of every value that a statement needs.
 
     kinds: psn_type, visit_kind, hosp_lv, insured_flag, local_flag and `day`, the date whose values hold; where the
-    policy asks for it also category, filing, entitled, age, held, years_in (see standing.py).
+    policy asks for it also category, filing, entitled, age, years_in, in_… of a payer (see standing.py), and named.
     Amounts are fen, ratios hundredths of a percent; tiers and nth admissions have one column each. What no clause of
     the policy asks for is not among them.
     """
     where = _Where(kinds, policy)
-    named = benefit_of(kinds, policy)
-    if "by_items" in kinds.columns:
-        named = kinds["by_items"].fill_null(named)
-    benefit = _number(named, list(policy.benefits))
+    names = benefit_of(kinds, policy)
+    if "named" in kinds.columns:
+        names = kinds["named"].fill_null(names)
+    benefit = _number(names, list(policy.benefits))
     benefit = _entitled(kinds, policy, benefit)
     found = SimpleNamespace(
         benefit=benefit, year_cap=where.pick(policy.annual_cap, NO_LIMIT), **_by_benefit(policy, where, benefit)
@@ -46,7 +46,7 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     for name, payer in policy.behind_the_pool().items():
         vars(found).update(_payer(name, payer, policy, where, benefit, kinds))
     if policy.enrolment:
-        found.newborn_days = where.pick(policy.enrolment.newborn_days, _MISSING)
+        found.newborn_days = where.pick(policy.enrolment.newborn_days, 0)
     vars(found).update(_waiting(policy, where))
     if policy.catastrophic and policy.catastrophic.incentive:
         vars(found).update(_incentive(policy.catastrophic.incentive, found, where, kinds))
