@@ -61,7 +61,7 @@ def _milder(found: Judged) -> tuple[np.ndarray, np.ndarray]:
             return np.full(len(rows), term.negated) if gone else found.holds(term)[rows]
 
         places.append(comorbid.place[one])
-        ends.append(end_of(found.scheme, found.outcome[rows], holds))
+        ends.append(end_of(found.meaning.chains, found.outcome[rows], holds))
     return np.concatenate(places), np.concatenate(ends)
 
 
@@ -93,4 +93,4 @@ def without_procedure(found: Judged) -> Trial:
 
     left = left_of(found.meaning, found.stays.dx.first[rows], fewer.first, holds)
     outcome = found.scheme.outcome_of[lowest(left, candidates, len(rows))]
-    return Trial(rows, proc.code[places], end_of(found.scheme, outcome, holds))
+    return Trial(rows, proc.code[places], end_of(found.meaning.chains, outcome, holds))

@@ -7,12 +7,12 @@ procedure, its further facts). The lowest bit left is the group. There is no loo
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from engine.grouping.conditions import DX_SETS, PROC_SETS, ListKey, Term
+from engine.grouping.lazy import lazy
 from engine.grouping.scheme import ALWAYS, Condition, Scheme
 from engine.grouping.scheme_files import LEVELS
 from engine.grouping.stays import Coded, Stays
@@ -31,6 +31,18 @@ Bits = list[np.ndarray | None]  # word w: the candidates 64 w to 64 w + 63 of ev
 
 
 @dataclass(frozen=True)
+class Chains:
+    """Which DRGs an outcome has, counted through all outcomes: the numbers of its first and last, and by step which of
+    the `conditions` is tried, -1 past the last but one.
+    """
+
+    conditions: list[Condition]
+    start: np.ndarray
+    last: np.ndarray
+    tried: list[np.ndarray]
+
+
+@dataclass(frozen=True)
 class Meaning:
     """What each distinct code of some stays means to a scheme. Worked out once, whatever the number of stays."""
 
@@ -45,17 +57,17 @@ class Meaning:
     def proc(self) -> pl.Series:
         return self.of.proc.distinct
 
-    @cached_property
+    @lazy
     def dx_member(self) -> np.ndarray:
         """Boolean [list, distinct diagnosis and none]."""
         return self.scheme.dx.membership(self.dx)
 
-    @cached_property
+    @lazy
     def proc_member(self) -> np.ndarray:
         """Boolean [list, distinct procedure and none]."""
         return self.scheme.proc.membership(self.proc)
 
-    @cached_property
+    @lazy
     def allowed(self) -> dict[str, Bits]:
         """For the principal diagnosis and the main procedure: the candidates each code leaves."""
         return {
@@ -72,7 +84,7 @@ class Meaning:
         ]
         return _packed(len(self.scheme.candidates), member.shape[1], denied)
 
-    @cached_property
+    @lazy
     def cc_entry(self) -> np.ndarray:
         """For each distinct diagnosis the row of the scheme's cc with the longest entry that matches, -1 for none."""
         pairs = self.scheme.cc_lookup.pairs(self.dx)
@@ -80,7 +92,7 @@ class Meaning:
         entry[pairs["code"].to_numpy()] = pairs["entry"].to_numpy()
         return entry
 
-    @cached_property
+    @lazy
     def further(self) -> dict[Term, list[int]]:
         """Every term on something else than the principal diagnosis and main procedure; the candidates it stands in."""
         users: dict[Term, list[int]] = {}
@@ -90,21 +102,40 @@ class Meaning:
                     users.setdefault(term, []).append(place)
         return users
 
-    @cached_property
+    @lazy
+    def facts(self) -> list[tuple[list[Term], Bits]]:
+        """The further terms by eights, and the candidates that each combination of eight leaves."""
+        further, candidates = list(self.further.items()), len(self.scheme.candidates)
+        eights = [further[start : start + 8] for start in range(0, len(further), 8)]
+        return [([t for t, _ in eight], _facts_table(candidates, [users for _, users in eight])) for eight in eights]
+
+    @lazy
+    def chains(self) -> Chains:
+        """The DRGs of every outcome in order of trial, and of none and invalid, which have one each."""
+        chains = [[condition for _, condition in one.drgs] for one in self.scheme.outcomes] + [[ALWAYS], [ALWAYS]]
+        number = {condition: place for place, condition in enumerate(dict.fromkeys(sum(chains, [])))}
+        start, length = np.cumsum([0, *map(len, chains)])[:-1], np.array(list(map(len, chains)))
+        tried = [
+            np.array([number[chain[step]] if step < len(chain) - 1 else -1 for chain in chains])
+            for step in range(length.max() - 1)
+        ]
+        return Chains(list(number), start, start + length - 1, tried)
+
+    @lazy
     def dx_asked(self) -> np.ndarray:
         """Boolean [distinct diagnosis and none]: does some condition ask for it beyond the principal diagnosis."""
         asked = [self.list_number(term) for term in self.further if term.looks_at in DX_SETS]
         asked += [self.scheme.dx.keys[part] for parts in self.scheme.regions.values() for part in parts]
         return self.dx_member[asked].any(axis=0)
 
-    @cached_property
+    @lazy
     def proc_asked(self) -> np.ndarray:
         """Boolean [distinct procedure and none]: does some condition ask for it beyond the main procedure."""
         return self.proc_member[[self.list_number(t) for t in self.further if t.looks_at in PROC_SETS]].any(axis=0)
 
     def prepare(self) -> None:
         """Work everything out now: several threads that ask for it first would each do so."""
-        _ = self.allowed, self.cc_entry, self.dx_asked, self.proc_asked
+        _ = self.allowed, self.facts, self.chains, self.cc_entry, self.dx_asked, self.proc_asked
 
     def list_number(self, term: Term) -> int:
         return (self.scheme.dx if "dx" in term.looks_at else self.scheme.proc).keys[term.codes]
@@ -124,31 +155,31 @@ class Judged:
 
     # The answers
 
-    @cached_property
+    @lazy
     def invalid(self) -> np.ndarray:
         """The record cannot be judged: see Stays.missing."""
         return self.stays.missing.select(pl.any_horizontal(pl.all())).to_series().to_numpy()
 
-    @cached_property
+    @lazy
     def left(self) -> Bits:
         """The candidates whose terms all hold."""
         return left_of(self.meaning, self.stays.dx.first, self.stays.proc.first, self.holds)
 
-    @cached_property
+    @lazy
     def reached(self) -> np.ndarray:
         """Number of the first candidate whose terms all hold; len(candidates) for none and for invalid stays."""
         candidates = len(self.scheme.candidates)
         return np.where(self.invalid, candidates, lowest(self.left, candidates, len(self.stays)))
 
-    @cached_property
+    @lazy
     def outcome(self) -> np.ndarray:
         """Number of the outcome; len(outcomes) for ungrouped, one more for invalid."""
         return np.where(self.invalid, len(self.scheme.outcomes) + 1, self.scheme.outcome_of[self.reached])
 
-    @cached_property
+    @lazy
     def end(self) -> np.ndarray:
         """Number of the DRG, counted through all outcomes; one past the last for ungrouped, two for invalid stays."""
-        return end_of(self.scheme, self.outcome, self.holds)
+        return end_of(self.meaning.chains, self.outcome, self.holds)
 
     # Facts beyond the principal diagnosis and the main procedure
 
@@ -199,17 +230,17 @@ class Judged:
         hit = self.meaning.dx_member[self.scheme.dx.keys[part]][code]
         return row[hit], code[hit]
 
-    @cached_property
+    @lazy
     def _sifted_dx(self):
         return _sift(self.stays.dx, self.meaning.dx_asked)
 
-    @cached_property
+    @lazy
     def _sifted_proc(self):
         return _sift(self.stays.proc, self.meaning.proc_asked)
 
     # Severity
 
-    @cached_property
+    @lazy
     def comorbidities(self) -> "Comorbidities":
         """Secondary diagnoses in the CC or MCC list, and whether the principal diagnosis excludes them."""
         dx, entry_of, exclusion_of = self.stays.dx, self.meaning.cc_entry, self.scheme.cc_exclusion
@@ -219,7 +250,7 @@ class Judged:
         excluded = (exclusion >= 0) & self.meaning.dx_member[exclusion, dx.first[row]]
         return Comorbidities(place, row, self.scheme.cc_level[entry_of[code]], excluded)
 
-    @cached_property
+    @lazy
     def severity(self) -> dict[str, np.ndarray]:
         """Whether each stay has a CC, an MCC that counts."""
         found = self.comorbidities
@@ -247,28 +278,26 @@ def _sift(coded: Coded, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 def left_of(meaning: Meaning, pdx: np.ndarray, main: np.ndarray, holds: Callable[[Term], np.ndarray]) -> Bits:
     """The candidates whose terms all hold, of stays with these principal diagnoses and main procedures."""
-    candidates, further = len(meaning.scheme.candidates), list(meaning.further.items())
-    left: Bits = [None] * -(-candidates // WORD)
+    left: Bits = [None] * -(-len(meaning.scheme.candidates) // WORD)
     _narrow(left, meaning.allowed["pdx"], pdx)
     _narrow(left, meaning.allowed["main_proc"], main)
-    for eight in (further[start : start + 8] for start in range(0, len(further), 8)):
-        ids = np.packbits(np.stack([holds(term) for term, _ in eight]), axis=0, bitorder="little")[0]
-        _narrow(left, _facts_table(candidates, [users for _, users in eight]), ids)
+    for terms, table in meaning.facts:
+        ids = np.zeros(len(pdx), dtype=np.uint8)
+        for bit, term in enumerate(terms):
+            ids |= holds(term).view(np.uint8) << np.uint8(bit)
+        _narrow(left, table, ids)
     return left
 
 
-def end_of(scheme: Scheme, outcome: np.ndarray, holds: Callable[[Term], np.ndarray]) -> np.ndarray:
+def end_of(chains: Chains, outcome: np.ndarray, holds: Callable[[Term], np.ndarray]) -> np.ndarray:
     """Of each outcome the first DRG whose condition holds; see Judged.end."""
-    chains = [[condition for _, condition in one.drgs] for one in scheme.outcomes] + [[ALWAYS], [ALWAYS]]
-    number = {condition: place for place, condition in enumerate(dict.fromkeys(sum(chains, [])))}
-    everyone = np.ones(len(outcome), dtype=bool)
-    held = np.stack([_either(condition, holds, everyone) for condition in number])
-    start = np.cumsum([0, *map(len, chains)])[:-1]
-    end = (start + np.array([len(chain) - 1 for chain in chains]))[outcome]
+    everyone, stays = np.ones(len(outcome), dtype=bool), np.arange(len(outcome))
+    held = np.stack([_either(condition, holds, everyone) for condition in chains.conditions])
+    start, end = chains.start[outcome], chains.last[outcome]
     # The last DRG of a chain is unconditional, so only the earlier ones are tried, the foremost last.
-    for step in reversed(range(max(map(len, chains)) - 1)):
-        tried = np.array([number[chain[step]] if step < len(chain) - 1 else -1 for chain in chains])[outcome]
-        end = np.where((tried >= 0) & held[tried, np.arange(len(outcome))], start[outcome] + step, end)
+    for step in reversed(range(len(chains.tried))):
+        tried = chains.tried[step][outcome]
+        end = np.where((tried >= 0) & held[tried, stays], start + step, end)
     return end
 
 
@@ -292,7 +321,7 @@ def _packed(candidates: int, ids: int, denied: list[tuple[int, np.ndarray]]) -> 
 
 
 def _facts_table(candidates: int, users: list[list[int]]) -> Bits:
-    """As _packed; an id is a number whose bits say which of up to eight terms hold."""
+    """As _packed; an id is a number whose bits say which of the terms hold, up to eight."""
     facts = np.arange(2 ** len(users))
     denied = [(place, (facts >> bit & 1) == 0) for bit, places in enumerate(users) for place in places]
     return _packed(candidates, len(facts), denied)

@@ -1,13 +1,13 @@
 """Inpatient stays as the grouper sees them: one row of facts each, and their coded diagnoses and procedures."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from engine.grouping.codebook import DX, PROC, CodeBook
 from engine.grouping.codes import encode
+from engine.grouping.lazy import lazy
 from engine.tables.dictionary import with_fields
 
 NEWBORN_YEAR = 365
@@ -32,7 +32,7 @@ class Coded:
 
     def part(self, start: int, stop: int) -> "Coded":
         """The stays from start to stop, which becomes a count of its own."""
-        begin, end = np.searchsorted(self.row, [start, stop])
+        begin, end = np.searchsorted(self.row, np.array([start, stop], dtype=self.row.dtype))
         row = self.row[begin:end] - self.row.dtype.type(start)
         out = self.left_out[:, (start <= self.left_out[0]) & (self.left_out[0] < stop)] - np.array([[start], [0]])
         first, is_first = self.first[start:stop], self.is_first[begin:end]
@@ -40,6 +40,7 @@ class Coded:
 
     def again(self, rows: np.ndarray, without: np.ndarray | None = None) -> "Coded":
         """The stays of `rows`, which may repeat; each without the code at the place `without` names."""
+        rows = rows.astype(self.row.dtype)
         begin, end = np.searchsorted(self.row, rows), np.searchsorted(self.row, rows, side="right")
         length = end - begin
         row = np.repeat(np.arange(len(rows), dtype=self.row.dtype), length)
@@ -68,7 +69,7 @@ class Stays:
         facts = self.facts.slice(start, stop - start)
         return Stays(facts, self.dx.part(start, stop), self.proc.part(start, stop))
 
-    @cached_property
+    @lazy
     def missing(self) -> pl.DataFrame:
         """What keeps a stay from being judged, a Boolean column each: gend, age, age_days (of an infant), dx."""
         return self.facts.select(

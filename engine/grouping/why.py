@@ -28,16 +28,16 @@ def explain(found: Judged) -> pl.Series:
     """One Chinese text a stay."""
     scheme, stays, size = found.scheme, found.stays, len(found.stays)
     pieces = [
-        _texts(("主要诊断 " + stays.dx.distinct).to_list() + ["无出院诊断"], stays.dx.first),
-        _texts(("，主要手术 " + stays.proc.distinct).to_list(), stays.proc.first),
+        _texts(("主要诊断 " + stays.dx.distinct).extend_constant("无出院诊断", 1), stays.dx.first),
+        _texts("，主要手术 " + stays.proc.distinct, stays.proc.first),
         _on_rows(_infants(stays.facts), size),
         _texts(_reasons(scheme), found.reached),
         _on_rows(_matched(found), size),
         _followers(found),
         _on_rows(_secondary(found), size),
         _texts(_ends(scheme), found.end),
-        _on_rows(_trial(found, without_diagnosis(found), stays.dx.distinct, "若无其他诊断 "), size),
-        _on_rows(_trial(found, without_procedure(found), stays.proc.distinct, "若无主要手术 "), size),
+        *_trial(found, without_diagnosis(found), stays.dx.distinct, "若无其他诊断 "),
+        *_trial(found, without_procedure(found), stays.proc.distinct, "若无主要手术 "),
         _on_rows(pl.concat([_ungrouped(found), _invalid(found)]), size),
     ]
     frame = pl.DataFrame([piece.alias(str(number)) for number, piece in enumerate(pieces)])
@@ -47,9 +47,10 @@ def explain(found: Judged) -> pl.Series:
 # Texts on stays
 
 
-def _texts(texts: list[str], numbers: np.ndarray) -> pl.Series:
+def _texts(texts: pl.Series | list[str], numbers: np.ndarray) -> pl.Series:
     """The text of each number; a number past the end has none."""
-    return pl.Series([*texts, ""], dtype=pl.String).gather(np.minimum(numbers, len(texts)).astype(np.uint32))
+    known = pl.Series(texts, dtype=pl.String).extend_constant("", 1)
+    return known.gather(np.minimum(numbers, len(texts)).astype(np.uint32))
 
 
 def _on_rows(texts: pl.DataFrame, stays: int) -> pl.Series:
@@ -202,16 +203,15 @@ def _verdicts(found: Judged) -> pl.Series:
 # The group without
 
 
-def _trial(found: Judged, trial: Trial, codes: pl.Series, words: str) -> pl.DataFrame:
-    same = trial.end == found.end[trial.row]
-    said = _texts(_short_ends(found.scheme), trial.end)
-    said = pl.select(pl.when(pl.Series(same)).then(pl.lit("分组不变")).otherwise(said)).to_series()
-    return _rows(trial.row).with_columns(text=pl.lit(words) + codes.gather(trial.code) + "：" + said + "。")
-
-
-def _short_ends(scheme: Scheme) -> list[str]:
+def _trial(found: Judged, trial: Trial, codes: pl.Series, words: str) -> list[pl.Series]:
+    """The code left out, and the group then, as two texts of each stay; empty where nothing was tried."""
+    scheme = found.scheme
     drgs = [f"入 {drg}" for outcome in scheme.outcomes for drg, _ in outcome.drgs]
-    return [f"{text}{weight}" for text, weight in zip([*drgs, "无法入组"], _weights(scheme), strict=False)]
+    ends = [f"：{text}{weight}。" for text, weight in zip([*drgs, "无法入组"], _weights(scheme), strict=False)]
+    code, end = np.full(len(found.stays), len(codes)), np.full(len(found.stays), len(ends) + 1)
+    code[trial.row] = trial.code
+    end[trial.row] = np.where(trial.end == found.end[trial.row], len(ends), trial.end)
+    return [_texts(words + codes, code), _texts([*ends, "：分组不变。"], end)]
 
 
 # No group
