@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.grouping.codes import PREFIX_MARK
-from engine.grouping.scheme_files import Tables, Weakness, at
+from engine.grouping.scheme_files import Form, Tables, Weakness, at, read_tables
 from engine.tables.problems import InputProblem, Problem, RuleProblem
 from engine.tables.yamltext import read_mapping
 
@@ -93,40 +93,17 @@ LARGEST = 10_000  # a weight, adjusted, must stay below: it is written as Decima
 PREFIX, RANGE = rf"^[A-Z]\w*\.?\w*{PREFIX_MARK}$", r"^[A-Z]\d\d-[A-Z]\d\d$"
 
 
+FORM = Form(COLUMNS, OPTIONAL, OPTIONAL_COLUMNS, strict=True)
+
+
 def read_dip(folder: Path) -> tuple[Tables, dict[str, str], list[Problem]]:
     """The tables of a catalogue (all text, with file and line), its options, and what is wrong with either."""
     if not folder.is_dir():
         return {}, {}, [InputProblem("没有这个分组方案文件夹 no such scheme folder", str(folder))]
-    tables, problems = {}, []
+    tables, problems = read_tables(folder, FORM)
     options, wrong = _read_options(folder)
-    for name in (*COLUMNS, *OPTIONAL):
-        path = folder / f"{name}.csv"
-        if name in OPTIONAL and not path.is_file():
-            continue
-        try:
-            tables[name] = _read_table(path, name)
-        except Problem as problem:
-            problems.append(problem)
     problems += wrong
     return tables, options, problems or faults(tables, options)
-
-
-def _read_table(path: Path, name: str) -> pl.DataFrame:
-    if not path.is_file():
-        raise InputProblem(f"分组方案缺少文件 the scheme lacks {path.name}", str(path.parent), ", ".join(COLUMNS))
-    try:
-        table = pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise InputProblem(f"读不懂这张表 not a readable CSV: {str(error).splitlines()[0]}", at(path.name)) from error
-    needed, optional = COLUMNS.get(name) or OPTIONAL[name], OPTIONAL_COLUMNS.get(name, ())
-    if missing := [column for column in needed if column not in table.columns]:
-        raise InputProblem(f"缺少列 missing column: {', '.join(missing)}", at(path.name, 1), ", ".join(needed))
-    if unknown := [column for column in table.columns if column not in (*needed, *optional)]:
-        allowed = ", ".join((*needed, *optional))
-        raise RuleProblem(f"不认识的列 unknown column: {', '.join(unknown)}", at(path.name, 1, unknown[0]), allowed)
-    extra = [pl.lit("").alias(column) for column in optional if column not in table.columns]
-    table = table.with_columns(pl.all().fill_null("").str.strip_chars()).with_columns(extra)
-    return table.with_row_index("line", offset=2).with_columns(file=pl.lit(path.name))
 
 
 def _read_options(folder: Path) -> tuple[dict[str, str], list[Problem]]:

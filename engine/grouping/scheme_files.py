@@ -7,6 +7,7 @@ in brackets.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -55,6 +56,19 @@ CODES = (("mdc_codes", "code"), ("adrg_codes", "code"), ("cc", "code"), ("exclus
 Tables = dict[str, pl.DataFrame]
 
 
+@dataclass(frozen=True)
+class Form:
+    """Which tables a kind of scheme has, with the columns each needs, and which more it may have; strict: no others."""
+
+    needed: dict[str, tuple[str, ...]]
+    optional: dict[str, tuple[str, ...]]
+    more_columns: dict[str, tuple[str, ...]]
+    strict: bool = False
+
+
+FORM = Form(COLUMNS, OPTIONAL, OPTIONAL_COLUMNS)
+
+
 class Weakness(Problem):
     """Something in a scheme that loads but is probably not meant."""
 
@@ -78,15 +92,8 @@ def read_files(folder: Path) -> tuple[Tables, dict[str, str], list[Problem]]:
     """The tables of a scheme (all text, with file and line), its options, and what could not be read."""
     if not folder.is_dir():
         return {}, {}, [InputProblem("没有这个分组方案文件夹 no such scheme folder", str(folder))]
-    tables, options, problems = {}, {}, []
-    for name in (*COLUMNS, *OPTIONAL):
-        path = folder / f"{name}.csv"
-        if name in OPTIONAL and not path.is_file():
-            continue
-        try:
-            tables[name] = _read_table(path, name)
-        except Problem as problem:
-            problems.append(problem)
+    tables, problems = read_tables(folder, FORM)
+    options: dict[str, str] = {}
     try:
         options = _read_options(folder)
     except Problem as problem:
@@ -94,18 +101,36 @@ def read_files(folder: Path) -> tuple[Tables, dict[str, str], list[Problem]]:
     return tables, options, problems
 
 
-def _read_table(path: Path, name: str) -> pl.DataFrame:
+def read_tables(folder: Path, form: Form) -> tuple[Tables, list[Problem]]:
+    """The tables of a folder as its form has them, all text, with file and line; and what could not be read."""
+    tables, problems = {}, []
+    for name in (*form.needed, *form.optional):
+        path = folder / f"{name}.csv"
+        if name in form.optional and not path.is_file():
+            continue
+        try:
+            tables[name] = _read_table(path, name, form)
+        except Problem as problem:
+            problems.append(problem)
+    return tables, problems
+
+
+def _read_table(path: Path, name: str, form: Form) -> pl.DataFrame:
     if not path.is_file():
-        raise InputProblem(f"分组方案缺少文件 the scheme lacks {path.name}", str(path.parent), ", ".join(COLUMNS))
+        raise InputProblem(f"分组方案缺少文件 the scheme lacks {path.name}", str(path.parent), ", ".join(form.needed))
     try:
         table = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputProblem(f"读不懂这张表 not a readable CSV: {str(error).splitlines()[0]}", at(path.name)) from error
-    needed = COLUMNS.get(name) or OPTIONAL[name]
+    needed, more = form.needed.get(name) or form.optional[name], form.more_columns.get(name, ())
+    unknown = [column for column in table.columns if column not in (*needed, *more)]
     if missing := [column for column in needed if column not in table.columns]:
-        hint = likely(missing[0], set(table.columns) - set(needed))
+        hint = likely(missing[0], unknown)
         raise InputProblem(f"缺少列 missing column: {', '.join(missing)}", at(path.name, 1), ", ".join(needed), hint)
-    extra = [pl.lit("").alias(column) for column in OPTIONAL_COLUMNS.get(name, ()) if column not in table.columns]
+    if unknown and form.strict:
+        allowed = ", ".join((*needed, *more))
+        raise RuleProblem(f"不认识的列 unknown column: {', '.join(unknown)}", at(path.name, 1, unknown[0]), allowed)
+    extra = [pl.lit("").alias(column) for column in more if column not in table.columns]
     table = table.with_columns(pl.all().fill_null("").str.strip_chars()).with_columns(extra)
     return table.with_row_index("line", offset=2).with_columns(file=pl.lit(path.name))
 
