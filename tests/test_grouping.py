@@ -186,8 +186,12 @@ def test_newborns_outside_the_list_and_hiv_in_any_diagnosis_are_grouped_as_the_s
     assert [one(plain, **stay)["drg"] for stay in (infant, tumour)] == ["FR25", "FR25"]
     chosen = load_scheme(write_scheme(tmp_path / "b", options="newborns: MDCP\nany_diagnosis: MDCM\n"))
     assert one(chosen, **infant)["drg"] == "PV19"
-    assert one(chosen, **tumour)["mdc"] == "MDCF", "the group still asks for the principal"
+    assert one(chosen, **tumour)["drg"] == "MR19", "the groups of that MDC ask for any diagnosis too"
+    assert one(chosen, **tumour, gend="2")["drg"] == "FR25"
     assert one(chosen, **{**infant, "nwb_age": 29})["drg"] == "FR25"
+    grown = pl.DataFrame({"sex": [1], "age": [40], "age_days": [0], "weight": [0], "dx": [["I50.900"]], "proc": [[]]})
+    grown = grown.cast({"proc": pl.List(pl.String)})
+    assert group_records(grown, chosen)["drg"].to_list() == ["FR25"], "days of age are those of infants"
 
 
 @pytest.mark.parametrize(
@@ -429,6 +433,23 @@ def test_all_reference_records_fall_into_their_group(reference, from_tables):
     different = {column: (result[column] != reference[column]).sum() for column in ("mdc", "adrg", "drg")}
     assert different == {"mdc": 0, "adrg": 0, "drg": 0}
     assert result["why"].null_count() == 0
+
+
+def test_where_the_published_method_differs_from_the_tables_the_scheme_chooses(reference, tmp_path):
+    """drg.md, defects 2, 3 and 4: an unrelated operation, HIV as another diagnosis, a newborn outside the P list."""
+    for file in REFERENCE.glob("*.csv"):
+        (tmp_path / file.name).symlink_to(file)
+    stays = [
+        {"dx": ["I63.900"], "proc": ["51.2300"]},
+        {"dx": ["J18.900", "B24.x01"]},
+        {"dx": ["K56.700"], "age": 0, "nwb_age": 5, "nwb_bir_wt": 3000},
+        {"dx": ["K56.700"], "age": 40},
+    ]
+    as_tabled = group(*tables_of(*stays), load_scheme(REFERENCE))
+    assert as_tabled["adrg"].to_list() == ["BR2", "ES3", "GV1", "GV1"]
+    (tmp_path / "scheme.yaml").write_text("qy: main\nany_diagnosis: MDCY\nnewborns: MDCP\n", "utf-8")
+    as_published = group(*tables_of(*stays), load_scheme(tmp_path))
+    assert as_published["adrg"].to_list() == ["QY", "YR1", "PV1", "GV1"]
 
 
 TYPICAL = [

@@ -151,7 +151,8 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     drgs = _drgs(tables, problems)
     if problems:
         return None, problems
-    _departures(options, mdc_conditions, problems)
+    of_mdc = dict(tables["adrg"].select("adrg", "mdc").iter_rows())
+    _departures(options, mdc_conditions, adrg_conditions, of_mdc, problems)
     if problems:
         return None, problems
     for mdc in regions:
@@ -182,11 +183,17 @@ def _build(tables: Tables, options: dict[str, str]) -> tuple[Scheme | None, list
     return scheme, []
 
 
-def _departures(options: dict[str, str], conditions: dict[str, Condition], problems: list[Problem]) -> None:
+def _departures(
+    options: dict[str, str],
+    conditions: dict[str, Condition],
+    of_adrgs: dict[str, Condition],
+    of_mdc: dict[str, str],
+    problems: list[Problem],
+) -> None:
     """Where a scheme follows the published method and not the open grouper's tables, as scheme.yaml says.
 
-    any_diagnosis: MDCs whose list any diagnosis may meet, not only the principal (HIV infection). newborns: the MDC of
-    every stay up to 28 days of age, whatever its principal diagnosis.
+    any_diagnosis: MDCs whose lists, and those of their ADRGs, any diagnosis may meet, not only the principal (HIV
+    infection). newborns: the MDC of every stay up to 28 days of age, whatever its principal diagnosis.
     """
     for option in ("any_diagnosis", "newborns"):
         for mdc in options[option].split():
@@ -196,12 +203,16 @@ def _departures(options: dict[str, str], conditions: dict[str, Condition], probl
             elif option == "newborns":
                 conditions[mdc] += ((Term("number", "age_days", comparison="<=", number=28),),)
             else:
-                conditions[mdc] = tuple(tuple(_of_any(term) for term in terms) for terms in conditions[mdc])
+                conditions[mdc] = _of_any(conditions[mdc])
+                of_adrgs |= {adrg: _of_any(of_adrgs[adrg]) for adrg, own in of_mdc.items() if own == mdc}
 
 
-def _of_any(term: Term) -> Term:
-    """A term on the principal diagnosis, asked of any diagnosis."""
-    return replace(term, looks_at="any_dx") if term.looks_at == "pdx" else term
+def _of_any(condition: Condition) -> Condition:
+    """The condition with its terms on the principal diagnosis asked of any diagnosis."""
+    return tuple(
+        tuple(replace(term, looks_at="any_dx") if term.looks_at == "pdx" else term for term in terms)
+        for terms in condition
+    )
 
 
 def _in_order(table: pl.DataFrame) -> pl.DataFrame:

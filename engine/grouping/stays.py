@@ -102,7 +102,8 @@ def _ranked(rows: pl.DataFrame, place: pl.DataFrame, code: str, flag: str) -> pl
 
 
 def from_lists(frame: pl.DataFrame, book: CodeBook) -> Stays:
-    """Stays from one frame with sex, age, age_days, weight (0 = missing), optionally los and leaving, and dx, proc.
+    """Stays from one frame with sex, age, age_days (of infants; of others it is not asked), weight (0 = missing),
+    optionally los and leaving, and dx, proc.
 
     dx and proc are lists of codes, the principal diagnosis and the main procedure first.
     """
@@ -110,7 +111,7 @@ def from_lists(frame: pl.DataFrame, book: CodeBook) -> Stays:
     facts = frame.select(
         gend=pl.col("sex").cast(pl.String),
         age_years="age",
-        age_days="age_days",
+        age_days=pl.when(pl.col("age") == 0).then("age_days").otherwise(pl.col("age") * NEWBORN_YEAR),
         weight=_present(pl.col("weight")),
         adm_weight=unknown,
         los="los" if "los" in frame.columns else unknown,
