@@ -10,7 +10,7 @@ from test_grouping import one, tables_of
 
 from engine.grouping.care import CHECKS, check_rows
 from engine.grouping.codes import cleaned
-from engine.grouping.group import coding
+from engine.grouping.group import group_and_check
 from engine.grouping.scheme import load_scheme
 from engine.tables.outputs import outputs
 from engine.tables.problems import RuleProblem
@@ -28,6 +28,10 @@ BOOKS = {
 @pytest.fixture(scope="module")
 def booked(tmp_path_factory):
     return load_scheme(write_scheme(tmp_path_factory.mktemp("booked"), **BOOKS))
+
+
+def coding(*given) -> pl.DataFrame:
+    return group_and_check(*given)[1]
 
 
 def remarks(scheme, **stay) -> list[str]:

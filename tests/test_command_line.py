@@ -110,13 +110,13 @@ def test_one_stage_alone_writes_its_table(run, bundle, finished, tmp_path, one_r
 
 def test_stays_grouped_in_many_parts_are_grouped_as_in_one(run, bundle, tmp_path, one_rule, monkeypatch):
     said = run("group", bundle, "--out", tmp_path / "one.parquet", "--rules", one_rule)
-    sizes, grouped = [], stages.grouped
+    sizes, grouped = [], stages.grouped_and_checked
 
     def counted(own, region):
         sizes.append(own["claims"].height)
         return grouped(own, region)
 
-    monkeypatch.setattr(stages, "grouped", counted)
+    monkeypatch.setattr(stages, "grouped_and_checked", counted)
     monkeypatch.setattr(singles, "STAYS_A_PART", 11)
     many = run("group", bundle, "--out", tmp_path / "many.parquet", "--rules", one_rule)
     assert set(sizes[:-1]) == {11}

@@ -8,6 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from paying import AMOUNTS
 
 from engine.reference.places import seeds_folder
 from engine.run import pipeline
@@ -15,16 +16,6 @@ from engine.run.region import load_region
 from engine.settlement.policy import Policy, load_policy
 from engine.settlement.provider import provider_payment
 from engine.tables.outputs import conform
-
-AMOUNTS = [
-    "fulamt_ownpay_amt",
-    "overlmt_selfpay",
-    "preselfpay_amt",
-    "inscp_scp_amt",
-    "act_pay_dedc",
-    "fund_pay_sumamt",
-    "psn_part_amt",
-]
 
 
 def policy(form: str = "difference") -> Policy:

@@ -85,9 +85,9 @@ _APPLIES = pl.any_horizontal(_CAUTION.eq(caution) & met.fill_null(False) for cau
 _SAID = pl.coalesce(pl.when(_CAUTION.eq(caution)).then(said) for caution, (_, said) in _MET.items())
 
 
-def counted(stays: Stays, book: CodeBook) -> pl.DataFrame:
+def counted(stays: Stays, book: CodeBook, known: Known) -> pl.DataFrame:
     """How many stays have a remark of each check, and the first examples: check_id, stays, examples."""
-    found = remarks(stays, book, known_of(stays, book))
+    found = remarks(stays, book, known)
     lacking = stays.missing.select(pl.any_horizontal(pl.all())).to_series().sum()
     lacks = pl.DataFrame({"check_id": ["G8"], "stays": [lacking], "examples": [[]]}, schema=FOUND)
     each = found.group_by("check_id").agg(

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from engine.grouping import stays as stays_of
-from engine.grouping.care import counted, known_of, told
+from engine.grouping.care import Known, counted, known_of, told
 from engine.grouping.dip import group_dip
 from engine.grouping.dip_scheme import DipScheme
 from engine.grouping.dip_why import explain_dip
@@ -36,28 +36,34 @@ def group(
     grouped; ambiguous (adrg QY); ungrouped (0000, 00, 0000); invalid (null: sex, age or diagnosis is missing).
     """
     stays = stays_of.from_tables(claims, diagnoses, procedures, scheme.book)
-    return _group(stays, scheme, why).select(claims["setl_id"], pl.all())
+    return _group(stays, scheme, known_of(stays, scheme.book) if why else None).select(claims["setl_id"], pl.all())
 
 
-def coding(claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: AnyScheme) -> pl.DataFrame:
-    """How many stays have a remark of each check of their coding: see engine.grouping.care.counted."""
-    return counted(stays_of.from_tables(claims, diagnoses, procedures, scheme.book), scheme.book)
+def group_and_check(
+    claims: pl.DataFrame, diagnoses: pl.DataFrame, procedures: pl.DataFrame, scheme: AnyScheme
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """As `group`, with reasons, and how many stays have a remark of each check of their coding: see care.counted."""
+    stays = stays_of.from_tables(claims, diagnoses, procedures, scheme.book)
+    known = known_of(stays, scheme.book)
+    grouping = _group(stays, scheme, known).select(claims["setl_id"], pl.all())
+    return grouping, counted(stays, scheme.book, known)
 
 
 def group_records(frame: pl.DataFrame, scheme: AnyScheme, why: bool = True) -> pl.DataFrame:
     """As `group`, without setl_id, for one frame with sex, age, age_days, weight and the code lists dx and proc."""
     parts = [frame.slice(start, RECORDS) for start in range(0, max(len(frame), 1), RECORDS)]
-    return pl.concat([_group(stays_of.from_lists(part, scheme.book), scheme, why) for part in parts])
+    read = (stays_of.from_lists(part, scheme.book) for part in parts)
+    return pl.concat([_group(stays, scheme, known_of(stays, scheme.book) if why else None) for stays in read])
 
 
-def _group(stays: Stays, scheme: AnyScheme, why: bool) -> pl.DataFrame:
-    judge = (_by_dip if isinstance(scheme, DipScheme) else _by_drg)(stays, scheme, why)
-    known = known_of(stays, scheme.book) if why else {}
+def _group(stays: Stays, scheme: AnyScheme, known: Known | None) -> pl.DataFrame:
+    """`known`: what the scheme's book says of the codes; without it no reasons are given."""
+    judge = (_by_dip if isinstance(scheme, DipScheme) else _by_drg)(stays, scheme, known is not None)
 
     def judged(start: int) -> pl.DataFrame:
         part = stays.part(start, min(start + PART, len(stays)))
         frame = judge(part)
-        return frame.with_columns(frame["why"] + told(part, scheme.book, known)) if why else frame
+        return frame if known is None else frame.with_columns(frame["why"] + told(part, scheme.book, known))
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         result = pl.concat(list(threads.map(judged, range(0, max(len(stays), 1), PART))), rechunk=True)

@@ -39,7 +39,7 @@ def groupings(
             stays = with_fields(bucket["claims"].filter(~pl.col("cancelled")), "claims")
             bucket["claims"] = stays.drop("cancelled", strict=False)
             for frames, scheme in zip(made, schemes, strict=True):
-                frames.append(stages.grouped(bucket, replace(region, scheme=scheme), why=False).drop("why"))
+                frames.append(stages.grouped(bucket, replace(region, scheme=scheme)).drop("why"))
             claims.append(bucket["claims"].join(made[0][-1], on="setl_id", how="semi"))
         progress("group", count, count)
     return pl.concat(claims, how="diagonal").sort("setl_id"), [pl.concat(frames).sort("setl_id") for frames in made]

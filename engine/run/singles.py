@@ -67,7 +67,7 @@ def _group(extract: Extract, work: Path, region: Region, progress) -> Made:
         if "persons" in extract.tables:
             mine = own["claims"].lazy().select("psn_no").unique()
             own["persons"] = extract.tables["persons"].join(mine, on="psn_no", how="semi").collect()
-        yield stages.grouped(own, region), stages.coding_of(own, region)
+        yield stages.grouped_and_checked(own, region)
     progress("group", len(cuts) + 1, len(cuts) + 1)
 
 

@@ -6,7 +6,7 @@ from engine.audit import PERSON_SCOPES, UNJUDGED, audit
 from engine.audit.benefitfacts import GROUPED
 from engine.audit.facts import Facts
 from engine.audit.findings import no_findings
-from engine.grouping.group import coding, group
+from engine.grouping.group import group, group_and_check
 from engine.run.region import Region
 from engine.settlement.person import settle
 from engine.settlement.standing import TABLES as STANDING
@@ -21,7 +21,7 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     """Grouping, settlement, findings, evidence and not_evaluated of one bucket of persons, as far as asked for."""
     made = {}
     if "group" in parts:
-        made["grouping"], made["coding"] = grouped(tables, region), coding_of(tables, region)
+        made["grouping"], made["coding"] = grouped_and_checked(tables, region)
     if "settle" in parts:
         made["settlement"] = settled(tables, region)
     if "audit" in parts:
@@ -30,14 +30,14 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     return made
 
 
-def grouped(tables: dict[str, pl.DataFrame], region: Region, why: bool = True) -> pl.DataFrame:
-    """grouping.parquet of the inpatient claims that are no refunds."""
-    return group(*_stays(tables), region.scheme, why)
+def grouped(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+    """grouping.parquet of the inpatient claims that are no refunds, without reasons."""
+    return group(*_stays(tables), region.scheme, why=False)
 
 
-def coding_of(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
-    """The checks of the coding of the same stays, counted."""
-    return coding(*_stays(tables), region.scheme)
+def grouped_and_checked(tables: dict[str, pl.DataFrame], region: Region) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same, and the checks of the coding of these stays, counted."""
+    return group_and_check(*_stays(tables), region.scheme)
 
 
 def _stays(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
