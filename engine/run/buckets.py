@@ -24,13 +24,16 @@ BY_CLAIM = ("fee_lines", "diagnoses", "procedures", *RECORDS)
 REGISTERS = ("institutions", "practitioners", "devices", "wards", "terminals", "table_coverage")  # small, read whole
 SMALL = (*REGISTERS, "store_items", "stock_balances", "stock_moves", "invoices", "persons")
 BY_SITE = ("service_logs", "reports", "prescriptions", "pos_sales")  # cut by institution where rules look at one
-BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits")
+BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits",
+             "account_debits", "maternity_leaves")  # fmt: skip
 
 
 def persons_of(tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
     """psn_no -> person, from the claims, the persons and the visits of carers, as far as they are given."""
     wanted = ["psn_no", "certno", "brdy", "gend", "acct_group"]
-    frames = [tables[t] for t in ("persons", "claims", "ltc_visits") if t in tables]
+    frames = [
+        tables[t] for t in ("persons", "claims", "ltc_visits", "account_debits", "maternity_leaves") if t in tables
+    ]
     have = [f.select([c for c in wanted if c in f.collect_schema().names()]).unique() for f in frames]
     return resolve(pl.concat([f.collect() for f in have], how="diagonal_relaxed").unique())
 

@@ -17,11 +17,16 @@ PAIR = ["home", "care", "month"]
 
 def away(paid: pl.DataFrame) -> pl.DataFrame:
     """The cases of persons insured elsewhere, with `home` and `care` place; `?` where a claim does not say."""
-    elsewhere = pl.col("insu_admdvs").ne_missing(pl.col("mdtrtarea_admdvs")) & pl.col("insu_admdvs").is_not_null()
-    said = pl.col("local_flag").replace_strict({"0": True, "1": False}, default=None, return_dtype=pl.Boolean)
-    return paid.filter(pl.coalesce(said, elsewhere)).with_columns(
+    return paid.filter(is_away(paid)).with_columns(
         home=pl.col("insu_admdvs").fill_null("?"), care=pl.col("mdtrtarea_admdvs").fill_null("?")
     )
+
+
+def is_away(claims: pl.DataFrame) -> pl.Series:
+    """Which claims are of persons insured elsewhere: as the flag says, else by the two places."""
+    elsewhere = pl.col("insu_admdvs").ne_missing(pl.col("mdtrtarea_admdvs")) & pl.col("insu_admdvs").is_not_null()
+    said = pl.col("local_flag").replace_strict({"0": True, "1": False}, default=None, return_dtype=pl.Boolean)
+    return claims.select(away=pl.coalesce(said, elsewhere))["away"]
 
 
 def owed_by_home(provider: Provider) -> pl.Expr:
