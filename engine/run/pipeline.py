@@ -30,6 +30,7 @@ from engine.run.tracing import trace_bucket
 from engine.settlement.ledgers import region_books, summed
 from engine.settlement.provider import CLAIM as PAYMENT_CLAIM
 from engine.settlement.provider import Told, provider_payment
+from engine.settlement.provider_cases import STATEMENT
 from engine.tables.checks import checks as run_checks
 from engine.tables.dictionary import table, with_fields
 from engine.tables.outputs import conform, outputs
@@ -37,14 +38,16 @@ from engine.tables.problems import InputProblem, UsageProblem
 from engine.tables.read import Extract, read
 
 ORDER = {
-    "checks": ["check_id"], "rejects": ["file", "line", "column", "code"], "grouping": ["setl_id"],
-    "settlement": ["setl_id"], "provider_payment": ["fixmedins_code", "month", "method"],
+    "checks": ["check_id"], "rejects": ["file", "line", "column", "code"],
+    "provider_payment": ["fixmedins_code", "month", "method"],
     "findings": ["rule_id", "fixmedins_code", "scope_key", "service_date", "finding_id"],
     "evidence": ["finding_id", "role", "table", "row_key"], "values": ["finding_id", "seq"],
     "amounts": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
     "ledgers": ["ledger", "period", "payer", "payee", "item", "psn_no", "ref", "note"],
 }  # fmt: skip
+BY_CLAIM = ("grouping", "settlement")  # one row per claim, written as they are made, in the end in order
+CLAIMS_AT_ONCE = 1_000_000
 AUDITED = ("findings", "evidence", "not_evaluated")
 COLLECTED = {
     "findings": FINDINGS,
@@ -102,16 +105,14 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
             _institutions(extract, region, options, results, progress)
     if "trace" in parts:
         _codes(extract, region, results, progress)
-    tables |= {
-        name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence", "ledgers")
-    }
+    tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers")}
     if "group" in parts:
         rows = check_rows(_collected(results, "coding"), region.scheme.book)
         tables["checks"] = pl.concat([tables["checks"], rows])
     tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
     found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, last_day(extract))
     tables["findings"] = found
-    tables |= money(extract, region, tables)
+    tables |= money(extract, region, tables, {name: _scanned(results, name) for name in BY_CLAIM})
     return finish(out, work, tables, extract, region, options, identity, progress, uses)
 
 
@@ -209,22 +210,31 @@ def _collected(results: Path, name: str) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
 
 
+def _scanned(results: Path, name: str) -> pl.LazyFrame:
+    """A table of one row per claim, which is never held whole."""
+    files = sorted(results.glob(f"{name}.*.parquet"))
+    return pl.scan_parquet(files) if files else pl.LazyFrame(schema=outputs()[name])
+
+
 def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
     return unjudged.cast(UNJUDGED).group_by("rule_id", "reason", "detail").agg(pl.col("cases", "amount_fen").sum())
 
 
-def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
+          by_claim: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:  # fmt: skip
     """provider_payment, recovery and ledgers, from the claims, their settlement and the findings."""
     payments, books = pl.DataFrame(schema=outputs()["provider_payment"]), [tables["ledgers"]]
     columns = [*PAYMENT_CLAIM, "fund_pay_sumamt"]
     claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
     claims = with_fields(claims, "claims", *columns).select(columns).collect()
-    if tables["settlement"].height:
+    settled = by_claim["settlement"].select(STATEMENT).collect()
+    if settled.height:
         told = Told(*(region.knowledge[name] for name in Told.TABLES))
-        given = (tables["settlement"], claims, tables["grouping"], region.policy, told)
+        groups = by_claim["grouping"].select("setl_id", "drg", "weight").collect()
+        given = (settled, claims, groups, region.policy, told)
         payments = provider_payment(*given)
         books += region_books(*given, extract.tables, region.knowledge)
-    ours = tables["settlement"].select("setl_id", "fund_pay_sumamt_fen")
+    ours = settled.select("setl_id", "fund_pay_sumamt_fen")
     fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
     paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)
     recovery = recover(tables["findings"], tables["evidence"], paid)
@@ -245,8 +255,7 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
         key = read_key()
         tables["values"] = masked_values(tables["values"], key)
         tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
-        for name in ("settlement", "ledgers"):
-            tables[name] = masked(tables[name], {"psn_no": "P"}, key)
+        tables["ledgers"] = masked(tables["ledgers"], {"psn_no": "P"}, key)
     for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
         shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
         tables[name] = tables[name].with_columns(shown)
@@ -254,6 +263,8 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
         tables[name] = tables[name].select(n for n in outputs()[name] if n in tables[name].columns)
     for name, order in ORDER.items():
         conform(tables[name], name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
+    for name in BY_CLAIM:
+        _write_by_claim(name, work, final, None if options.reveal else read_key())
     record = manifest.describe(final, extract, region, options, identity, uses)
     manifest.write(final, record)
     if options.report:
@@ -263,6 +274,21 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
     _publish(final, out)
     shutil.rmtree(work)
     return record
+
+
+def _write_by_claim(name: str, work: Path, final: Path, key: bytes | None) -> None:
+    """A table of one row per claim, piece by piece: persons under pseudonyms unless there is no key, then in order."""
+    folder, pieces = work / "pieces" / name, []
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in sorted((work / "results").glob(f"{name}.*.parquet")):
+        frame = conform(pl.read_parquet(made), name).sort("setl_id")
+        if key is not None and "psn_no" in frame.columns:
+            frame = masked(frame, {"psn_no": "P"}, key)
+        pieces.append(folder / made.name)
+        frame.write_parquet(pieces[-1])
+    empty = pl.LazyFrame(schema=outputs()[name])
+    whole = buckets.in_order(pieces, "setl_id", CLAIMS_AT_ONCE, folder) if pieces else empty
+    whole.sink_parquet(final / f"{name}.parquet")
 
 
 def _publish(final: Path, out: Path) -> None:

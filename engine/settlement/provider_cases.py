@@ -20,6 +20,7 @@ from engine.tables.dictionary import with_fields
 _WEIGHT = pl.Decimal(12, 8)
 PARTS = ["fulamt_ownpay_amt_fen", "overlmt_selfpay_fen", "preselfpay_amt_fen", "inscp_scp_amt_fen"]
 AMOUNTS = [*PARTS, "act_pay_dedc_fen", "fund_pay_sumamt_fen", "psn_part_amt_fen"]
+STATEMENT = ["setl_id", "first_difference", *AMOUNTS, "hifmi_pay_fen"]  # what is asked of a settlement
 CLAIM = [
     "setl_id",
     "psn_no",
