@@ -8,7 +8,7 @@ group itself (`group`). A policy says which, dated.
 
 import polars as pl
 
-from engine.settlement.provider_cases import holding
+from engine.settlement.provider_cases import holding, is_away
 from engine.settlement.provider_policy import Provider
 from engine.tables.problems import InvariantBroken
 
@@ -17,9 +17,7 @@ PAIR = ["home", "care", "month"]
 
 def away(paid: pl.DataFrame) -> pl.DataFrame:
     """The cases of persons insured elsewhere, with `home` and `care` place; `?` where a claim does not say."""
-    elsewhere = pl.col("insu_admdvs").ne_missing(pl.col("mdtrtarea_admdvs")) & pl.col("insu_admdvs").is_not_null()
-    said = pl.col("local_flag").replace_strict({"0": True, "1": False}, default=None, return_dtype=pl.Boolean)
-    return paid.filter(pl.coalesce(said, elsewhere)).with_columns(
+    return paid.filter(is_away()).with_columns(
         home=pl.col("insu_admdvs").fill_null("?"), care=pl.col("mdtrtarea_admdvs").fill_null("?")
     )
 
