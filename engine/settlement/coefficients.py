@@ -67,7 +67,7 @@ def _with_derived(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None
         cases = cases.join(told, on=[*of, "year"], how="left", maintain_order="left")
 
     def bounded(rule) -> pl.Expr:
-        here = f"_at_{rule.of}"
+        here = f"_at_{rule.per}"
         most = NO_LIMIT if rule.most is None else rule.most
         within = pl.col(f"{here}ratio").clip(rule.least, most)
         return pl.when(pl.col(f"{here}fewest") >= rule.least_cases).then(within)

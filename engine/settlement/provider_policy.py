@@ -133,7 +133,7 @@ class Derived(Strict):
     Only from `least_cases` cases on either side; never below `least` nor above `most`.
     """
 
-    of: Literal["institution", "level"] = "institution"
+    per: Literal["institution", "level"] = "institution"
     least_cases: Annotated[Count, Field(ge=1)] = 1
     least: Units = 0
     most: Units | None = None

@@ -17,7 +17,7 @@ from engine.settlement.coefficients import with_coefficients
 from engine.settlement.dated import ALL, UNITS
 from engine.settlement.money import PERCENT
 from engine.settlement.provider_cases import among, by_level, holding, number, of_kinds, told_for
-from engine.settlement.provider_policy import BedDay, ByCase, Chinese, FixedPrice, Outliers, Readmission
+from engine.settlement.provider_policy import BedDay, ByCase, Chinese, FixedPrice, Outliers
 from engine.settlement.special_review import PLACE, with_quota
 from engine.tables.values import rounded
 
@@ -77,10 +77,10 @@ def with_means(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None) -
             prior_means(every, rules, keys), on=[*keys, "year"], how="left", maintain_order="left"
         )
     standard = rounded(pl.col("ordinary").cast(_BIG) * pl.col("rate"), UNITS).cast(pl.Int64)
-    nothing = pl.lit(None, pl.Int64)
-    own = holding(rules.outliers, lambda o: standard if o.measure == "standard" else nothing, nothing)
-    sources = {"standard": own, "grouping": pl.col("mean_fen"), "policy": pl.col("_given"),
-               "prior_year": pl.col("_prior")}  # fmt: skip
+    by_standard = holding(rules.outliers, lambda o: pl.lit(o.measure == "standard"), pl.lit(False))
+    means = {"grouping": pl.col("mean_fen"), "policy": pl.col("_given"), "prior_year": pl.col("_prior")}
+    sources = {"standard": pl.when(by_standard & (pl.col("rate") >= 0)).then(standard)}
+    sources |= {name: pl.when(~by_standard).then(mean) for name, mean in means.items()}
     known = {name: pl.when(mean > 0).then(mean) for name, mean in sources.items()}
     return cases.with_columns(
         mean_fen=pl.coalesce(*known.values()),
@@ -218,14 +218,16 @@ def readmitted(cases: pl.DataFrame, rules: ByCase) -> pl.DataFrame:
     days, keep = (holding(rules.readmission, lambda r, f=f: number(getattr(r, f)), number(w)).alias(f"_{f}")
                   for f, w in (("days", -1), ("keep", PERCENT)))  # fmt: skip
     exempt = holding(rules.readmission, lambda r: among("group", r.exempt_groups), pl.lit(True))
-    anywhere = holding(rules.readmission, _anywhere, pl.col("fixmedins_code"))
+    anywhere = holding(rules.readmission, lambda r: pl.lit(r.across_institutions), pl.lit(False))
     counts = (
         ~pl.col("refund") & pl.col("refunded_on").is_null() & pl.all_horizontal(pl.col("psn_no", "group").is_not_null())
     )
-    own = cases.filter(counts).with_columns(days, keep, _where=anywhere, _exempt=exempt)
-    own = own.sort("psn_no", "group", "_where", "begntime", "setl_id")
-    after = pl.col("begntime").dt.date().shift(-1).over("psn_no", "group", "_where", mapping_strategy="group_to_rows")
-    gap = (after - pl.col("endtime").dt.date()).dt.total_days()
+    own = cases.filter(counts).with_columns(days, keep, _exempt=exempt)
+    own = own.sort("psn_no", "group", "begntime", "setl_id")
+    back = pl.col("begntime").dt.date().shift(-1)
+    here, there = (back.over(*keys, mapping_strategy="group_to_rows")
+                   for keys in (["psn_no", "group", "fixmedins_code"], ["psn_no", "group"]))  # fmt: skip
+    gap = (pl.when(anywhere).then(there).otherwise(here) - pl.col("endtime").dt.date()).dt.total_days()
     halved = ~pl.col("_exempt") & gap.is_between(0, pl.col("_days"))
     again = own.select("setl_id", _kept=pl.when(halved).then("_keep"))
     cases = cases.join(again, on="setl_id", how="left", maintain_order="left")
@@ -233,10 +235,6 @@ def readmitted(cases: pl.DataFrame, rules: ByCase) -> pl.DataFrame:
     return cases.with_columns(
         rounded(pl.col("volume").cast(_BIG) * pl.col("kept"), PERCENT).cast(pl.Int64).alias("volume")
     )
-
-
-def _anywhere(rule: Readmission) -> pl.Expr:
-    return pl.lit("") if rule.across_institutions else pl.col("fixmedins_code")
 
 
 def day_volumes(cases: pl.DataFrame, bed_days: dict) -> pl.DataFrame:
@@ -263,7 +261,8 @@ def fixed_standards(cases: pl.DataFrame, prices: dict) -> pl.DataFrame:
 
 def _price(rules: FixedPrice) -> pl.Expr:
     price = by_level(rules.prices, number).cast(pl.Int64)
-    return pl.min_horizontal(price, pl.coalesce("cost_fen", price)) if rules.up_to_cost else price
+    dearer = price > pl.col("cost_fen")
+    return pl.when(dearer).then("cost_fen").otherwise(price) if rules.up_to_cost else price
 
 
 def _worth(rules: BedDay, unit: str) -> pl.Expr:
