@@ -161,8 +161,8 @@ budgets = st.fixed_dictionaries(
      "ratio": dated(st.sampled_from(["70", "82.55"]))}
 )  # fmt: skip
 pool = dated(values).map(lambda v: {"point_value": v}) | budgets
-BANDS = [{"lo": 0, "hi": "80", "keep": 0}, {"lo": "80", "hi": 100, "keep": "66.66"}, {"lo": 100, "hi": "110", "share": 70},
-         {"lo": "110", "hi": "none", "share": "0.01"}]  # fmt: skip
+BANDS = [{"lo": 0, "hi": "80", "keep": 0}, {"lo": "80", "hi": 100, "keep": "66.66"}, 
+         {"lo": 100, "hi": "110", "share": 70}, {"lo": "110", "hi": "none", "share": "0.01"}]  # fmt: skip
 clearing = some(
     prepaid=dated(percents),
     prepaid_of=st.sampled_from(["charged", "payable"]),
@@ -214,7 +214,8 @@ def claims(draw):
         units = draw(st.integers(-1, 4 * 10**8))
         units = None if units < 0 else units
         row = {
-            "setl_id": f"s{n:03}", "psn_no": draw(st.sampled_from(["P1", "P2"])), "drg": draw(st.sampled_from(["A1", *GROUPS])),
+            "setl_id": f"s{n:03}", "psn_no": draw(st.sampled_from(["P1", "P2"])),
+            "drg": draw(st.sampled_from(["A1", *GROUPS])),
             "fixmedins_code": draw(st.sampled_from(HOSPITALS)), "hosp_lv": draw(st.sampled_from(LEVELS)),
             "psn_type": draw(st.sampled_from(["worker", "resident"])), "dscg_way": draw(st.sampled_from("1114")),
             "visit_kind": draw(st.sampled_from(["inpatient", "inpatient", "inpatient", "general_outpatient"])),
@@ -242,7 +243,8 @@ def claims(draw):
 @st.composite
 def reviews(draw):
     made = st.fixed_dictionaries({
-        "applied": st.dates(date(2025, 1, 1), date(2025, 1, 5)), "outcome": st.sampled_from(["adjust", "by_item", "refuse"]),
+        "applied": st.dates(date(2025, 1, 1), date(2025, 1, 5)),
+        "outcome": st.sampled_from(["adjust", "by_item", "refuse"]),
         "points": st.sampled_from([None, "250.5"]),
     })  # fmt: skip
     some = draw(st.dictionaries(st.sampled_from([f"s{n:03}" for n in range(14)]), made, max_size=8))
