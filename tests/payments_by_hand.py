@@ -139,11 +139,12 @@ def _volumes(mine: list[Case], rules: dict, every: list[Case], provider: dict) -
     for case in mine:
         out = at(rules.get("outliers"), case.day, {})
         case.out, case.step = out, "ordinary"
-        case.base = _base(case, rules)
-        case.coefficient = _coefficient(case, rules, counted)
+        costed = _costed(case, rules)
+        case.base = _base(case, rules) if costed is None else costed
+        case.coefficient = Fraction(1) if costed is not None else _coefficient(case, rules, counted)
         case.ordinary = None if case.base is None else half_up(case.base * case.coefficient, POINT)
         case.mean = _mean_of(case, rules, counted, provider)
-        if not case.mean or case.cost < 0:
+        if not case.mean or case.cost < 0 or costed is not None:
             continue
         low, high = Fraction(out.get("low", 0)) * case.mean, _bound(case)
         if fits(case.dscg_way, out.get("early_ways", [])):
@@ -156,6 +157,18 @@ def _volumes(mine: list[Case], rules: dict, every: list[Case], provider: dict) -
     for case in mine:
         case.volume = None if case.base is None else _stepped(case)
     _readmitted(mine, rules)
+
+
+def _costed(case: Case, rules: dict) -> Fraction | None:
+    """非稳定病组, 无法入组: points by the cost of the case over the mean of all."""
+    rule = at(rules.get("by_cost"), case.day)
+    if rule is None or case.cost < 0 or case.refund:
+        return None
+    if not fits(case.drg, rule.get("groups", [])) and not (rule.get("ungrouped") and case.weight is None):
+        return None
+    times = Fraction(case.cost, 100) / Fraction(rule["mean"])
+    weight = half_up(times * Fraction(rule.get("percent", 100)) / 100, POINT)
+    return half_up(weight * Fraction(at(rules.get("scale"), case.day, 1)), POINT)
 
 
 def _base(case: Case, rules: dict) -> Fraction | None:

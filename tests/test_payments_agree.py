@@ -102,6 +102,12 @@ def by_case(by_rate: bool = False):
             | st.just([{"groups": ["T1", "A1"], "percent": "105"}])
         ),
         review=dated(quota),
+        by_cost=dated(
+            st.fixed_dictionaries(
+                {"mean": yuan},
+                optional={"groups": st.just(["P*"]), "ungrouped": st.booleans(), "percent": st.just("90.5")},
+            )
+        ),
     )
 
 

@@ -18,7 +18,8 @@ _BIG = pl.Int128
 
 
 def with_coefficients(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None) -> pl.DataFrame:
-    """The cases with `coefficient` in units of 1e-8 and `coefficient_from`: group, primary, prior_year, place, or none.
+    """The cases with `coefficient` in units of 1e-8 and `coefficient_from`: by_cost, primary (or new), group,
+    prior_year, place, or none.
 
     every: the cases of all methods, as volumes.whole_stays left them; without it nothing is derived.
     """
@@ -27,6 +28,7 @@ def with_coefficients(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | 
     new = holding(rules.coefficient, lambda table: among("group", table.new_groups), pl.lit(False))
     cases = _with_derived(cases, rules, every)
     sources = {
+        "by_cost": pl.when(pl.col("by_cost").is_not_null()).then(number(UNITS)),
         "primary": pl.when(primary | new).then(number(UNITS)),
         "group": holding(rules.coefficient, _of_group, nothing),
         "prior_year": pl.col("_derived"),

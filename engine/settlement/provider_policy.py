@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from engine.settlement.dated import ALL, Amount, Count, Factor, Percent, Share, Strict, Units, Yuan, since
-from engine.settlement.money import PERCENT
+from engine.settlement.money import NO_LIMIT, PERCENT
 from engine.settlement.provider_values import banded, by_level, fen, gapless, paid_days
 
 Method = Literal["item", "drg_rate", "drg_points", "dip", "bed_day", "fixed_price"]
@@ -139,10 +139,23 @@ class Derived(Strict):
     most: Units | None = None
 
 
+class ByCost(Strict):
+    """Cases worth what they cost: of these groups (非稳定病组) or without a weight at all (无法入组).
+
+    Their weight is cost / the mean cost of all cases (yuan) x percent; no coefficient, no outlier.
+    """
+
+    groups: Names = []
+    ungrouped: bool = False
+    mean: Annotated[Yuan, Field(ge=1, lt=NO_LIMIT)]
+    percent: Factor = PERCENT
+
+
 class ByCase(Strict):
     """How the weight of a group becomes the volume of a case."""
 
     scale: since(Units) = {}  # points of a weight of 1; 1 where not given
+    by_cost: since(ByCost) = {}
     coefficient: since(Coefficients) = {}
     coefficient_of_prior_year: since(Derived) = {}  # for groups without one of their own: of the claims at hand
     outliers: since(Outliers) = {}

@@ -4,7 +4,7 @@ Every step is one short function over columns of whole units of 1e-8, rounded ha
 pays 2.36182972 points a bed-day, so four decimals would not do. Steps of a case (点数法, 浙江 and 金华, grade B; high
 outliers by bands of points, grade R; DIP by deviation, grade B):
 
-    base      weight x scale, of a TCM group another weight or an uplift
+    base      weight x scale, of a TCM group another weight or an uplift; of an unstable group or none cost / mean
     ordinary  base x coefficient (1 for primary-care and new groups; given, or of the costs of the year before)
     early     base [x coefficient] x cost / mean, at most base: a stay ended early, or a cost below the low bound
     high      ordinary + base x (cost / mean - bound) x percent above the bound for its level and points
@@ -17,7 +17,7 @@ from engine.settlement.coefficients import with_coefficients
 from engine.settlement.dated import ALL, UNITS
 from engine.settlement.money import PERCENT
 from engine.settlement.provider_cases import among, by_level, holding, number, of_kinds, told_for
-from engine.settlement.provider_policy import BedDay, ByCase, Chinese, FixedPrice, Outliers
+from engine.settlement.provider_policy import BedDay, ByCase, ByCost, Chinese, FixedPrice, Outliers
 from engine.settlement.special_review import PLACE, with_quota
 from engine.tables.values import rounded
 
@@ -31,6 +31,7 @@ def case_volumes(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None 
     every: the cases of all methods, for the means of the prior year; without it what looks at other cases (these means,
     readmission) is left out.
     """
+    cases = cases.with_columns(by_cost(rules).alias("by_cost"))
     cases = cases.with_columns(base_points(rules).alias("base"))
     cases = with_coefficients(cases, rules, None if every is None else _whole_stays(every, rules)).with_columns(
         ordinary=ordinary()
@@ -44,13 +45,27 @@ def case_volumes(cases: pl.DataFrame, rules: ByCase, every: pl.DataFrame | None 
     return cases if every is None else readmitted(cases, rules)
 
 
+def by_cost(rules: ByCase) -> pl.Expr:
+    """The weight that its cost gives a case of an unstable group or of none, in units of 1e-8; null for all others."""
+    cost = pl.col("cost_fen").cast(_BIG)
+
+    def weight(rule: ByCost) -> pl.Expr:
+        own = among("group", rule.groups)
+        own = own | pl.col("weight").is_null() if rule.ungrouped else own
+        return pl.when(own & (cost >= 0)).then(rounded(cost * UNITS * rule.percent, pl.lit(rule.mean * PERCENT, _BIG)))
+
+    found = holding(rules.by_cost, weight, pl.lit(None, _BIG))
+    return pl.when(~pl.col("refund") & pl.col("fallback").is_null()).then(found)
+
+
 def base_points(rules: ByCase) -> pl.Expr:
     """基准点数 = weight x scale; a TCM preferred group has its own weight or an uplift in percent."""
     scale = holding(rules.scale, number, number(UNITS)).cast(_BIG)
     weight = holding(rules.chinese_groups, lambda groups: _first(groups, "weight"), pl.lit(None, pl.Int64))
     uplift = holding(rules.chinese_groups, lambda groups: _first(groups, "percent"), pl.lit(None, pl.Int64))
     own = pl.when(pl.col("units").is_not_null()).then(pl.coalesce(weight, "units"))
-    return rounded(own * scale * uplift.fill_null(PERCENT), UNITS * PERCENT)
+    points = rounded(own * scale * uplift.fill_null(PERCENT), UNITS * PERCENT)
+    return pl.coalesce(rounded(pl.col("by_cost") * scale, UNITS), points)
 
 
 def _first(groups: list[Chinese], field: str) -> pl.Expr:
@@ -110,8 +125,9 @@ def _whole_stays(cases: pl.DataFrame, rules: ByCase) -> pl.DataFrame:
 
 
 def step_of(rules: ByCase) -> pl.Expr:
-    """early, low, high or ordinary. Costs are compared as cost x 1e8 with bound x mean, so exactly."""
-    return holding(rules.outliers, _step, pl.lit("ordinary"))
+    """early, low, high, by_cost or ordinary. Costs are compared as cost x 1e8 with bound x mean, so exactly."""
+    by_cost = pl.when(pl.col("by_cost").is_not_null()).then(pl.lit("by_cost"))
+    return pl.coalesce(by_cost, holding(rules.outliers, _step, pl.lit("ordinary")))
 
 
 def _step(outliers: Outliers) -> pl.Expr:
