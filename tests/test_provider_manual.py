@@ -27,7 +27,8 @@ provider:
 """
 FIELDS = {
     "权重": "weight", "病组": "drg", "费用": "cost", "记账": "fund_pay_sumamt", "个人": "psn_part_amt",
-    "等级": "hosp_lv", "自费": "fulamt_ownpay_amt", "先付": "preselfpay_amt", "范围内": "inscp_scp_amt", "起付": "act_pay_dedc",
+    "等级": "hosp_lv", "自费": "fulamt_ownpay_amt", "先付": "preselfpay_amt", "范围内": "inscp_scp_amt",
+    "起付": "act_pay_dedc",
     "人员": "psn_type", "机构": "fixmedins_code", "天数": "act_ipt_days", "离院": "dscg_way", "科室": "dscg_dept_codg",
     "就诊": "visit_kind", "日期": "setl_time", "入院": "begntime", "出院": "endtime", "人": "psn_no",
     "参保地": "insu_admdvs", "就医地": "mdtrtarea_admdvs",

@@ -220,7 +220,7 @@ def form(kind: str) -> tuple[str, str]:
         return rf"^-?[0-9]{{1,{whole}}}(\.[0-9]{{1,{scale}}}0*)?$", f"至多 {scale} 位小数 at most {scale} decimals"
     return {
         "int": (r"^-?[0-9]{1,18}$", "整数 a whole number"),
-        "money": (r"^-?[0-9]{1,10}(\.[0-9]{1,2}0*)?$", "元，至多两位小数 yuan with at most two decimals"),
+        "money": (r"^-?[0-9]{1,13}(\.[0-9]{1,2}0*)?$", "元，至多两位小数 yuan with at most two decimals"),
         "date": (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "日期 YYYY-MM-DD"),
         "list": (r"^[^|\s]+(\|[^|\s]+)*$", "以 | 分隔，不留空 separated by |, none of them blank"),
     }.get(kind, ("", ""))

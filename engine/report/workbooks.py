@@ -94,6 +94,18 @@ WAIVERS = [
     Column("状态", "state", width=12, words=words.WAIVER),
     Column("豁免疑点数", "findings", "count", 11),
 ]
+LEDGERS = [
+    Column("账册", "ledger", width=18, words=words.LEDGER),
+    Column("期间", "period", width=10),
+    Column("付款方", "payer", width=20),
+    Column("收款方", "payee", width=20),
+    Column("款项", "item", width=18, words=words.LEDGER_ITEM),
+    Column("人员编号", "psn_no", width=20),
+    Column("凭据", "ref", width=16),
+    Column("笔数", "cases", "count", 9),
+    Column("金额(元)", "amount_fen", "yuan"),
+    Column("说明", "note", width=36),
+]
 GAPS = [
     Column("规则编号", "rule_id", width=28),
     Column("规则", "title", width=34),
@@ -129,6 +141,7 @@ def _write_summary(run: Run) -> Path:
         Sheet("机构汇总", INSTITUTIONS, [by["fixmedins_code",]]),
         Sheet("科室医师汇总", DEPARTMENTS, [by["fixmedins_code", "department", "doctor"]]),
         Sheet("病案遴选", CHARTS, [by["fixmedins_code", "setl_id"].filter(pl.col("setl_id").is_not_null())]),
+        Sheet("往来账", LEDGERS, [run.scan("ledgers").collect()]),
         Sheet("未评估", GAPS, [gaps]),
         Sheet("豁免单", WAIVERS, [_waivers(run)]),
         Sheet("已豁免", DETAILS, [_details(run, pl.lit(True), everywhere=True, waived=True)]),

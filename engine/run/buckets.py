@@ -5,6 +5,7 @@ Locally the buckets are folders of Parquet files that the runner reads one after
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -18,19 +19,24 @@ from engine.run.region import Region
 from engine.tables.dictionary import table, with_fields
 from engine.tables.persons import bucket_of, resolve
 
-LINES_A_BUCKET = 1_000_000
+LINES_A_BUCKET, CLAIMS_A_BUCKET, ROWS_AT_ONCE = 1_000_000, 500_000, 1_000_000
 RECORDS = ("prescriptions", "service_logs", "orders", "reports")  # of a claim, or of a person and no claim
 BY_CLAIM = ("fee_lines", "diagnoses", "procedures", *RECORDS)
 REGISTERS = ("institutions", "practitioners", "devices", "wards", "terminals", "table_coverage")  # small, read whole
 SMALL = (*REGISTERS, "store_items", "stock_balances", "stock_moves", "invoices", "persons")
 BY_SITE = ("service_logs", "reports", "prescriptions", "pos_sales")  # cut by institution where rules look at one
-BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits")
+BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits",
+             "account_debits", "maternity_leaves")  # fmt: skip
+
+Placed = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 def persons_of(tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
     """psn_no -> person, from the claims, the persons and the visits of carers, as far as they are given."""
     wanted = ["psn_no", "certno", "brdy", "gend", "acct_group"]
-    frames = [tables[t] for t in ("persons", "claims", "ltc_visits") if t in tables]
+    frames = [
+        tables[t] for t in ("persons", "claims", "ltc_visits", "account_debits", "maternity_leaves") if t in tables
+    ]
     have = [f.select([c for c in wanted if c in f.collect_schema().names()]).unique() for f in frames]
     return resolve(pl.concat([f.collect() for f in have], how="diagonal_relaxed").unique())
 
@@ -38,29 +44,38 @@ def persons_of(tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
 def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LINES_A_BUCKET) -> int:
     """Cut the person tables into buckets under `work`; returns how many there are."""
     lines = tables["fee_lines"].select(pl.len()).collect().item() if "fee_lines" in tables else 0
-    count = max(1, -(-lines // lines_a_bucket))
+    claims = tables["claims"].select(pl.len()).collect().item()
+    count = max(1, -(-lines // lines_a_bucket), -(-claims // CLAIMS_A_BUCKET))
     persons = persons_of(tables)
     persons = persons.with_columns(_bucket=bucket_of(persons["person"], count)).rename({"person": "_person"})
-    claims = tables["claims"].join(persons.lazy(), on="psn_no", how="left")
-    sink(claims, work / "claims", count)
-    owners = claims.select("setl_id", "_bucket").collect().lazy()
+    claims_of = partial(_joined, persons.lazy(), "psn_no", "left")
+    sink(tables["claims"], work / "claims", claims_of)
+    owners = claims_of(tables["claims"].select("setl_id", "psn_no")).select("setl_id", "_bucket").collect().lazy()
     of_person = persons.lazy().select("psn_no", "_bucket")
     for name in BY_CLAIM:
         if name in tables:
-            rows = tables[name]
-            loose = name in RECORDS
-            rows = _of_claims(rows, owners, of_person) if loose else rows.join(owners, on="setl_id", how="inner")
-            rows = _and_where_used(rows, tables, owners) if name == "prescriptions" else rows
-            sink(rows, work / name, count)
+            place = partial(_joined, owners, "setl_id", "inner")
+            rows, place = tables[name], partial(_of_claims, owners, of_person) if name in RECORDS else place
+            if name == "prescriptions":
+                rows, place = _and_where_used(place(rows), tables, owners).collect().lazy(), _as_they_are
+            sink(rows, work / name, place)
     for name in BY_PERSON:
         if name in tables:
             rows = tables[name]
             rows = with_overlaps(rows.collect()).lazy() if name == "ltc_visits" else rows
-            sink(rows.join(of_person, on="psn_no"), work / name, count)
+            sink(rows, work / name, partial(_joined, of_person, "psn_no", "inner"))
     return count
 
 
-def _of_claims(rows: pl.LazyFrame, owners: pl.LazyFrame, persons: pl.LazyFrame) -> pl.LazyFrame:
+def _joined(others: pl.LazyFrame, on: str, how: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.join(others, on=on, how=how)
+
+
+def _as_they_are(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows
+
+
+def _of_claims(owners: pl.LazyFrame, persons: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     """The rows in the bucket of their claim, or where they name none in that of their person."""
     rows = with_fields(rows, "service_logs", "setl_id", "psn_no")
     rows = rows.join(owners, on="setl_id", how="left").join(persons, on="psn_no", how="left", suffix="_p")
@@ -78,14 +93,18 @@ def _and_where_used(rows: pl.LazyFrame, tables: dict[str, pl.LazyFrame], owners:
     return pl.concat([rows, there], how="diagonal").unique(["rxno", "_bucket"], keep="first", maintain_order=True)
 
 
-def sink(frame: pl.LazyFrame, folder: Path, count: int = 2) -> None:
-    """Write the rows into folders of `folder` by the number of their bucket, `_bucket`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if count == 1:
-        (folder / "_bucket=0").mkdir(exist_ok=True)
-        frame.drop("_bucket").sink_parquet(folder / "_bucket=0" / "0.parquet")
-    else:
-        frame.sink_parquet(pl.PartitionBy(folder, key="_bucket", include_key=False))
+def sink(rows: pl.LazyFrame, folder: Path, place: Placed = _as_they_are) -> None:
+    """Write the rows into folders of `folder` by the number of their bucket, so many of them at a time.
+
+    place: what gives some of the rows their `_bucket`, be it row by row or by a join.
+    """
+    total = rows.select(pl.len()).collect().item()
+    for number, start in enumerate(range(0, max(total, 1), ROWS_AT_ONCE)):
+        some = place(rows.slice(start, ROWS_AT_ONCE)).collect(engine="streaming")
+        parts = some.partition_by("_bucket", as_dict=True, include_key=False)
+        for (bucket,), part in (parts or {(0,): some.drop("_bucket")}).items():
+            (folder / f"_bucket={bucket}").mkdir(parents=True, exist_ok=True)
+            part.write_parquet(folder / f"_bucket={bucket}" / f"{number:05}.parquet")
 
 
 def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
@@ -101,6 +120,30 @@ def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
             if one is not None:
                 found[folder.name] = pl.read_parquet(one, n_rows=0)
     return found
+
+
+def in_order(pieces: list[Path], key: str, rows_a_part: int, work: Path) -> pl.LazyFrame:
+    """Sorted files as one table in the order of their key, made part by part, so that no more need fit into memory.
+
+    The parts are cut at keys sampled from the pieces, so each has about so many rows.
+    """
+    ends = [
+        pl.scan_parquet(piece).select(pl.first(key), pl.last(key).alias("last")).collect().row(0) for piece in pieces
+    ]
+    filled = [(piece, *end) for piece, end in zip(pieces, ends, strict=True) if end[0] is not None]
+    if all(one[2] <= after[1] for one, after in pairwise(filled)):
+        return pl.scan_parquet(pieces)
+    step = max(1, rows_a_part // 100)
+    sampled = [pl.scan_parquet(piece).select(key).gather_every(step).collect() for piece in pieces]
+    cuts = pl.concat(sampled)[key].sort().gather_every(rows_a_part // step)[1:].unique(maintain_order=True)
+    parts = []
+    for number, (low, high) in enumerate(pairwise([None, *cuts, None])):
+        above = pl.lit(True) if low is None else pl.col(key) >= low
+        below = pl.lit(True) if high is None else pl.col(key) < high
+        parts.append(work / f"in-order-{number:05}.parquet")
+        rows = pl.scan_parquet(pieces).filter(above & below).collect(engine="streaming")
+        rows.sort(key, maintain_order=True).write_parquet(parts[-1])
+    return pl.scan_parquet(parts)
 
 
 def institution_buckets(

@@ -27,6 +27,7 @@ from engine.run.masking import masked, masked_values, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
+from engine.settlement.ledgers import region_books, summed
 from engine.settlement.provider import CLAIM as PAYMENT_CLAIM
 from engine.settlement.provider import Told, provider_payment
 from engine.tables.checks import checks as run_checks
@@ -42,6 +43,7 @@ ORDER = {
     "evidence": ["finding_id", "role", "table", "row_key"], "values": ["finding_id", "seq"],
     "amounts": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
+    "ledgers": ["ledger", "period", "payer", "payee", "item", "psn_no", "ref", "note"],
 }  # fmt: skip
 AUDITED = ("findings", "evidence", "not_evaluated")
 COLLECTED = {
@@ -100,7 +102,9 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
             _institutions(extract, region, options, results, progress)
     if "trace" in parts:
         _codes(extract, region, results, progress)
-    tables |= {name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence")}
+    tables |= {
+        name: _collected(results, name) for name in ("grouping", "settlement", "findings", "evidence", "ledgers")
+    }
     if "group" in parts:
         rows = check_rows(_collected(results, "coding"), region.scheme.book)
         tables["checks"] = pl.concat([tables["checks"], rows])
@@ -210,18 +214,21 @@ def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
 
 
 def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """provider_payment and recovery, from the claims, their settlement and the findings."""
-    payments = pl.DataFrame(schema=outputs()["provider_payment"])
+    """provider_payment, recovery and ledgers, from the claims, their settlement and the findings."""
+    payments, books = pl.DataFrame(schema=outputs()["provider_payment"]), [tables["ledgers"]]
     columns = [*PAYMENT_CLAIM, "fund_pay_sumamt"]
     claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
     claims = with_fields(claims, "claims", *columns).select(columns).collect()
     if tables["settlement"].height:
         told = Told(*(region.knowledge[name] for name in Told.TABLES))
-        payments = provider_payment(tables["settlement"], claims, tables["grouping"], region.policy, told)
+        given = (tables["settlement"], claims, tables["grouping"], region.policy, told)
+        payments = provider_payment(*given)
+        books += region_books(*given, extract.tables, region.knowledge)
     ours = tables["settlement"].select("setl_id", "fund_pay_sumamt_fen")
     fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
     paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)
-    return {"provider_payment": payments, "recovery": recover(tables["findings"], tables["evidence"], paid)}
+    recovery = recover(tables["findings"], tables["evidence"], paid)
+    return {"provider_payment": payments, "recovery": recovery, "ledgers": summed(books)}
 
 
 def finish(out: Path, work: Path, tables, extract: Extract, region: Region, options: Options, identity: str,
@@ -238,7 +245,8 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
         key = read_key()
         tables["values"] = masked_values(tables["values"], key)
         tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
-        tables["settlement"] = masked(tables["settlement"], {"psn_no": "P"}, key)
+        for name in ("settlement", "ledgers"):
+            tables[name] = masked(tables[name], {"psn_no": "P"}, key)
     for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
         shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
         tables[name] = tables[name].with_columns(shown)

@@ -16,9 +16,9 @@ from engine.tables.outputs import conform
 from engine.tables.problems import InputProblem
 from engine.tables.read import read
 
-NEEDED = {"group": ("claims", "diagnoses"), "settle": ("claims", "fee_lines")}
+NEEDED = {"group": ("claims", "diagnoses"), "settle": ("claims",)}
 OUTPUTS = {"group": "grouping", "settle": "settlement"}
-STAYS_A_PART = 500_000
+ROWS_A_PART = 500_000
 Made = Iterator[tuple[pl.DataFrame, pl.DataFrame | None]]
 
 
@@ -35,32 +35,32 @@ def run_stage(name: str, source: Path, out: Path, region: Region, profile: str, 
             raise InputProblem(f"缺少数据表 missing table: {', '.join(absent)}", str(source))
         made, told = _written(name, {"group": _group, "settle": _settle}[name](extract, work, region, progress), work)
         rows = made.select(pl.len()).collect().item()
-        made.sink_parquet(work / "out.parquet", row_group_size=STAYS_A_PART)
+        made.sink_parquet(work / "out.parquet", row_group_size=ROWS_A_PART)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work / "out.parquet", out)
     return "\n".join([f"{rows:,}: {out}", *_said(told, region)])
 
 
 def _written(name: str, parts: Made, work: Path) -> tuple[pl.LazyFrame, list[pl.DataFrame]]:
-    """The output of all parts, each written as it is made, and what else was told of each."""
+    """The output of all parts in the order of setl_id, each written as it is made, and what else was told of each."""
     pieces, told = [], []
     for number, (frame, more) in enumerate(parts):
         pieces.append(work / f"part-{number:05}.parquet")
-        conform(frame, OUTPUTS[name]).sort("setl_id").write_parquet(pieces[-1])
+        conform(frame, OUTPUTS[name]).sort("setl_id").write_parquet(pieces[-1], row_group_size=ROWS_A_PART // 10)
         told += [] if more is None else [more]
-    return pl.scan_parquet(pieces), told
+    return buckets.in_order(pieces, "setl_id", ROWS_A_PART, work), told
 
 
 def _group(extract: Extract, work: Path, region: Region, progress) -> Made:
     """Stays in the order of setl_id, part by part: no stay needs another, so that memory does not grow with them."""
     tables = {t: extract.tables[t] for t in ("claims", "diagnoses", "procedures") if t in extract.tables}
-    tables["claims"] = with_fields(tables["claims"], "claims", "visit_kind", "refd_setl_flag").filter(stages.IS_STAY)
-    stays = tables["claims"].select("setl_id").collect()["setl_id"].sort()
-    cuts = stays.gather_every(STAYS_A_PART)[1:]
+    tables["claims"] = with_fields(tables["claims"], "claims", "visit_kind", "refd_setl_flag")
+    stays = tables["claims"].filter(stages.IS_STAY).select("setl_id").collect()["setl_id"].sort()
+    cuts = stays.gather_every(ROWS_A_PART)[1:]
+    which = pl.lit(cuts).search_sorted(pl.col("setl_id"), side="right")
     for name, rows in tables.items():
-        buckets.sink(
-            rows.with_columns(_bucket=pl.lit(cuts).search_sorted(pl.col("setl_id"), side="right")), work / "cut" / name
-        )
+        of_stays = stages.IS_STAY if name == "claims" else pl.lit(True)
+        buckets.sink(rows, work / "cut" / name, lambda some, own=of_stays: some.filter(own).with_columns(_bucket=which))
     for number in range(len(cuts) + 1):
         progress("group", number, len(cuts) + 1)
         own = buckets.bucket_tables(work / "cut", number)
@@ -73,12 +73,10 @@ def _group(extract: Extract, work: Path, region: Region, progress) -> Made:
 
 def _settle(extract: Extract, work: Path, region: Region, progress) -> Made:
     count = buckets.split(extract.tables, work / "cut")
-    frames = []
     for number in range(count):
         progress("settle", number, count)
-        frames.append(stages.settled(buckets.bucket_tables(work / "cut", number), region))
+        yield stages.settled(buckets.bucket_tables(work / "cut", number), region), None
     progress("settle", count, count)
-    yield pl.concat(frames), None
 
 
 def _said(told: list[pl.DataFrame], region: Region) -> list[str]:

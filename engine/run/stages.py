@@ -8,7 +8,8 @@ from engine.audit.facts import Facts
 from engine.audit.findings import no_findings
 from engine.grouping.group import group, group_and_check
 from engine.run.region import Region
-from engine.settlement.person import settle
+from engine.settlement.person import settle_steps, statements
+from engine.settlement.person_ledgers import debits_as_claims, person_books
 from engine.settlement.standing import TABLES as STANDING
 from engine.tables.dictionary import table, with_fields
 from engine.tables.netting import net
@@ -23,7 +24,7 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
     if "group" in parts:
         made["grouping"], made["coding"] = grouped_and_checked(tables, region)
     if "settle" in parts:
-        made["settlement"] = settled(tables, region)
+        made["settlement"], made["ledgers"] = settled_with_books(tables, region)
     if "audit" in parts:
         known = {**tables, GROUPED: made["grouping"]} if "grouping" in made else tables
         made["findings"], made["evidence"], made["not_evaluated"] = audited(known, region)
@@ -57,9 +58,22 @@ def with_identity(claims: pl.DataFrame, persons: pl.DataFrame | None) -> pl.Data
     )
 
 
+def settled_with_books(tables: dict[str, pl.DataFrame], region: Region) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """settlement.parquet of all claims, and the persons' part of ledgers.parquet.
+
+    What accounts pay beside any care takes its place in time among the claims, but is no settlement.
+    """
+    given = settling(tables, region)
+    steps = settle_steps(*given, all_steps=False)
+    books = person_books(tables, given[0], steps, region.policy)
+    if "account_debits" in tables:
+        steps = steps.join(tables["account_debits"], left_on="setl_id", right_on="debit_id", how="anti")
+    return statements(steps, region.policy), books
+
+
 def settled(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
     """settlement.parquet of all claims."""
-    return settle(*settling(tables, region))
+    return settled_with_books(tables, region)[0]
 
 
 def settling(tables: dict[str, pl.DataFrame], region: Region) -> tuple:
@@ -70,6 +84,9 @@ def settling(tables: dict[str, pl.DataFrame], region: Region) -> tuple:
     lines = with_fields(_table(tables, "fee_lines"), "fee_lines")
     known = {name: tables[name] for name in STANDING if name in tables}
     claims = with_fields(tables["claims"], "claims")
+    if "account_debits" in tables:
+        more = debits_as_claims(tables["account_debits"], _table(tables, "persons"))
+        claims = pl.concat([claims, more], how="diagonal")
     return claims, lines, region.policy, region.knowledge["catalogue"], openings, known
 
 

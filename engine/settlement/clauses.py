@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.settlement.dated import Amount, Bands, Counts, Factors, Percent, Series, Strict
+from engine.settlement.dated import Amount, Bands, Counts, Factors, Percent, Series, Share, Strict, since
 
 VisitKind = Literal[
     "general_outpatient",
@@ -21,6 +21,7 @@ VisitKind = Literal[
     "day_surgery",
     "home_bed",
     "pharmacy",
+    "account_debit",  # what an account pays beside any care: a premium, a fee for the family doctor
 ]
 Filing = Literal["resident", "referral", "emergency", "temporary", "filed", "unfiled"]
 Part = Literal["in_scope", "first_pay", "over_limit", "own_pay"]
@@ -150,6 +151,17 @@ class Incentive(Strict):
     since: Annotated[int, Field(ge=2000, le=2200)]  # the first year that earns
 
 
+class Insurer(Strict):
+    """大病承办机构: a premium a head and year is handed over to it; of a year's surplus it keeps at most so much of the
+    premium, of a loss the fund bears a share.
+    """
+
+    name: str
+    premium: Amount
+    keeps: since(Share) = {}
+    fund_bears: since(Share) = {}
+
+
 class Catastrophic(Payer):
     """居民大病: tiers on the year's in-policy self-pay of the benefits named, with or without the first-pay share."""
 
@@ -157,6 +169,7 @@ class Catastrophic(Payer):
     benefits: list[str]
     first_pay_counts: bool = False
     incentive: Incentive | None = None
+    insurer: Insurer | None = None
 
     def counted(self) -> list[Part]:
         return ["in_scope", "first_pay"] if self.first_pay_counts else list(self.counts)
@@ -230,3 +243,14 @@ class CareService(Strict):
     limit: Amount
     ratio: Percent
     units_a_month: Counts = {}  # of which the fund pays no more
+
+
+class Premiums(Strict):
+    """居民参保缴费与资助参保: a premium of a year, and what medical assistance pays of it, by category a share or
+    a fixed amount. insutypes: the enrolments that count, all when empty.
+    """
+
+    insutypes: list[str] = []
+    amount: Amount
+    category_percent: Percent = {}
+    category_amount: Amount = {}  # in place of the share, where there is one

@@ -8,7 +8,7 @@ group itself (`group`). A policy says which, dated.
 
 import polars as pl
 
-from engine.settlement.provider_cases import holding, is_away
+from engine.settlement.provider_cases import holding, insured_elsewhere
 from engine.settlement.provider_policy import Provider
 from engine.tables.problems import InvariantBroken
 
@@ -17,9 +17,14 @@ PAIR = ["home", "care", "month"]
 
 def away(paid: pl.DataFrame) -> pl.DataFrame:
     """The cases of persons insured elsewhere, with `home` and `care` place; `?` where a claim does not say."""
-    return paid.filter(is_away()).with_columns(
+    return paid.filter(is_away(paid)).with_columns(
         home=pl.col("insu_admdvs").fill_null("?"), care=pl.col("mdtrtarea_admdvs").fill_null("?")
     )
+
+
+def is_away(claims: pl.DataFrame) -> pl.Series:
+    """Which claims are of persons insured elsewhere: as the flag says, else by the two places."""
+    return claims.select(away=insured_elsewhere())["away"]
 
 
 def owed_by_home(provider: Provider) -> pl.Expr:

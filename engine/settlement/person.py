@@ -7,6 +7,7 @@ claim used up; claims settled in between are not computed again.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -91,8 +92,11 @@ def settle(
     stands).
     Raises InvariantBroken when a statement does not add up, InputProblem when an amount is out of range.
     """
-    paid = {f"{name}_paid" for name in policy.behind_the_pool()}
-    steps = _settled(claims, lines, policy, catalogue, account_openings, known or {}, {*STEPS, *paid})
+    return statements(settle_steps(claims, lines, policy, catalogue, account_openings, known, all_steps=False), policy)
+
+
+def statements(steps: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """settlement.parquet out of the steps."""
     return steps.select(
         "setl_id",
         "psn_no",
@@ -110,18 +114,25 @@ def settle_steps(
     catalogue: pl.DataFrame | None = None,
     account_openings: pl.DataFrame | None = None,
     known: Known | None = None,
+    all_steps: bool = True,
 ) -> pl.DataFrame:
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
     Beside STEPS: year, k (its place in the person's sequence), covered, status (why nothing is paid: policy, enrolment,
     waiting, accident; null where the statement was computed), deductible_due, pool_entitled, pool_room, year_room,
-    account_room, and of every layer behind the pool its `…_base` and `…_paid`.
+    account_room, and of every layer behind the pool its `…_base` and `…_paid`. all_steps: else only what the columns of
+    settle and the books of accounts are made of.
     """
-    return _settled(claims, lines, policy, catalogue, account_openings, known or {}, None)
+    paid = {*STEPS, *(f"{name}_paid" for name in policy.behind_the_pool())}
+    wanted = None if all_steps else lambda name: name in paid or name.startswith("mulaid_")
+    return _settled(claims, lines, policy, catalogue, account_openings, known or {}, wanted)
+
+
+Wanted = Callable[[str], bool] | None  # which steps are kept beside the amounts, by name; all when None
 
 
 def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None,
-             openings: pl.DataFrame | None, known: Known, wanted: set[str] | None) -> pl.DataFrame:  # fmt: skip
+             openings: pl.DataFrame | None, known: Known, wanted: Wanted) -> pl.DataFrame:  # fmt: skip
     """The statements with the steps that are wanted beside the amounts of the contract, or all."""
     claims = with_fields(claims, "claims", *_NEEDED).select(_NEEDED)
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
@@ -204,7 +215,7 @@ def _as_reported() -> list[pl.Expr]:
 
 def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: SimpleNamespace, kind: np.ndarray,
                pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None,
-               wanted: set[str] | None) -> Steps:  # fmt: skip
+               wanted: Wanted) -> Steps:  # fmt: skip
     """Every step of every claim, in the order of the claims: round by round, each person's state moved in between."""
     order, seq, kind = seq.order, seq.moved(), kind[seq.order]
     accounts = accounts_of(seq, openings, policy.shared_account)
@@ -237,7 +248,7 @@ def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: Simpl
                 list(threads.map(work, blocks))
             elif blocks:
                 work(blocks[0])
-    return {name: _put_back(values, order) for name, values in result.items() if wanted is None or name in wanted}
+    return {name: _put_back(values, order) for name, values in result.items() if wanted is None or wanted(name)}
 
 
 def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:

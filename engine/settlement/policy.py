@@ -33,6 +33,7 @@ from engine.settlement.clauses import (
     LargeAmount,
     Maternity,
     Payer,
+    Premiums,
     Reduction,
 )
 from engine.settlement.dated import ALL, Amount, Dated, Grade, Percent, Strict
@@ -75,6 +76,7 @@ class Policy(Strict):
     order: list[str] = []
     maternity: Maternity | None = None
     long_term_care: dict[str, CareService] = {}
+    premiums: Premiums | None = None
     provider: Provider = Provider()
 
     @model_validator(mode="before")

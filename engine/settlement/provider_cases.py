@@ -74,7 +74,7 @@ def cases(
         pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
         pl.Series("fund_share", amount_of(claims, policy, policy.provider.fund_share)),
         benefits(claims, lines, policy).alias("benefit"),
-        is_away().alias("away"),
+        insured_elsewhere().alias("away"),
         group_of(claims, policy).alias("people"),
         pl.col("day").dt.year().alias("year"),
         _days().alias("days"),
@@ -92,7 +92,7 @@ def cases(
     return claims.join(_refunded(claims), on="setl_id", how="left", maintain_order="left")
 
 
-def is_away() -> pl.Expr:
+def insured_elsewhere() -> pl.Expr:
     """Whether a claim is of a person insured elsewhere: as it says itself, else by the two places; False if unknown."""
     elsewhere = pl.col("insu_admdvs").ne_missing(pl.col("mdtrtarea_admdvs")) & pl.col("insu_admdvs").is_not_null()
     said = pl.col("local_flag").replace_strict({"0": True, "1": False}, default=None, return_dtype=pl.Boolean)

@@ -55,9 +55,9 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     return found
 
 
-def amount_of(claims: pl.DataFrame, policy: Policy, parameter: dict[date, Dated]) -> np.ndarray:
-    """One dated amount per claim in the order given; -1 where the policy has none. Columns as in terms."""
-    return _Where(claims, policy).pick(parameter, _MISSING)
+def amount_of(claims: pl.DataFrame, policy: Policy, parameter: dict[date, Dated], by: str = "group") -> np.ndarray:
+    """One dated value per claim in the order given; -1 where the policy has none. Columns as in terms."""
+    return _Where(claims, policy).pick(parameter, _MISSING, by=by)
 
 
 def benefit_of(claims: pl.DataFrame, policy: Policy) -> pl.Series:
