@@ -256,6 +256,14 @@ def test_exactly_twelve_months_are_enough_and_any_deficit_is_too_much(balance, l
         ({"methods": since([{"method": "item", "benefits": ["inpatiant"]}])}, "inpatiant"),
         ({"methods": since([{"method": "drg_pionts"}])}, "drg_points"),
         ({"by_case": {"dip": {"scale": since("0.000000001")}}}, "八位小数"),
+        ({"methods": since([{"method": "fixed_price"}])}, "须写 fixed_prices"),
+        ({"fixed_prices": {"x": since({"prices": "1"})}}, "没有名为 x 的 case_kinds"),
+        ({"fund_form": "share"}, "fund_share 须同时写"),
+        ({"fund_share": since("70")}, "fund_share 须同时写"),
+        ({"by_case": {"dip": {"outliers": since({"measure": "standard"})}}}, "只用于 drg_rate"),
+        ({"by_case": {"dip": {"by_cost": since({"mean": "0"})}}}, "greater than or equal to 1"),
+        ({"by_case": {"dip": {"by_cost": since({"mean": "none"})}}}, "less than"),
+        ({"by_case": {"dip": {"outliers": since({"high_quota": {"quota": "5", "per": "day"}})}}}, "quarter"),
         ({"by_case": {"dip": {"outliers": since({"high": [{"over": 5, "times": 2}]})}}}, "从 0 起"),
         ({"bed_days": {"all": since({"days": [{"over": 0, "yuan": "1"}, {"over": 9, "points": "1"}]})}}, "各档同一种"),
     ],
@@ -286,6 +294,11 @@ provider:
     said = str(caught.value)
     assert "provider.methods.2025-01-01.value.0.methd (第 9 行第 12 列): 没有这个键 methd" in said
     assert "provider.by_case.drg_points.outliers.2025-01-01.value.lo (第 13 行第 30 列)" in said
+    (tmp_path / "p.yaml").write_text(text.replace("{lo: 0.4}", "{high_quota: {qouta: 5}}"), "utf-8")
+    with pytest.raises(RuleProblem) as deeper:
+        load_policy(tmp_path / "p.yaml")
+    assert "outliers.2025-01-01.value.high_quota.qouta" in str(deeper.value)
+    assert "did you mean quota?" in deeper.value.hint
     assert "did you mean method?" in caught.value.hint and "did you mean low?" in caught.value.hint
 
 

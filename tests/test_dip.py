@@ -15,7 +15,7 @@ from sample_dip import TABLES, write_dip
 from test_grouping import one, tables_of
 
 import engine.cli.scheme  # noqa: F401  registers the commands
-from engine.grouping.dip_deviation import Bands, deviation, with_means
+from engine.grouping.dip_deviation import Bands, deviation, group_means, with_means
 from engine.grouping.group import group
 from engine.grouping.scheme import load_scheme
 from engine.grouping.schemecheck import check_scheme
@@ -406,6 +406,14 @@ def test_a_dearer_case_never_scores_less_and_the_factor_is_exact(mean, costs):
 def test_the_mean_is_that_of_the_group_at_the_same_level_of_hospital(mini):
     cases = pl.DataFrame({"drg": ["K1", "K1", "K1", "K2"], "hosp_lv": ["2", "3", "1", "3"]})
     assert with_means(cases, mini.means)["mean_fen"].to_list() == [800_000, 1_000_000, None, None]
+
+
+def test_payment_compares_with_the_level_or_else_with_the_group(mini):
+    grouping = pl.DataFrame({"setl_id": ["a", "b", "c"], "drg": ["K1", "K1", None]})
+    claims = pl.DataFrame({"setl_id": ["c", "b", "a"], "hosp_lv": ["3", "1", "2"]})
+    groups = pl.DataFrame({"group": ["K1", "K1", "K2"], "mean_cost_fen": [None, 5, 6]})
+    found = group_means(grouping, claims, mini.means, groups)
+    assert found.rows() == [("a", "K1", 800_000), ("b", "K1", 5), ("c", None, None)]
 
 
 def test_the_bands_of_a_catalogue_are_options(tmp_path):

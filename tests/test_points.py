@@ -352,6 +352,15 @@ def test_points_never_fall_when_a_stay_costs_more(cases, more):
     assert all(a >= b >= 0 for b, a in zip(before, after, strict=True))
 
 
+@given(stays, st.integers(0, 50_000), st.sampled_from(["0", "33.33", "70"]), st.sampled_from(["2", "3.5", "6"]))
+@examples(max_examples=30, deadline=None)
+def test_nor_do_they_fall_where_only_a_share_of_what_lies_above_counts_up_to_so_many_times(cases, more, percent, most):
+    rules = RULES | {"outliers": since(BANDS | {"high_percent": percent, "most": most})}
+    dearer = [(w, cost + more, level, way) for w, cost, level, way in cases]
+    before, after = (points(made(c), rules) for c in (cases, dearer))
+    assert all(a >= b >= 0 for b, a in zip(before, after, strict=True))
+
+
 @given(stays, st.randoms(use_true_random=False))
 @examples(max_examples=20, deadline=None)
 def test_the_order_of_the_rows_does_not_matter(cases, chance):

@@ -231,6 +231,21 @@ def test_a_run_pays_by_the_methods_its_policy_names(bundle, tmp_path):
     assert insured <= rows["cases"].sum() <= settlement.height
 
 
+def test_a_run_by_dip_needs_a_policy_that_pays_scores(bundle, tmp_path):
+    def paid(policy: str) -> pl.DataFrame:
+        region = load_region(policy=policy, scheme="dip-demo", judging=False)
+        out = tmp_path / policy
+        pipeline.run(bundle, out, region, pipeline.Options(report=False), parts=("group", "settle"))
+        return pl.read_parquet(out / "provider_payment.parquet")
+
+    by_rate, by_score = paid("demo-region"), paid("demo-dip")
+    assert set(by_rate["method"]) == {"item"}  # a score has no rate
+    scored = by_score.filter(pl.col("method") == "dip")
+    assert {"dip", "item"} <= set(by_score["method"]) and (scored["volume"] > 0).any()
+    claims, grouping = (pl.read_parquet(tmp_path / "demo-dip" / f"{t}.parquet") for t in ("settlement", "grouping"))
+    assert claims.height and grouping["mdc"].null_count() == grouping.height
+
+
 def test_the_groups_a_pack_names_are_in_the_scheme_it_is_meant_for():
     groups = set(pl.read_csv(seeds_folder() / "drg" / "chs-drg-starter" / "drg.csv")["drg"])
     rules = load_policy("demo-points").provider.by_case["drg_points"]

@@ -32,7 +32,7 @@ def _drg(facts):
     if groups is None:
         stays = facts.standing_claims.filter(pl.col("visit_kind").is_in(INPATIENT))
         groups = group(stays, facts.table("diagnoses"), facts.table("procedures"), scheme, why=False)
-    groups = groups.select("setl_id", "drg", "weight")
+    groups = groups.select("setl_id", "mdc", "drg", "weight")
     standards = drg_standards(facts.standing_claims, groups, policy)
     told = groups.join(standards, on="setl_id", how="left", maintain_order="left")
     return _every(facts, told.select("drg", id="setl_id", drg_weight="weight", drg_standard="standard_fen"))

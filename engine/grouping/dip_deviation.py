@@ -43,6 +43,19 @@ def with_means(cases: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
     return cases.join(known, on=["drg", "hosp_lv"], how="left", maintain_order="left")
 
 
+def group_means(grouping: pl.DataFrame, claims: pl.DataFrame, means: pl.DataFrame, groups: pl.DataFrame):
+    """grouping with `mean_fen`, as payment compares costs with: of the group at hospitals of the level of the claim, or
+    else of the group; null where the catalogue has neither.
+
+    claims: setl_id, hosp_lv. means and groups: those of a DipScheme.
+    """
+    levels = claims.select("setl_id", "hosp_lv")
+    placed = with_means(grouping.join(levels, on="setl_id", how="left", maintain_order="left"), means)
+    every = groups.select(drg="group", _mean="mean_cost_fen").drop_nulls().unique("drg", keep="first")
+    placed = placed.join(every, on="drg", how="left", maintain_order="left")
+    return placed.with_columns(mean_fen=pl.coalesce("mean_fen", "_mean")).drop("hosp_lv", "_mean")
+
+
 def deviation(cases: pl.DataFrame, bands: Bands, base_score: int = 1000) -> pl.DataFrame:
     """The cases with what their cost makes of their score; one row a case, in their order.
 

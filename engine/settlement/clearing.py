@@ -29,12 +29,14 @@ ROW = {
 
 
 def prepayment(clearing: Clearing) -> pl.Expr:
-    """What was paid on account of a month: a share of what the statements charge to the funds, half-up.
+    """What was paid on account of a month, half-up: a share of what the statements charge to the funds, or of what is
+    payable.
 
-    Of rows with `month` and `charged_fen`; the share is that of the first day of the month, none before the first.
+    Of rows with `month`, `charged_fen` and `payable_fen`; the share is that of the first day of the month, none before
+    the first.
     """
     share = holding(clearing.prepaid, number, number(0), _first_day("month"))
-    return rounded(pl.col("charged_fen").cast(_BIG) * share, PERCENT).cast(pl.Int64)
+    return rounded(pl.col(f"{clearing.prepaid_of}_fen").cast(_BIG) * share, PERCENT).cast(pl.Int64)
 
 
 def _first_day(month: str) -> pl.Expr:
@@ -79,8 +81,23 @@ def shared(clearing: Clearing) -> pl.Expr:
     Charged below payable: of the part of the surplus in each band the institution keeps `keep` percent and the fund
     takes the rest back. Charged above: of the part of the overrun in each band the fund bears `share` percent. Parts
     are of the amount in the band, not of the whole, so that a fen more charged never costs the institution a fen more.
+    Where texts say so (`bands_take: whole`) the band in which the charged lies has all of the surplus or overrun; a
+    bound belongs to the band on the side of 100.
     """
-    return holding(clearing.bands, _shared, number(0))
+    return holding(clearing.bands, _shared if clearing.bands_take == "part" else _shared_whole, number(0))
+
+
+def _shared_whole(bands: list[SharedBand]) -> pl.Expr:
+    charged, payable = pl.col("charged_fen").cast(_BIG), pl.col("grouped_fen").cast(_BIG)
+    found = number(0)
+    for band in bands:
+        lo, hi = payable * band.lo, payable * (NO_LIMIT if band.hi == "none" else band.hi)
+        if band.lo >= PERCENT:
+            here, percent = (charged * PERCENT > lo) & (charged * PERCENT <= hi), band.share
+        else:
+            here, percent = (charged * PERCENT >= lo) & (charged * PERCENT < hi), PERCENT - band.keep
+        found = pl.when(here).then(rounded((charged - payable) * percent, PERCENT)).otherwise(found)
+    return pl.when((payable > 0) & (charged >= 0)).then(found).otherwise(0)
 
 
 def _shared(bands: list[SharedBand]) -> pl.Expr:
@@ -150,6 +167,16 @@ def _alliance_year(paid: pl.DataFrame, year: int, name: str, one: Alliance) -> p
         .otherwise(rounded(pl.col("balance_fen") * (PERCENT - one.share), PERCENT))
         .alias("alliance"),
     )
+
+
+def deductions_of(recoveries: pl.DataFrame) -> pl.DataFrame:
+    """DEDUCTIONS of the earlier decisions (prior_recoveries) that a clearing takes: channels audit_deduction, clearing.
+
+    Money that came back otherwise (self_return, inspection) was paid in and is not taken a second time; a year's
+    deduction is of the day of recovery. A region must not write the same decision in clearing_deductions too.
+    """
+    of_clearing = recoveries.filter(pl.col("channel").is_in(["audit_deduction", "clearing"]))
+    return of_clearing.select("fixmedins_code", year=pl.col("recover_date").dt.year(), amount="amount").cast(DEDUCTIONS)
 
 
 def deducted(deductions: pl.DataFrame | None) -> pl.DataFrame:

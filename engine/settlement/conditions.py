@@ -13,6 +13,7 @@ import polars as pl
 from engine.settlement.clauses import ElectronicOnly
 from engine.settlement.dated import value_on
 from engine.settlement.policy import Policy
+from engine.settlement.terms import benefit_of
 from engine.tables.dictionary import with_fields
 
 Known = Mapping[str, pl.DataFrame]
@@ -76,6 +77,22 @@ def named_benefit(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy) -> 
         none = pl.Series("named", [None], dtype=pl.String).new_from_index(0, claims.height)
         answer = (none if answer is None else answer).set(here, name)
     return answer
+
+
+def benefits(claims: pl.DataFrame, lines: pl.DataFrame | None, policy: Policy) -> pl.Series:
+    """The policy's name of the benefit of every claim, as persons are paid and institutions are: see clauses.Benefit.
+
+    lines: setl_id, med_list_codg of the lines of items that benefits name; none is as if no claim had any.
+    """
+    lines = pl.DataFrame(schema={"setl_id": pl.String, "med_list_codg": pl.String}) if lines is None else lines
+    named, of_visit = named_benefit(claims, lines, policy), benefit_of(claims, policy)
+    return of_visit if named is None else named.fill_null(of_visit)
+
+
+def naming_lines(lines: pl.LazyFrame, policy: Policy) -> pl.DataFrame | None:
+    """setl_id and med_list_codg of the lines whose item a benefit names; None where no benefit names any."""
+    items = [item for benefit in policy.benefits.values() for item in benefit.items]
+    return lines.filter(one_of("med_list_codg", items)).select("setl_id", "med_list_codg").collect() if items else None
 
 
 def by_care_place(lines: pl.DataFrame, claims: pl.DataFrame, catalogue: pl.DataFrame | None) -> list[tuple]:

@@ -8,7 +8,7 @@ group itself (`group`). A policy says which, dated.
 
 import polars as pl
 
-from engine.settlement.provider_cases import holding
+from engine.settlement.provider_cases import holding, insured_elsewhere
 from engine.settlement.provider_policy import Provider
 from engine.tables.problems import InvariantBroken
 
@@ -24,9 +24,7 @@ def away(paid: pl.DataFrame) -> pl.DataFrame:
 
 def is_away(claims: pl.DataFrame) -> pl.Series:
     """Which claims are of persons insured elsewhere: as the flag says, else by the two places."""
-    elsewhere = pl.col("insu_admdvs").ne_missing(pl.col("mdtrtarea_admdvs")) & pl.col("insu_admdvs").is_not_null()
-    said = pl.col("local_flag").replace_strict({"0": True, "1": False}, default=None, return_dtype=pl.Boolean)
-    return claims.select(away=pl.coalesce(said, elsewhere))["away"]
+    return claims.select(away=insured_elsewhere())["away"]
 
 
 def owed_by_home(provider: Provider) -> pl.Expr:

@@ -19,6 +19,7 @@ from engine.tables.values import rounded
 
 _BIG = pl.Int128
 POOLED = ("drg_points", "dip", "bed_day")  # days worth yuan aside
+_YUAN_OF_FEN = UNITS // 100  # fen to yuan in 1e-8
 _FEN_OF_POINTS = UNITS * UNITS // 100  # points in 1e-8 x yuan in 1e-8, to fen
 
 
@@ -27,8 +28,15 @@ def by_rate() -> pl.Expr:
     return pl.when(pl.col("rate") >= 0).then(rounded(pl.col("volume").cast(_BIG) * pl.col("rate"), UNITS))
 
 
+def price_of_rate() -> pl.Expr:
+    """The rate of a weight in yuan of 1e-8, of the cases by rate."""
+    rated = (pl.col("method") == "drg_rate") & (pl.col("rate") >= 0)
+    return pl.when(rated).then(pl.col("rate").cast(_BIG) * _YUAN_OF_FEN)
+
+
 def with_pools(cases: pl.DataFrame, pools: dict[str, Pool], alone: bool = False) -> pl.DataFrame:
-    """The cases with `pool` (null where the person group has none), `period` and `pool_fen`, the standard by points.
+    """The cases with `pool` (null where the person group has none), `period`, `pool_fen`, the standard by points, and
+    `price`, what a unit of volume is worth in yuan of 1e-8 (of a budget rounded, for showing only).
 
     alone: only given values of a point are known, a budget is not.
     """
@@ -37,7 +45,9 @@ def with_pools(cases: pl.DataFrame, pools: dict[str, Pool], alone: bool = False)
     for name, pool in pools.items():
         mine = pl.col("people").is_in(pool.people) if pool.people else pl.lit(True)
         owner = pl.when(by_points & mine.fill_null(False)).then(pl.lit(name)).otherwise(owner)
-    cases = cases.with_columns(owner.alias("pool"), period=pl.lit(None, pl.String), pool_fen=pl.lit(None, _BIG))
+    cases = cases.with_columns(
+        owner.alias("pool"), period=pl.lit(None, pl.String), pool_fen=pl.lit(None, _BIG), price=price_of_rate()
+    )
     for name, pool in pools.items():
         cases = _valued(cases, name, pool) if pool.point_value else cases if alone else _shared(cases, name, pool)
     return cases
@@ -47,7 +57,10 @@ def _valued(cases: pl.DataFrame, name: str, pool: Pool) -> pl.DataFrame:
     """A given value of a point: points x value, half-up to the fen."""
     value = holding(pool.point_value, number, pl.lit(None, pl.Int64))
     worth = rounded(pl.col("volume").cast(_BIG) * value, _FEN_OF_POINTS)
-    return cases.with_columns(pool_fen=pl.when(pl.col("pool") == name).then(worth).otherwise("pool_fen"))
+    mine = pl.col("pool") == name
+    return cases.with_columns(
+        pool_fen=pl.when(mine).then(worth).otherwise("pool_fen"), price=pl.when(mine).then(value).otherwise("price")
+    )
 
 
 def _shared(cases: pl.DataFrame, name: str, pool: Pool) -> pl.DataFrame:
@@ -59,13 +72,18 @@ def _shared(cases: pl.DataFrame, name: str, pool: Pool) -> pl.DataFrame:
         _budget=holding(pool.budget, number, pl.lit(None, pl.Int64), "_first"),
         _stands=pl.col("refunded_on").dt.strftime(label).ne_missing(pl.col("period")),
     )
+    if pool.away == "valued":
+        mine = mine.with_columns(_stands=pl.col("_stands") & ~pl.col("away"))
     mine = shares(mine.with_columns(total_of(pool).alias("_total")))
     check_spent(mine, name)
-    worth = mine.select("setl_id", "_fen", _period="period")
+    value = rounded(pl.col("_total") * UNITS * _YUAN_OF_FEN, pl.col("_all"))
+    worth = mine.select("setl_id", "_fen", _period="period", _value=value)
     cases = cases.join(worth, on="setl_id", how="left", maintain_order="left")
-    return cases.with_columns(pool_fen=pl.coalesce("_fen", "pool_fen"), period=pl.coalesce("_period", "period")).drop(
-        "_fen", "_period"
-    )
+    return cases.with_columns(
+        pool_fen=pl.coalesce("_fen", "pool_fen"),
+        period=pl.coalesce("_period", "period"),
+        price=pl.coalesce("_value", "price"),
+    ).drop("_fen", "_period", "_value")
 
 
 def total_of(pool: Pool) -> pl.Expr:
@@ -73,7 +91,8 @@ def total_of(pool: Pool) -> pl.Expr:
     counts = pl.col("_stands") & pl.col("volume").is_not_null()
     by_item = pl.col("_stands") & pl.col("volume").is_null()
     taken = pl.when(by_item).then("fund_pay_sumamt_fen").otherwise(0).sum().over("period")
-    left = pl.col("_budget") - taken
+    kept_out = holding(pool.reserve, number, number(0), "_first")
+    left = pl.col("_budget") - rounded(pl.col("_budget").cast(_BIG) * kept_out, PERCENT) - taken
     if pool.total == "over_ratio":
         ratio = holding(pool.ratio, number, pl.lit(None, pl.Int64), "_first")
         return rounded(left.cast(_BIG) * PERCENT, ratio)

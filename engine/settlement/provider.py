@@ -5,11 +5,12 @@ standard the funds owe:
 
 - fund_form `difference`: the standard less everything the person pays (支付标准 − 个人负担);
 - fund_form `ratio`: (standard − own pay − over-limit − first pay − deductible) x the fund's share of the claim, that is
-  fund / (in policy − deductible); never below zero.
+  fund / (in policy − deductible); never below zero;
+- fund_form `share`: a fixed share of the standard, whatever the person paid (C-DRG of 三明).
 
-Both forms are in use and give different answers, so the policy says which. By item the funds owe what they pay of each
-claim; so is paid whatever lacks what its method needs: a weight, a rate, a pool. A refund takes back what its original
-was paid, in its own month.
+All are in use and give different answers, so the policy says which. By item the funds owe what they pay of each claim;
+so is paid whatever lacks what its method needs, and `fallback` says what that was (FALLBACKS). A refund takes back what
+its original was paid, in its own month.
 """
 
 from dataclasses import dataclass
@@ -20,13 +21,15 @@ import polars as pl
 from engine.settlement.clearing import adjustments, extra_rows, prepayment
 from engine.settlement.dated import UNITS
 from engine.settlement.direct_settlement import offsets
+from engine.settlement.money import PERCENT
 from engine.settlement.person import ORIGINAL_MISSING
-from engine.settlement.point_value import by_rate, with_pools
+from engine.settlement.point_value import POOLED, by_rate, with_pools
 from engine.settlement.policy import Policy
 from engine.settlement.provider_cases import CLAIM, PARTS, cases
 from engine.settlement.provider_policy import BY_CASE, ByCase
 from engine.settlement.special_review import reviewed
-from engine.settlement.volumes import case_volumes, day_volumes
+from engine.settlement.volumes import case_volumes, day_volumes, fixed_standards
+from engine.tables.values import rounded
 
 __all__ = ["BY_CASE", "CLAIM", "Told", "case_payments", "drg_standards", "provider_payment"]
 
@@ -53,17 +56,34 @@ def provider_payment(
     grouping: pl.DataFrame | None,
     policy: Policy,
     told: Told = NOTHING_TOLD,
+    lines: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """provider_payment.parquet: one row per institution, month of settlement and method, in that order.
 
-    settlement: as settle returns it. grouping: setl_id, weight, and where known drg and mean_fen of the stays; without
-    it everything is paid by item. volume is the sum of weights, points, scores or days as the method counts, null by
-    item; refunds count as minus one case. What is cleared is what is payable less what was prepaid. What a year's
-    clearing adds or takes stands in rows of its own in its last month, so the months of a year sum to its clearing.
-    Wholly self-paid claims are left out.
+    settlement: as settle returns it. grouping: setl_id, weight, and where known mdc, drg and mean_fen of the stays;
+    without it nothing is paid by group. lines: see conditions.naming_lines. volume is the sum of weights, points,
+    scores, days or fixed prices as the method counts, null by item; refunds count as minus one case. What is cleared is
+    what is payable less what was prepaid. What a year's clearing adds or takes stands in rows of its own in its last
+    month, so the months of a year sum to its clearing. Wholly self-paid claims are left out.
     """
-    parts = _owed(cases(claims, grouping, policy, settlement), policy, told, alone=False)
+    return payments_and_reasons(settlement, claims, grouping, policy, told, lines)[0]
+
+
+def payments_and_reasons(
+    settlement: pl.DataFrame,
+    claims: pl.DataFrame,
+    grouping: pl.DataFrame | None,
+    policy: Policy,
+    told: Told = NOTHING_TOLD,
+    lines: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """provider_payment, and by_item_counts: what could not be paid as the policy says, and why."""
+    parts = _owed(cases(claims, grouping, policy, settlement, lines), policy, told, alone=False)
     paid = _refunds_reversed(pl.concat(part.select(_SUMMED) for part in parts))
+    return _by_month(paid, policy, told), by_item_counts(paid)
+
+
+def _by_month(paid: pl.DataFrame, policy: Policy, told: Told) -> pl.DataFrame:
     months = (
         paid.group_by("fixmedins_code", "month", "method")
         .agg(
@@ -98,15 +118,17 @@ def case_payments(
     policy: Policy,
     told: Told = NOTHING_TOLD,
     alone: bool = False,
+    lines: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """One row per insured claim, as provider_payment sums them: setl_id, month, `method`, sign, volume in `units` of
     1e-8 (days too), `standard_fen`, `payable_fen`, what the funds owe, `charged_fen`, what the statement charges to
-    them, and the steps of the volume (base, coefficient, step, mean_fen, mean_from, kept, review, pool …).
+    them, the steps of the volume (base, coefficient, step, mean_fen, mean_from, kept, review, pool, price …), `asked`,
+    the method the policy names for it, and `fallback`, why it is paid by item all the same.
 
     alone: each claim by itself, whatever else is in the frame: no readmission, no review, no mean of a prior year; what
     only a budget could value has no payment.
     """
-    parts = _owed(cases(claims, grouping, policy, settlement), policy, told, alone)
+    parts = _owed(cases(claims, grouping, policy, settlement, lines), policy, told, alone)
     return _refunds_reversed(pl.concat(parts, how="diagonal_relaxed"))
 
 
@@ -139,21 +161,29 @@ def _by_day(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame
     return day_volumes(frame, policy.provider.bed_days)
 
 
+def _by_price(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.DataFrame | None) -> pl.DataFrame:
+    return fixed_standards(frame, policy.provider.fixed_prices)
+
+
 # method but item: what gives its cases a volume, and what the volume is worth
 METHODS = {
     "drg_rate": (_by_case, by_rate()),
     "drg_points": (_by_case, pl.col("pool_fen")),
     "dip": (_by_case, pl.col("pool_fen")),
     "bed_day": (_by_day, pl.coalesce("given_fen", "pool_fen")),
+    "fixed_price": (_by_price, pl.col("given_fen")),
 }
 # what provider_payment sums of a case
 _SUMMED = ["setl_id", "init_setl_id", "first_difference", "refund", "fixmedins_code", "insu_admdvs", "year", "month",
-           "method", "sign", "units", "payable_fen", "charged_fen"]  # fmt: skip
+           "method", "sign", "units", "payable_fen", "charged_fen", "asked", "fallback"]  # fmt: skip
 _STEPS = {
     "volume": pl.Int64,
     "given_fen": pl.Int64,
     "base": pl.Int128,
     "coefficient": pl.Int64,
+    "coefficient_from": pl.String,
+    "ordinary": pl.Int128,
+    "stepped": pl.Int64,
     "mean_from": pl.String,
     "step": pl.String,
     "bound": pl.Int64,
@@ -178,13 +208,52 @@ def _with_standards(frame: pl.DataFrame, policy: Policy, told: Told, every: pl.D
     standard = pl.lit(None, pl.Int128)
     for method, (_, price) in METHODS.items():
         standard = pl.when(pl.col("method") == method).then(price).otherwise(standard)
+    if policy.provider.fund_form == "share":
+        standard = pl.when(pl.col("fund_share") >= 0).then(standard)
     frame = frame.with_columns(standard_fen=pl.when(~pl.col("refund")).then(standard).cast(pl.Int64))
     days = pl.when(pl.col("method") == "bed_day").then(pl.col("days") * UNITS).otherwise("volume")
     frame = frame.with_columns(units=pl.when(pl.col("standard_fen").is_not_null()).then(days))
     if every is None:
         return frame
     unpaid = pl.col("standard_fen").is_null()
-    return frame.with_columns(method=pl.when(unpaid).then(pl.lit("item")).otherwise("method"))
+    return frame.with_columns(
+        method=pl.when(unpaid).then(pl.lit("item")).otherwise("method"),
+        fallback=pl.when(unpaid & ~pl.col("refund")).then(pl.coalesce("fallback", _reason())),
+    )
+
+
+FALLBACKS = {
+    "other_scheme": "病例由另一类分组方案入组(DRG 权重不作 DIP 分值, 反之亦然)",
+    "outlier": "费用极低或极高, 政策规定按项目",
+    "review": "特例单议定为按项目",
+    "no_group": "没有分组结果",
+    "no_weight": "病组没有权重",
+    "no_days": "没有住院天数",
+    "no_pool": "人员组不属于任何 pools",
+    "no_price": "这一天没有费率、点值、预算、定额或基金份额",
+}
+
+
+def _reason() -> pl.Expr:
+    """Why a case has no standard: the first of FALLBACKS that fits."""
+    by_group, by_points = pl.col("asked").is_in(BY_CASE), pl.col("asked").is_in(POOLED) & pl.col("given_fen").is_null()
+    reasons = {
+        "review": pl.col("review") == "by_item",
+        "no_group": by_group & pl.col("group").is_null(),
+        "no_weight": by_group & pl.col("weight").is_null(),
+        "no_days": (pl.col("asked") == "bed_day") & pl.col("days").is_null(),
+        "no_pool": by_points & pl.col("pool").is_null() & pl.col("volume").is_not_null(),
+    }
+    return pl.coalesce(*(pl.when(holds).then(pl.lit(name)) for name, holds in reasons.items()), pl.lit("no_price"))
+
+
+def by_item_counts(paid: pl.DataFrame) -> pl.DataFrame:
+    """asked, `reason` (a key of FALLBACKS), cases, charged_fen of the claims that no price could be put on.
+
+    paid: case_payments; sorted by asked and reason.
+    """
+    fallen = paid.filter(pl.col("fallback").is_not_null()).group_by("asked", reason="fallback")
+    return fallen.agg(cases=pl.len().cast(pl.Int64), charged_fen=pl.col("charged_fen").sum()).sort("asked", "reason")
 
 
 def _difference(standard: pl.Expr) -> pl.Expr:
@@ -200,7 +269,12 @@ def _by_ratio(standard: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then((2 * paid + whole) // (2 * whole)).otherwise(0)
 
 
-FUND_FORMS = {"difference": _difference, "ratio": _by_ratio}
+def _by_share(standard: pl.Expr) -> pl.Expr:
+    """支付标准 x the fund's share of it (定额支付, 三明式), half-up."""
+    return rounded(standard * pl.col("fund_share"), PERCENT)
+
+
+FUND_FORMS = {"difference": _difference, "ratio": _by_ratio, "share": _by_share}
 
 
 def _refunds_reversed(frame: pl.DataFrame) -> pl.DataFrame:

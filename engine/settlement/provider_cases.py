@@ -10,11 +10,12 @@ from typing import Any
 
 import polars as pl
 
+from engine.settlement.conditions import benefits
 from engine.settlement.dated import ALL, On
 from engine.settlement.person import ORIGINAL_MISSING
 from engine.settlement.policy import Policy
-from engine.settlement.provider_policy import CaseKind, Line
-from engine.settlement.terms import amount_of, benefit_of, group_of
+from engine.settlement.provider_policy import BY_CASE, CaseKind, Line
+from engine.settlement.terms import amount_of, group_of
 from engine.tables.dictionary import with_fields
 
 _WEIGHT = pl.Decimal(12, 8)
@@ -47,19 +48,24 @@ CLAIM = [
 ]
 # what nothing asks for once group, kind and method of a case are known
 _ANSWERED = ["psn_type", "visit_kind", "insured_flag", "med_type", "adm_kind", "dise_codg", "dscg_dept_codg",
-             "act_ipt_days", "setl_time", "medfee_sumamt", "refd_setl_flag"]  # fmt: skip
-_GROUPED = {"drg": pl.String, "weight": _WEIGHT, "mean_fen": pl.Int64}
+             "act_ipt_days", "setl_time", "medfee_sumamt", "refd_setl_flag", "says_mdc"]  # fmt: skip
+_GROUPED = {"mdc": pl.String, "drg": pl.String, "weight": _WEIGHT, "mean_fen": pl.Int64}
 
 
 def cases(
-    claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy, settlement: pl.DataFrame | None = None
+    claims: pl.DataFrame,
+    grouping: pl.DataFrame | None,
+    policy: Policy,
+    settlement: pl.DataFrame | None = None,
+    lines: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The insured claims with `day`, `month`, `year`, `benefit`, `people` (person group), `days` of stay, `group`,
-    `units` (weight in 1e-8), `mean_fen` (where the grouping brings one), `rate` (fen of a weight of 1), `cost_fen`,
-    `refund`, `refunded_on` (day of the refund of this claim, null where it stands) and `method`.
+    `units` (weight in 1e-8), `mean_fen` (where the grouping brings one), `rate` (fen of a weight of 1), `fund_share`,
+    `cost_fen`, `refund`, `refunded_on` (day of the refund of this claim, null where it stands), `away` (of a person
+    insured elsewhere), `method`, `asked`, the method the policy names, and `fallback`, see _wrong_scheme.
 
-    grouping: setl_id, weight and, where known, drg and mean_fen. settlement: as settle returns it; without it the
-    amounts of the statement are missing and the cost is what the claim says.
+    grouping: setl_id, weight and, where known, drg, mean_fen and mdc. settlement: as settle returns it; without it the
+    amounts of the statement are missing and the cost is what the claim says. lines: see conditions.benefits.
     """
     claims = with_fields(claims, "claims", *CLAIM).select(CLAIM).filter((pl.col("insured_flag") != "0").fill_null(True))
     claims = claims.with_columns(
@@ -67,7 +73,9 @@ def cases(
     )
     claims = claims.with_columns(
         pl.Series("rate", amount_of(claims, policy, policy.provider.drg_rate)),
-        benefit_of(claims, policy).alias("benefit"),
+        pl.Series("fund_share", amount_of(claims, policy, policy.provider.fund_share)),
+        benefits(claims, lines, policy).alias("benefit"),
+        insured_elsewhere().alias("away"),
         group_of(claims, policy).alias("people"),
         pl.col("day").dt.year().alias("year"),
         _days().alias("days"),
@@ -78,9 +86,31 @@ def cases(
              for name, dated in provider.case_kinds.items()]  # fmt: skip
     short = pl.when(pl.col("benefit").is_in(provider.drg_benefits)).then(pl.lit("drg_rate")).otherwise(pl.lit("item"))
     method = holding(provider.methods, lambda lines: first_line(lines, short), short)
-    claims = claims.with_columns(kinds).with_columns(method.alias("method"), cost_fen="medfee_sumamt").drop(_ANSWERED)
+    claims = claims.with_columns(kinds).with_columns(asked=method, method=method, cost_fen="medfee_sumamt")
+    claims = claims.with_columns(fallback=pl.when(_wrong_scheme()).then(pl.lit("other_scheme"))).drop(_ANSWERED, "mdc")
+    claims = claims.with_columns(weight="units", units=pl.when(pl.col("fallback").is_null()).then("units"))
     claims = _with_statements(claims, settlement)
     return claims.join(_refunded(claims), on="setl_id", how="left", maintain_order="left")
+
+
+def insured_elsewhere() -> pl.Expr:
+    """Whether a claim is of a person insured elsewhere: as it says itself, else by the two places; False if unknown."""
+    elsewhere = pl.col("insu_admdvs").ne_missing(pl.col("mdtrtarea_admdvs")) & pl.col("insu_admdvs").is_not_null()
+    said = pl.col("local_flag").replace_strict({"0": True, "1": False}, default=None, return_dtype=pl.Boolean)
+    return pl.coalesce(said, elsewhere)
+
+
+def _wrong_scheme() -> pl.Expr:
+    """Whether a case is to be paid by the weight of a kind of group that it was not put into.
+
+    A DIP group has no MDC, a DRG has one. A score is no DRG weight: with the rate of a weight it would be a payment
+    nobody ruled. Where a grouping does not say the MDC at all any method may use its weights.
+    """
+    by_dip = pl.col("mdc").is_null()
+    paid_by_dip = pl.col("asked") == "dip"
+    return (
+        pl.col("asked").is_in(BY_CASE) & pl.col("says_mdc") & pl.col("units").is_not_null() & (by_dip != paid_by_dip)
+    ).fill_null(False)
 
 
 def holding(
@@ -121,8 +151,11 @@ def by_level(values: dict[str, Any], make: Callable[[Any], pl.Expr]) -> pl.Expr:
 def fits(kind: CaseKind) -> pl.Expr:
     """Whether a case is of a kind: all that the kind says fits."""
     said = {"group": kind.groups, "dscg_dept_codg": kind.departments, "adm_kind": kind.adm_kinds,
-            "med_type": kind.med_types, "dise_codg": kind.diseases}  # fmt: skip
+            "med_type": kind.med_types, "dise_codg": kind.diseases, "visit_kind": kind.visit_kinds,
+            "insu_admdvs": kind.areas}  # fmt: skip
     fitting = [among(column, patterns) for column, patterns in said.items() if patterns]
+    if kind.away is not None:
+        fitting.append(pl.col("away") == kind.away)
     if kind.days_over is not None:
         fitting.append(pl.col("days") > kind.days_over)
     if kind.days_up_to is not None:
@@ -156,10 +189,14 @@ def _days() -> pl.Expr:
 def _weights(grouping: pl.DataFrame | None) -> pl.DataFrame:
     """setl_id, group, weight as whole units of 1e-8, and mean cost, of the stays that were grouped."""
     if grouping is None:
-        return pl.DataFrame(schema={"setl_id": pl.String, "group": pl.String, "units": pl.Int64, "mean_fen": pl.Int64})
+        columns = {"setl_id": pl.String, "mdc": pl.String, "says_mdc": pl.Boolean, "group": pl.String}
+        return pl.DataFrame(schema=columns | {"units": pl.Int64, "mean_fen": pl.Int64})
+    says_mdc = pl.lit("mdc" in grouping.columns).alias("says_mdc")
     missing = [pl.lit(None, kind).alias(name) for name, kind in _GROUPED.items() if name not in grouping.columns]
     units = pl.col("weight").cast(_WEIGHT).to_physical().cast(pl.Int64)
-    return grouping.with_columns(missing).select("setl_id", group="drg", units=units, mean_fen="mean_fen")
+    return grouping.with_columns(missing).select(
+        "setl_id", "mdc", says_mdc, group="drg", units=units, mean_fen="mean_fen"
+    )
 
 
 def _with_statements(claims: pl.DataFrame, settlement: pl.DataFrame | None) -> pl.DataFrame:

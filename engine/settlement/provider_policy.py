@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from engine.settlement.dated import ALL, Amount, Count, Factor, Share, Strict, Units, Yuan, since
+from engine.settlement.dated import ALL, Amount, Count, Factor, Percent, Share, Strict, Units, Yuan, since
 from engine.settlement.money import NO_LIMIT, PERCENT
+from engine.settlement.provider_values import banded, by_level, fen, gapless, paid_days
 
-Method = Literal["item", "drg_rate", "drg_points", "dip", "bed_day"]
+Method = Literal["item", "drg_rate", "drg_points", "dip", "bed_day", "fixed_price"]
 BY_CASE = ("drg_rate", "drg_points", "dip")  # the methods whose volume is the weight of a group
 Names = list[str]
 
@@ -26,6 +27,9 @@ class CaseKind(Strict):
     adm_kinds: Names = []
     med_types: Names = []
     diseases: Names = []  # dise_codg
+    visit_kinds: Names = []  # day_surgery …
+    areas: Names = []  # insu_admdvs: where the person is insured
+    away: bool | None = None  # whether of a person insured elsewhere
     days_over: Count | None = None  # of the stay
     days_up_to: Count | None = None
 
@@ -68,65 +72,31 @@ class Coefficients(OfPlace):
     new_groups: Names = []  # always 1: a new group has no costs to compare
 
 
-def _banded(value: Any) -> tuple[tuple[int, int], ...]:
-    """How many times the mean is too much, by points: `3`, or `[{over: 0, times: 3}, {over: 100, times: 2.5}]`."""
-    rows = value if isinstance(value, list) else [{"over": "0", "times": value}]
-    if any(not isinstance(row, dict) or set(row) != {"over", "times"} for row in rows):
-        raise ValueError("每档须写作 {over: 点数, times: 倍数}")
-    return _rising(tuple((_unit(row["over"]), _unit(row["times"])) for row in rows))
+class Review(Strict):
+    """At most `quota` percent of the discharges of an institution in a month, quarter, half-year or year: 特例单议."""
 
-
-def _paid_days(value: Any) -> tuple[tuple[int, str, int], ...]:
-    """What a day is worth, by the days before it: `[{over: 0, points: 2.36}, {over: 60, points: 2}]`, or yuan."""
-    rows = value if isinstance(value, list) else [value]
-    units = {tuple(sorted(set(row) - {"over"})) for row in rows if isinstance(row, dict)}
-    if any(not isinstance(row, dict) or "over" not in row for row in rows) or units not in ({("points",)}, {("yuan",)}):
-        raise ValueError("每档须写作 {over: 天数, points: 每日点数} 或 {over: 天数, yuan: 每日元}, 各档同一种")
-    ((unit,),) = units
-    read = _unit if unit == "points" else _fen
-    return _rising(tuple((_days(row["over"]), unit, read(row[unit])) for row in rows))
-
-
-def _rising(rows: tuple[tuple, ...]) -> tuple[tuple, ...]:
-    if [row[0] for row in rows] != sorted({row[0] for row in rows}) or rows[0][0] != 0:
-        raise ValueError("各档的 over 须从 0 起逐档递增")
-    return rows
-
-
-def _by_level(read):
-    """`{all: …, 3: …}` by hospital level, or one for all levels."""
-    return lambda value: {
-        level: read(part)
-        for level, part in (value if isinstance(value, dict) and "over" not in value else {ALL: value}).items()
-    }
-
-
-def _unit(text: Any) -> int:
-    return _read(Units, text)
-
-
-def _fen(text: Any) -> int:
-    return _read(Yuan, text)
-
-
-def _days(text: Any) -> int:
-    return _read(Count, text)
-
-
-def _read(kind, text: Any) -> int:
-    return kind.__metadata__[0].func(text)
+    quota: Share
+    per: Literal["month", "quarter", "half_year", "year"] = "quarter"
 
 
 class Outliers(Strict):
     """When the cost of a case, as a multiple of the mean of its group, takes it out of the ordinary.
 
-    low: below it the case is paid as one ended early; at it, at_low says. high: above it, by level and points.
-    review: above it experts look at the case.
+    measure: the mean cost of the group, or (only by rate) the case's own standard. low: below it the case is paid as
+    one ended early, or by item; at it, at_low says. high: above it, by level and points; paid with points for what lies
+    above (`high_percent` of it, up to `most` times), or by item; where there is a `high_quota`, only for so many of the
+    discharges, those that cost most above the measure. review: above it experts look at the case.
     """
 
+    measure: Literal["mean", "standard"] = "mean"
     low: Units = 0
     at_low: Literal["ordinary", "low"] = "ordinary"
-    high: Annotated[Any, AfterValidator(_by_level(_banded))] = {}
+    low_pays: Literal["cost", "item"] = "cost"
+    high_pays: Literal["points", "item"] = "points"
+    high_percent: Share = PERCENT
+    most: Units | None = None
+    high_quota: Review | None = None
+    high: Annotated[Any, AfterValidator(by_level(banded))] = {}
     review: Units | None = None
     early_ways: Names = []  # dscg_way of a stay that ended early
     early_with_coefficient: bool = False
@@ -157,20 +127,39 @@ class Chinese(Strict):
         return self
 
 
-class Review(Strict):
-    """特例单议: at most `quota` percent of the discharges of an institution in a quarter, half-year or year."""
+class Derived(Strict):
+    """差异系数 of the year before: mean cost of a group at the institution, or at its level, over that at all of them.
 
-    quota: Share
-    per: Literal["quarter", "half_year", "year"] = "quarter"
+    Only from `least_cases` cases on either side; never below `least` nor above `most`.
+    """
+
+    per: Literal["institution", "level"] = "institution"
+    least_cases: Annotated[Count, Field(ge=1)] = 1
+    least: Units = 0
+    most: Units | None = None
+
+
+class ByCost(Strict):
+    """Cases worth what they cost: of these groups (非稳定病组) or without a weight at all (无法入组).
+
+    Their weight is cost / the mean cost of all cases (yuan) x percent; no coefficient, no outlier.
+    """
+
+    groups: Names = []
+    ungrouped: bool = False
+    mean: Annotated[Yuan, Field(ge=1, lt=NO_LIMIT)]
+    percent: Factor = PERCENT
 
 
 class ByCase(Strict):
     """How the weight of a group becomes the volume of a case."""
 
     scale: since(Units) = {}  # points of a weight of 1; 1 where not given
+    by_cost: since(ByCost) = {}
     coefficient: since(Coefficients) = {}
+    coefficient_of_prior_year: since(Derived) = {}  # for groups without one of their own: of the claims at hand
     outliers: since(Outliers) = {}
-    means: since(dict[str, Annotated[Any, AfterValidator(_by_level(_fen))]]) = {}  # yuan, by group and level
+    means: since(dict[str, Annotated[Any, AfterValidator(by_level(fen))]]) = {}  # yuan, by group and level
     means_of_prior_year: Literal["no", "all", "level"] = "no"  # for groups not given: of the claims at hand
     readmission: since(Readmission) = {}
     primary_groups: since(Names) = {}  # 基层病种: same disease, same price
@@ -181,14 +170,23 @@ class ByCase(Strict):
 class BedDay(Strict):
     """What days are worth, and the percent of it each institution's assessment leaves (100 where none)."""
 
-    days: Annotated[Any, AfterValidator(_by_level(_paid_days))]
+    days: Annotated[Any, AfterValidator(by_level(paid_days))]
     assessment: dict[str, Factor] = {}
+
+
+class FixedPrice(Strict):
+    """按病种定额, 日间手术定额: what a case is worth, by hospital level; `up_to_cost`: never more than it cost."""
+
+    prices: Annotated[Any, AfterValidator(by_level(fen))]
+    up_to_cost: bool = False
 
 
 class Pool(Strict):
     """The money of some person groups: the value of a point (yuan), or the budget of a month or year to distribute.
 
     total: what the points share: the budget with what the persons pay, or the budget over the reimbursement ratio.
+    reserve: percent of the budget kept out of it (调剂金, 风险金). away: whether cases of persons insured elsewhere
+    share the budget, or only get the value it gives a point, since another place's fund pays for them.
     """
 
     people: Names = []  # all where empty
@@ -197,6 +195,8 @@ class Pool(Strict):
     budget_per: Literal["month", "year"] = "year"
     total: Literal["with_persons", "over_ratio"] = "with_persons"
     ratio: since(Share) = {}
+    reserve: since(Share) = {}
+    away: Literal["shares", "valued"] = "shares"
 
     @model_validator(mode="after")
     def _has_a_price(self):
@@ -218,19 +218,6 @@ class SharedBand(Strict):
     hi: Factor | Literal["none"]
     keep: Share = 0
     share: Share = 0
-
-
-def _gapless(bands: list[SharedBand]) -> list[SharedBand]:
-    ends = [NO_LIMIT if band.hi == "none" else band.hi for band in bands]
-    if not bands or [band.lo for band in bands] != [0, *ends[:-1]] or ends[-1] != NO_LIMIT:
-        raise ValueError("各档须从 0 起首尾相接, 最后一档 hi: none")
-    if any(band.lo >= end for band, end in zip(bands, ends, strict=True)):
-        raise ValueError("每档 lo 须小于 hi")
-    if any(band.lo < PERCENT < end for band, end in zip(bands, ends, strict=True)):
-        raise ValueError("须有一档止于 100, 下一档从 100 起")
-    if any((band.keep and band.lo >= PERCENT) or (band.share and band.lo < PERCENT) for band in bands):
-        raise ValueError("keep 只用于 100 以下的档 (结余), share 只用于 100 以上的档 (超支)")
-    return bands
 
 
 class Alliance(Strict):
@@ -260,8 +247,10 @@ class AdvanceFund(Strict):
 class Clearing(Strict):
     """Monthly pre-payment and the clearing of a year."""
 
-    prepaid: since(Share) = {}  # of what the statements charge to the funds
-    bands: since(Annotated[list[SharedBand], AfterValidator(_gapless)]) = {}
+    prepaid: since(Share) = {}
+    prepaid_of: Literal["charged", "payable"] = "charged"  # what the statements charge to the funds, or the payment
+    bands_take: Literal["part", "whole"] = "part"  # of a surplus or overrun: the part in each band, or all in its band
+    bands: since(Annotated[list[SharedBand], AfterValidator(gapless)]) = {}
     quality: since(dict[str, Factor]) = {}  # by institution, of what is payable
     alliances: since(dict[str, Alliance]) = {}
     advance: since(AdvanceFund) = {}
@@ -272,11 +261,13 @@ class Provider(Strict):
 
     drg_benefits: Names = []
     drg_rate: Amount = {}
-    fund_form: Literal["difference", "ratio"] = "difference"
+    fund_form: Literal["difference", "ratio", "share"] = "difference"
+    fund_share: Percent = {}  # of a standard, with the form `share`
     case_kinds: dict[str, since(CaseKind)] = {}
     methods: since(Annotated[list[Line], AfterValidator(_reachable)]) = {}
     by_case: dict[Literal["drg_rate", "drg_points", "dip"], ByCase] = {}
     bed_days: dict[str, since(BedDay)] = {}  # by case kind, or all
+    fixed_prices: dict[str, since(FixedPrice)] = {}  # by case kind, or all
     pools: dict[str, Pool] = {}
     clearing: Clearing = Clearing()
     home_pays: since(Literal["statement", "group"]) = {}  # of stays away from home; the statement where not given
@@ -295,12 +286,21 @@ class Provider(Strict):
     def _hangs_together(self):
         lines = [line for on in self.methods.values() for line in on.value]
         tcm = [c for by in self.by_case.values() for on in by.chinese_groups.values() for c in on.value]
-        kinds = {kind for part in (*lines, *tcm) for kind in part.case_kinds} | set(self.bed_days) - {ALL}
+        kinds = {kind for part in (*lines, *tcm) for kind in part.case_kinds} | (
+            {*self.bed_days, *self.fixed_prices} - {ALL}
+        )
         if unknown := sorted(kinds - set(self.case_kinds)):
             raise ValueError(f"没有名为 {', '.join(unknown)} 的 case_kinds; 现有 {', '.join(self.case_kinds) or '无'}")
         used = {line.method for line in lines}
         if "bed_day" in used and not self.bed_days:
             raise ValueError("methods 用了 bed_day, 须写 bed_days")
+        if "fixed_price" in used and not self.fixed_prices:
+            raise ValueError("methods 用了 fixed_price, 须写 fixed_prices")
+        if (self.fund_form == "share") != bool(self.fund_share):
+            raise ValueError("fund_form: share 与 fund_share 须同时写")
+        by_points = [on for name, by in self.by_case.items() if name != "drg_rate" for on in by.outliers.values()]
+        if any(on.value.measure == "standard" for on in by_points):
+            raise ValueError("outliers 的 measure: standard 只用于 drg_rate: 按点数付费的标准到清算时才有")
         if used & {"drg_points", "dip"} and not self.pools:
             raise ValueError("按点数付费须写 pools: 点值或预算")
         if "drg_rate" in used and not self.drg_rate:

@@ -5,8 +5,13 @@ An institution may put up at most a share of its discharges of a period, rounded
 experts decide is an input.
 """
 
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
 import polars as pl
 
+from engine.settlement.dated import On
 from engine.settlement.money import PERCENT
 from engine.settlement.provider_cases import holding, number
 from engine.settlement.provider_policy import ByCase, Review
@@ -27,16 +32,8 @@ def reviewed(cases: pl.DataFrame, rules: ByCase, reviews: pl.DataFrame | None) -
     """
     if reviews is None or reviews.is_empty() or not rules.review:
         return cases.with_columns(review=pl.lit(None, pl.String))
-    share = holding(rules.review, lambda r: number(r.quota), number(0))
-    counted = cases.with_columns(
-        _period=holding(rules.review, _period, pl.lit(None, pl.String)),
-        _stands=~pl.col("refund") & pl.col("refunded_on").is_null(),
-        _share=share,
-    )
-    place = ["fixmedins_code", "_period"]
-    counted = counted.with_columns(
-        _quota=pl.col("_stands").sum().over(place).cast(pl.Int64) * pl.col("_share") // PERCENT
-    )
+    counted = with_quota(cases, rules.review)
+    place = PLACE
     asked = counted.filter("_stands").join(
         reviews.select(*REVIEWS).cast(REVIEWS).with_columns(_points=pl.col("points").to_physical().cast(pl.Int64)),
         on="setl_id",
@@ -54,6 +51,25 @@ def reviewed(cases: pl.DataFrame, rules: ByCase, reviews: pl.DataFrame | None) -
     ).drop("_points")
 
 
-def _period(review: Review) -> pl.Expr:
-    parts = {"quarter": pl.col("day").dt.quarter(), "half_year": (pl.col("day").dt.month() + 5) // 6, "year": pl.lit(0)}
-    return pl.concat_str("year", pl.lit("|"), parts[review.per])
+PLACE = ["fixmedins_code", "_period"]
+
+
+def with_quota(cases: pl.DataFrame, quota: dict[date, On], read: Callable[[Any], Review | None] = lambda r: r):
+    """The cases of one method with `_period`, `_stands` and `_quota`: how many of the discharges of their institution
+    and period a quota lets through, rounded down; none where there is no quota.
+    """
+    share = holding(quota, lambda v: number(read(v).quota) if read(v) else number(0), number(0))
+    period = holding(quota, lambda v: _period(read(v)), pl.lit(None, pl.String))
+    cases = cases.with_columns(
+        _period=period, _stands=~pl.col("refund") & pl.col("refunded_on").is_null(), _share=share
+    )
+    standing = pl.col("_stands").sum().over(PLACE).cast(pl.Int64)
+    return cases.with_columns(_quota=standing * pl.col("_share") // PERCENT).drop("_share")
+
+
+def _period(quota: Review | None) -> pl.Expr:
+    if quota is None:
+        return pl.lit(None, pl.String)
+    month = pl.col("day").dt.month()
+    parts = {"month": month, "quarter": (month + 2) // 3, "half_year": (month + 5) // 6, "year": pl.lit(0)}
+    return pl.concat_str("year", pl.lit("|"), parts[quota.per])
