@@ -266,7 +266,7 @@ def test_stays_away_from_home_stand_in_the_books_of_both_places():
     settlement, claims, grouping = frames([stay | away, stay])
     claims = claims.with_columns(local_flag=pl.lit(None, pl.String))
     empty = {name: load_knowledge()[name] for name in ("direct_deliveries", "funds", "fund_payouts", "workdays")}
-    books = region_books(settlement, claims, grouping, by_points(), NOTHING_TOLD, {}, empty)
+    books = region_books(settlement, claims, grouping, by_points(), NOTHING_TOLD, None, {}, empty)
     # 病组标准 10000 - 个人 4000 = 6000 付医院; 参保地按结算单 6500 还就医地, 就医地多得 500
     assert summed(books).select("payer", "payee", "item", "cases", "amount_fen").rows() == [
         ("440100", "440100", "borne_by_care_place", 0, -50000),

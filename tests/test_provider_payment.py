@@ -10,12 +10,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from paying import AMOUNTS
 
+from engine.audit.examples import frame_of
 from engine.reference.places import seeds_folder
-from engine.run import pipeline
+from engine.run import payable, pipeline
 from engine.run.region import load_region
 from engine.settlement.policy import Policy, load_policy
 from engine.settlement.provider import provider_payment
-from engine.tables.outputs import conform
+from engine.tables.outputs import conform, outputs
 
 
 def policy(form: str = "difference") -> Policy:
@@ -244,6 +245,24 @@ def test_a_run_by_dip_needs_a_policy_that_pays_scores(bundle, tmp_path):
     assert {"dip", "item"} <= set(by_score["method"]) and (scored["volume"] > 0).any()
     claims, grouping = (pl.read_parquet(tmp_path / "demo-dip" / f"{t}.parquet") for t in ("settlement", "grouping"))
     assert claims.height and grouping["mdc"].null_count() == grouping.height
+    checks = pl.read_parquet(tmp_path / "demo-region" / "checks.parquet")
+    (said,) = checks.filter(pl.col("check_id").str.starts_with("P")).iter_rows(named=True)
+    assert (
+        "另一类分组方案" in said["title"] and said["rows"] == by_score.filter(pl.col("method") == "dip")["cases"].sum()
+    )
+
+
+def test_what_an_earlier_audit_decided_is_deducted_when_the_year_is_cleared(region):
+    recoveries = frame_of("prior_recoveries", [
+        {"recovery_id": "R1", "fixmedins_code": "H1", "amount": 1234, "recover_date": "2025-06-01",
+         "channel": "audit_deduction"},
+        {"recovery_id": "R2", "fixmedins_code": "H1", "amount": 9999, "recover_date": "2025-06-01",
+         "channel": "self_return"},
+    ])  # fmt: skip
+    claims = frame_of("claims", []).lazy()
+    nothing = {name: pl.LazyFrame(schema=outputs()[name]) for name in ("settlement", "grouping")}
+    told = payable.given({"claims": claims, "prior_recoveries": recoveries.lazy()}, region, *nothing.values()).told
+    assert told.deductions.rows() == [("H1", 2025, 1234)]
 
 
 def test_the_groups_a_pack_names_are_in_the_scheme_it_is_meant_for():

@@ -109,7 +109,8 @@ def _trust(run: Run) -> dict:
     official = [c for c in checks if c["check_id"].startswith("V")]
     return {
         "official": official,
-        "identities": [c for c in checks if c["check_id"][0] not in "VG"],
+        "identities": [c for c in checks if c["check_id"][0] not in "VGP"],
+        "by_item": [c for c in checks if c["check_id"].startswith("P")],
         "coding": [c for c in checks if c["check_id"].startswith("G")],
         "verdicts": {v: sum(c["verdict"] == v for c in official) for v in words.VERDICT},
         "inputs": sorted(run.manifest.get("inputs", []), key=lambda i: str(i.get("path", ""))),

@@ -20,7 +20,7 @@ from engine.audit.waiving import waived, waiver_values
 from engine.grouping.care import FOUND, check_rows
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
-from engine.run import buckets, manifest, stages
+from engine.run import buckets, manifest, payable, stages
 from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
 from engine.run.masking import masked, masked_values, read_key
@@ -28,9 +28,7 @@ from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
 from engine.settlement.ledgers import region_books, summed
-from engine.settlement.provider import CLAIM as PAYMENT_CLAIM
-from engine.settlement.provider import Told, provider_payment
-from engine.settlement.provider_cases import STATEMENT
+from engine.settlement.provider import payments_and_reasons
 from engine.tables.checks import checks as run_checks
 from engine.tables.dictionary import table, with_fields
 from engine.tables.outputs import conform, outputs
@@ -222,23 +220,22 @@ def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
 
 def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
           by_claim: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:  # fmt: skip
-    """provider_payment, recovery and ledgers, from the claims, their settlement and the findings."""
-    payments, books = pl.DataFrame(schema=outputs()["provider_payment"]), [tables["ledgers"]]
-    columns = [*PAYMENT_CLAIM, "fund_pay_sumamt"]
+    """provider_payment, recovery and ledgers, from the claims, their settlement and the findings; and checks, with what
+    could not be paid by the method of the policy.
+    """
+    made = {"provider_payment": pl.DataFrame(schema=outputs()["provider_payment"]), "checks": tables["checks"]}
+    books, columns = [tables["ledgers"]], ["setl_id", "fixmedins_code", "fund_pay_sumamt"]
     claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
     claims = with_fields(claims, "claims", *columns).select(columns).collect()
-    settled = by_claim["settlement"].select(STATEMENT).collect()
-    if settled.height:
-        told = Told(*(region.knowledge[name] for name in Told.TABLES))
-        groups = by_claim["grouping"].select("setl_id", "drg", "weight").collect()
-        given = (settled, claims, groups, region.policy, told)
-        payments = provider_payment(*given)
+    ours = by_claim["settlement"].select("setl_id", "fund_pay_sumamt_fen").collect()
+    if ours.height:
+        given = payable.given(extract.tables, region, by_claim["settlement"], by_claim["grouping"])
+        made["provider_payment"], reasons = payments_and_reasons(*given)
+        made["checks"] = pl.concat([made["checks"], payable.fallback_checks(reasons)])
         books += region_books(*given, extract.tables, region.knowledge)
-    ours = settled.select("setl_id", "fund_pay_sumamt_fen")
     fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
     paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)
-    recovery = recover(tables["findings"], tables["evidence"], paid)
-    return {"provider_payment": payments, "recovery": recovery, "ledgers": summed(books)}
+    return {**made, "recovery": recover(tables["findings"], tables["evidence"], paid), "ledgers": summed(books)}
 
 
 def finish(out: Path, work: Path, tables, extract: Extract, region: Region, options: Options, identity: str,

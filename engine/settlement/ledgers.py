@@ -46,9 +46,9 @@ def summed(books: list[pl.DataFrame]) -> pl.DataFrame:
 
 def region_books(
     settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy, told: Told,
-    tables: Mapping[str, pl.LazyFrame], knowledge: Mapping[str, pl.DataFrame],
+    lines: pl.DataFrame | None, tables: Mapping[str, pl.LazyFrame], knowledge: Mapping[str, pl.DataFrame],
 ) -> list[pl.DataFrame]:  # fmt: skip
-    """The books of the whole region. The first five as provider_payment is given them; tables: the canonical ones;
+    """The books of the whole region. The first six as provider_payment is given them; tables: the canonical ones;
     knowledge: direct_deliveries, funds, fund_payouts, workdays.
     """
     books = [
@@ -57,7 +57,9 @@ def region_books(
         payouts(knowledge["fund_payouts"], knowledge["workdays"], policy.provider),
     ]
     if is_away(claims).any():
-        books.append(cross_region(case_payments(settlement, claims, grouping, policy, told), policy.provider))
+        books.append(
+            cross_region(case_payments(settlement, claims, grouping, policy, told, lines=lines), policy.provider)
+        )
     if policy.catastrophic and policy.catastrophic.insurer:
         by_year = settlement.join(claims.select("setl_id", year=pl.col("setl_time").dt.year()), on="setl_id")
         books.append(catastrophic(by_year.group_by("year").agg(pl.col("hifmi_pay_fen").sum()), heads(tables), policy))
