@@ -42,7 +42,7 @@ from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import Document, read_mapping, read_yaml
 
 Day = Literal["setl_time", "endtime", "begntime"]
-BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account")
+BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account", "account_first")
 
 
 class Policy(Strict):
@@ -84,8 +84,8 @@ class Policy(Strict):
 
     @model_validator(mode="after")
     def _hangs_together(self):
-        kinds = [kind for benefit in self.benefits.values() for kind in benefit.visit_kinds]
-        types = [kind for name, group in self.groups.items() for kind in {name, *group.psn_types}]
+        kinds = [kind for benefit in self.benefits.values() if not benefit.where for kind in benefit.visit_kinds]
+        types = [k for name, group in self.groups.items() if not group.conditions() for k in {name, *group.psn_types}]
         aids = [kind for name, category in self.categories.items() for kind in {name, *category.aid_types}]
         for what, names in (("visit_kinds", kinds), ("psn_types", types), ("aid_types", aids)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -138,7 +138,8 @@ class Policy(Strict):
 
     def layers(self) -> list[str]:
         """The names of the layers this policy has, in the order in which they pay."""
-        return self.order or self._own_layers()
+        first = any(benefit.account_pays == "first" for benefit in self.benefits.values())
+        return [*(["account_first"] if first else []), *(self.order or self._own_layers())]
 
     def behind_the_pool(self) -> dict[str, Payer]:
         """The layers that pay by tiers on what is left to the person, by name; catastrophic is one of them."""
@@ -149,6 +150,7 @@ class Policy(Strict):
             *(["large_amount"] if self.large_amount is None else []),
             *(["catastrophic"] if self.catastrophic is None else []),
             *([] if self.shared_account else ["shared_account"]),
+            "account_first",
         }
         return [name for name in (*BASIC, *self.payers, *ACCOUNTS) if name not in absent]
 

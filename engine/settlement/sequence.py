@@ -154,3 +154,23 @@ def cells(parts: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
         return keys, size
     found, keys = np.unique(keys, return_inverse=True)
     return keys, len(found)
+
+
+def chains(
+    person: np.ndarray, begins: np.ndarray, ends: np.ndarray, within: np.ndarray, stay: np.ndarray
+) -> np.ndarray:
+    """A number from 1 for each chain of stays that go on with each other, per claim; 0 for claims that are no stays.
+
+    begins, ends: days. within: the most days between the last end so far of the person and a begin that goes on.
+    """
+    number = np.zeros(len(person), np.int64)
+    rows = np.flatnonzero(stay)
+    if not len(rows):
+        return number
+    rows = rows[np.lexsort((rows, begins[rows], person[rows]))]
+    who, begin, end = person[rows], begins[rows], np.maximum(begins[rows], ends[rows])
+    frame = pl.DataFrame({"who": who, "end": end.astype("datetime64[D]").astype(np.int64)})
+    last = frame.select(pl.col("end").cum_max().over("who").shift(1).over("who").fill_null(-_NEVER)).to_series()
+    gap = begin.astype("datetime64[D]").astype(np.int64) - last.to_numpy()
+    number[rows] = np.cumsum(gap > within[rows])
+    return number
