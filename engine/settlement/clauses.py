@@ -102,7 +102,7 @@ class Benefit(Strict):
     pool_cap_shared: str = ""  # benefits with the same word use up one cap
     pool_cap_per_further_disease: Amount = {}  # added for each further disease the person is entitled for
     second_cap: Amount = {}  # another of the same, say of each claim
-    second_cap_per: Per = "claim"
+    second_cap_per: Literal[Per, "bed_day"] = "claim"  # bed_day: so much for each day of the stay
     account_pays: Literal["in_scope", "all", "nothing", "first"] = "in_scope"  # first: before the pool
     rounded: Literal["claim", "year"] = "claim"
     entitlement: Entitled | None = None

@@ -60,7 +60,8 @@ def pool(c: SimpleNamespace, year: SimpleNamespace, left: Left, steps: Steps, na
     pool_room = c.pool_cap - (year.pool * (1 - c.pool_by_claim) if "pool_by_claim" in c else year.pool)
     if "second_cap" in c:
         used = year.second * (1 - c.second_by_claim) if "second_by_claim" in c else year.second
-        pool_room = np.minimum(pool_room, c.second_cap - used)
+        cap = c.second_cap * np.where(c.second_by_day == 1, c.days, 1) if "second_by_day" in c else c.second_cap
+        pool_room = np.minimum(pool_room, cap - used)
     year_room = c.year_cap - year.hifp
     basic = within(np.minimum(entitled, pool_room), year_room)
     apart, in_caps = classes_paid(c, year, classes, pool_room - basic, year_room - basic)

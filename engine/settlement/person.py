@@ -51,6 +51,7 @@ IDENTITIES = {
     "A1": ("medfee_sumamt", ["fund_pay_sumamt", "psn_part_amt", "hosp_part_amt"]),
 }
 
+_LONGEST_STAY = 3_660  # days that a ceiling by the day is multiplied by
 NOT_COVERED, ORIGINAL_MISSING = "policy", "init_setl_id"
 _NEEDED = [
     "setl_id",
@@ -67,6 +68,7 @@ _NEEDED = [
     "begntime",
     "refd_setl_flag",
     "init_setl_id",
+    "act_ipt_days",
     *CLAIM,
     *STEPS,
 ]
@@ -135,6 +137,8 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
     classified = _classified(claims, withheld(lines, claims, policy, known), catalogue)
     amounts = _with_line_sums(claims, classified)
     amounts = amounts.hstack(_of_classes(claims, classified, policy, rule.benefit[kind]))
+    if hasattr(rule, "second_by_day"):
+        amounts = amounts.with_columns(days=claims["act_ipt_days"].fill_null(1).clip(0, _LONGEST_STAY).cast(pl.Int64))
     pays = (rule.pays[kind] & status.is_null().to_numpy() & ~seq.orphan).astype(np.int64)
     steps = _in_rounds(
         amounts, seq, policy, rule, kind, pays, stands, openings, wanted, _chain(claims, seq, rule, kind)

@@ -108,7 +108,8 @@ _RARE_FLAGS = {
     "year_net_tiers": lambda b: b.band_origin == "year_net",
     "pool_by_claim": lambda b: b.pool_cap_per == "claim",
     "cost_by_claim": lambda b: b.cost_cap_per == "claim",
-    "second_by_claim": lambda b: b.second_cap_per == "claim",
+    "second_by_claim": lambda b: b.second_cap_per in ("claim", "bed_day"),
+    "second_by_day": lambda b: b.second_cap_per == "bed_day",
     "year_rounded": lambda b: b.rounded == "year",
 }
 
