@@ -708,3 +708,16 @@ benefits:
     rows = [visit | {"cost": "600"}, visit | {"cost": "600", "fixmedins_code": "C1"}, visit | {"cost": "9000"}]
     rows.append(visit | {"cost": "1500", "psn_no": "q", "psn_type": "retired", "fixmedins_code": "C2"})
     assert pool(text, *rows) == [0, 42500, 307500, 89000]  # 500 x 85 %; what is left of 3,500; 1,000 x 89 %
+
+
+def test_a_claim_that_says_only_its_med_type_is_of_the_kind_that_follows():
+    text = """
+benefits:
+  inpatient: {visit_kinds: [inpatient, emergency_inpatient, day_surgery], ratio: {2020-01-01: {value: 80}}}
+  outpatient: {visit_kinds: [general_outpatient, emergency_outpatient], ratio: {2020-01-01: {value: 50}}}
+  chronic: {visit_kinds: [chronic_outpatient], ratio: {2020-01-01: {value: 70}}}
+"""
+    types = ("21", "2101", "24", "11", "13", "1402", "52", "99")
+    rows = [{"med_type": kind, "visit_kind": None, "cost": "100"} for kind in types]
+    rows.append({"med_type": "21", "visit_kind": None, "adm_kind": "day_surgery", "cost": "100"})
+    assert pool(text, *rows) == [8000, 8000, 8000, 5000, 5000, 7000, 8000, 0, 8000]

@@ -26,6 +26,7 @@ from engine.settlement.state import Before, Rows, Used
 from engine.settlement.terms import terms
 from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
+from engine.tables.visits import with_visit_kind
 
 PARTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt"]
 LAYERS = ["hifp_pay", "hifob_pay", "hifmi_pay", "hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay"]
@@ -115,8 +116,8 @@ def settle_steps(
 ) -> pl.DataFrame:
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
-    Beside STEPS: year, k (its place in the person's sequence), covered, status (why nothing is paid: policy, enrolment,
-    waiting, accident; null where the statement was computed), deductible_due, pool_entitled, pool_room, year_room,
+    Beside STEPS: year, k (its place in the person's sequence), group, benefit, covered, status (why nothing is paid:
+    policy, enrolment, waiting, accident; null where it was computed), deductible_due, pool_entitled, pool_room, year_room,
     account_room, and of every layer behind the pool its `…_base` and `…_paid`.
     """
     return _settled(claims, lines, policy, catalogue, account_openings, known or {}, None)
@@ -125,7 +126,7 @@ def settle_steps(
 def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None,
              openings: pl.DataFrame | None, known: Known, wanted: set[str] | None) -> pl.DataFrame:  # fmt: skip
     """The statements with the steps that are wanted beside the amounts of the contract, or all."""
-    claims = with_fields(claims, "claims", *_NEEDED).select(_NEEDED)
+    claims = with_visit_kind(with_fields(claims, "claims", *_NEEDED).select(_NEEDED))
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
     named = named_benefit(claims, lines, policy)
@@ -155,6 +156,7 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
         *(pl.Series(name, values) for name, values in steps.items()),
         pl.Series("covered", rule.covered[kind]),
         status.alias("status"),
+        *_named(policy, rule, kind),
     )
     frame = _orphans_as_reported(frame).with_columns(_totals(policy)).with_columns(_remainder())
     check_identities(frame)
@@ -171,6 +173,17 @@ def _chain(claims: pl.DataFrame, seq: Sequence, rule: SimpleNamespace, kind: np.
     within = rule.continues_within_days[kind]
     stay = (rule.per_admission[kind] == 1) & (within < NO_LIMIT) & ~seq.refund
     return chains(seq.person, days["begin"].to_numpy(), days["end"].to_numpy(), within, stay)
+
+
+def _named(policy: Policy, rule: SimpleNamespace, kind: np.ndarray) -> list[pl.Series]:
+    """The person group and the benefit under which each claim was settled; null for none."""
+    given = {"group": (rule.group, policy.groups), "benefit": (rule.benefit, policy.benefits)}
+    return [
+        pl.Series(what, np.where(number >= 0, number, len(names))[kind]).replace_strict(
+            range(len(names)), list(names), default=None, return_dtype=pl.String
+        )
+        for what, (number, names) in given.items()
+    ]
 
 
 def _status(seq: Sequence, stands: Standing, rule: SimpleNamespace, kind: np.ndarray) -> pl.Series:

@@ -48,9 +48,8 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
         names = kinds["named"].fill_null(names)
     benefit = number_of(names, list(policy.benefits))
     benefit = _entitled(kinds, policy, benefit)
-    found = SimpleNamespace(
-        benefit=benefit, year_cap=where.pick(policy.annual_cap, NO_LIMIT), **_by_benefit(policy, where, benefit)
-    )
+    found = SimpleNamespace(benefit=benefit, group=where.group, year_cap=where.pick(policy.annual_cap, NO_LIMIT))
+    vars(found).update(_by_benefit(policy, where, benefit))
     _with_category(found)
     _with_age(found, kinds)
     if "diseases" in kinds.columns:

@@ -1,0 +1,23 @@
+"""The kind of a visit where the source says only its med_type (national dictionary 医疗类别) and adm_kind."""
+
+import polars as pl
+
+# the first two digits; local four-digit codes nest under them
+_BY_MED_TYPE = {
+    "11": "general_outpatient", "12": "general_outpatient", "13": "emergency_outpatient", "14": "chronic_outpatient",
+    "19": "general_outpatient", "21": "inpatient", "22": "inpatient", "23": "inpatient", "24": "emergency_inpatient",
+    "41": "pharmacy", "51": "general_outpatient", "52": "inpatient", "53": "general_outpatient",
+    "91": "general_outpatient",
+}  # fmt: skip
+_BY_ADM_KIND = {"day_surgery": "day_surgery", "home_bed": "home_bed", "emergency": "emergency_inpatient"}
+
+
+def with_visit_kind(claims: pl.DataFrame) -> pl.DataFrame:
+    """Claims whose visit_kind, where blank, follows from med_type, and of stays from adm_kind and daysurg_flag."""
+    if not claims["visit_kind"].null_count():
+        return claims
+    told = pl.col("med_type").str.slice(0, 2).replace_strict(_BY_MED_TYPE, default=None, return_dtype=pl.String)
+    stay = pl.col("adm_kind").replace_strict(_BY_ADM_KIND, default=None, return_dtype=pl.String)
+    by_day = pl.when(pl.col("daysurg_flag") == "1").then(pl.lit("day_surgery"))
+    kind = pl.when(told == "inpatient").then(pl.coalesce(stay, by_day, told)).otherwise(told)
+    return claims.with_columns(visit_kind=pl.coalesce("visit_kind", kind))
