@@ -117,8 +117,8 @@ def settle_steps(
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
     Beside STEPS: year, k (its place in the person's sequence), group, benefit, covered, status (why nothing is paid:
-    policy, enrolment, waiting, accident; null where it was computed), deductible_due, pool_entitled, pool_room, year_room,
-    account_room, and of every layer behind the pool its `…_base` and `…_paid`.
+    policy, enrolment, waiting, accident; null where it was computed), deductible_due, pool_entitled, pool_room,
+    year_room, account_room, and of every layer behind the pool its `…_base` and `…_paid`.
     """
     return _settled(claims, lines, policy, catalogue, account_openings, known or {}, None)
 
