@@ -721,3 +721,17 @@ benefits:
     rows = [{"med_type": kind, "visit_kind": None, "cost": "100"} for kind in types]
     rows.append({"med_type": "21", "visit_kind": None, "adm_kind": "day_surgery", "cost": "100"})
     assert pool(text, *rows) == [8000, 8000, 8000, 5000, 5000, 7000, 8000, 0, 8000]
+
+
+def test_what_a_claim_leaves_blank_is_told_by_its_institution_and_by_the_areas():
+    text = """
+benefits:
+  inpatient: {visit_kinds: [inpatient], ratio: {2020-01-01: {value: {worker: {1: 90, 3: 80}}}}}
+remote_minus_points: {2020-01-01: {value: 10}}
+"""
+    blank = {"hosp_lv": None, "local_flag": None, "fixmedins_code": "H1", "cost": "100"}
+    areas = (("440100", "440106"), ("440100", "310101"), ("440100", None))
+    rows = [blank | {"insu_admdvs": home, "mdtrtarea_admdvs": care} for home, care in areas]
+    places = rows_of("institutions", {"fixmedins_code": "H1", "hosp_lv": "1"})
+    assert pool(text, *rows, {**rows[1], "local_flag": "1"}, institutions=places) == [9000, 8000, 9000, 9000]
+    assert pool(text, *rows) == [0, 0, 0]  # of no level known the policy has no value

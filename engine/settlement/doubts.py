@@ -177,13 +177,16 @@ def _cells_of(policy: Policy, here: tuple, name: str, value: dict, by_category: 
     """Levels without a value, and caps of nothing."""
     if here[0] == "provider":
         return
+    lacking: dict[str, list[str]] = {}
     for by, levels in value.items():
         missing = [level for level in LEVELS if level not in levels]
         if not by_category and ALL not in levels and missing and len(missing) < len(LEVELS):
-            whose = "" if by == ALL else f"人员组 {by} "
-            yield here, f"{whose}没有医院等级 {', '.join(missing)} 的值 (0 为未定级)；这些结算单不适用本政策，可写 all"
+            lacking.setdefault(", ".join(missing), []).append(by)
         if name in _CAPS and 0 in levels.values():
             yield here, f"{'' if by == ALL else by + ' '}限额为 0，等于不付；不设限应写 none"
+    for missing, whom in lacking.items():
+        whose = "" if whom == [ALL] else f"人员组 {'、'.join(whom)} "
+        yield here, f"{whose}没有医院等级 {missing} 的值 (0 为未定级)；这些结算单不适用本政策，可写 all"
 
 
 def _cells(policy: Policy, *dated: dict) -> Iterator[tuple[date, str, str]]:

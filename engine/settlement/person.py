@@ -26,7 +26,7 @@ from engine.settlement.state import Before, Rows, Used
 from engine.settlement.terms import terms
 from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
-from engine.tables.visits import with_visit_kind
+from engine.tables.visits import with_place, with_visit_kind
 
 PARTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt"]
 LAYERS = ["hifp_pay", "hifob_pay", "hifmi_pay", "hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay"]
@@ -126,7 +126,8 @@ def settle_steps(
 def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None,
              openings: pl.DataFrame | None, known: Known, wanted: set[str] | None) -> pl.DataFrame:  # fmt: skip
     """The statements with the steps that are wanted beside the amounts of the contract, or all."""
-    claims = with_visit_kind(with_fields(claims, "claims", *_NEEDED).select(_NEEDED))
+    places = with_fields(known["institutions"], "institutions") if "institutions" in known else None
+    claims = with_place(with_visit_kind(with_fields(claims, "claims", *_NEEDED).select(_NEEDED)), places)
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
     named = named_benefit(claims, lines, policy)

@@ -16,10 +16,10 @@ from engine.settlement.clauses import Filing
 from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
 
-TABLES = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "prescriptions")
+TABLES = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "prescriptions", "institutions")
 CLAIM = [
     *("fixmedins_code", "dise_codg", "mdtrtarea_admdvs", "filing_status", "age", "brdy", "trum_flag"),
-    *("insutype", "adm_way", "gend", "daysurg_flag"),
+    *("insutype", "insu_admdvs", "adm_way", "gend", "daysurg_flag"),
 ]
 Known = Mapping[str, pl.DataFrame]
 _MOST_YEARS = 60  # that earlier years without a claim are looked for

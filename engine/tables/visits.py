@@ -1,4 +1,4 @@
-"""The kind of a visit where the source says only its med_type (national dictionary 医疗类别) and adm_kind."""
+"""What a claim leaves unsaid of its visit and other columns tell: its kind, the level, whether it is local."""
 
 import polars as pl
 
@@ -21,3 +21,20 @@ def with_visit_kind(claims: pl.DataFrame) -> pl.DataFrame:
     by_day = pl.when(pl.col("daysurg_flag") == "1").then(pl.lit("day_surgery"))
     kind = pl.when(told == "inpatient").then(pl.coalesce(stay, by_day, told)).otherwise(told)
     return claims.with_columns(visit_kind=pl.coalesce("visit_kind", kind))
+
+
+def with_place(claims: pl.DataFrame, institutions: pl.DataFrame | None) -> pl.DataFrame:
+    """Claims with a blank hosp_lv as the institution's, and a blank local_flag by the cities of insurance and of care.
+
+    A city is the first four digits of the area code; where one of the two is not known the flag stays blank.
+    """
+    if claims["local_flag"].null_count():
+        home, care = (pl.col(name).str.slice(0, 4) for name in ("insu_admdvs", "mdtrtarea_admdvs"))
+        told = pl.when(home != care).then(pl.lit("0")).when(home == care).then(pl.lit("1"))
+        claims = claims.with_columns(local_flag=pl.coalesce("local_flag", told))
+    if institutions is None or not claims["hosp_lv"].null_count():
+        return claims
+    known = institutions.select("fixmedins_code", _level="hosp_lv").drop_nulls()
+    known = known.sort("fixmedins_code", "_level").unique("fixmedins_code", keep="first", maintain_order=True)
+    claims = claims.join(known, on="fixmedins_code", how="left", maintain_order="left")
+    return claims.with_columns(hosp_lv=pl.coalesce("hosp_lv", "_level")).drop("_level")
