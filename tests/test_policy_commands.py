@@ -116,6 +116,7 @@ def tiers(second: int) -> str:
     return dated("ratio", f"[{{over: 10000, percent: 50}}, {{over: {second}, percent: 60}}]")
 
 
+HALF = dated("ratio", "50")
 # what is replaced by what, the line at which the doubt stands, and its words
 DOUBTED = {
     "a group without types": (GROUP, "退休: {}", 3, "没有写 psn_types"),
@@ -158,7 +159,7 @@ DOUBTED = {
     "a loss that cannot be": (*payer("loss_counts: no", dated("ratio", "50")), 10, "没有写 cross_region.unfiled"),
     "a benefit behind its like": (
         CAP,
-        f"  a: {{med_types: [52*], {dated('ratio', '50')}}}\n  b: {{med_types: ['5201'], {dated('ratio', '50')}}}\n{CAP}",
+        f"  a: {{med_types: [52*], {HALF}}}\n  b: {{med_types: ['5201'], {HALF}}}\n{CAP}",
         11,
         "轮不到：5201 已归先写的 a",
     ),

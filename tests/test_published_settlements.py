@@ -735,3 +735,29 @@ remote_minus_points: {2020-01-01: {value: 10}}
     places = rows_of("institutions", {"fixmedins_code": "H1", "hosp_lv": "1"})
     assert pool(text, *rows, {**rows[1], "local_flag": "1"}, institutions=places) == [9000, 8000, 9000, 9000]
     assert pool(text, *rows) == [0, 0, 0]  # of no level known the policy has no value
+
+
+def test_a_class_of_items_has_tiers_of_its_own():
+    """体内置放材料 10,000 以下 70 %, 以上 50 %, 不进起付线."""
+    tiers = "[{over: 0, percent: 70}, {over: 10000, percent: 50}]"
+    text = inpatient(
+        "80", "600", f"    item_classes: {{implant: {{items: [M], ratio: {{2020-01-01: {{value: {tiers}}}}}}}}}\n"
+    )
+    assert pool(text, {"lines": [("M", "16000"), ("x", "1600")]}) == [700000 + 300000 + 80000]
+
+
+def test_what_a_month_left_is_carried_to_the_next_within_the_year():
+    """每月 100 元, 当月未用完的结转下月, 不跨年: March may use 300; then April's 100."""
+    text = capped("    pool_cap: {2020-01-01: {value: 100}}\n    pool_cap_per: month_carried")
+    when = [day(3, 1), day(3, 2), day(4, 1), day(1, 5, 2026)]
+    rows = [{"visit_kind": "general_outpatient", "cost": "500", **d} for d in when]
+    assert pool(text, *rows) == [25000, 5000, 10000, 10000]
+
+
+def test_shenzhen_a_year_from_july_to_june():
+    """医保年度 7 月 1 日至次年 6 月 30 日."""
+    text = 'year_begins: "07-01"\n' + capped("    pool_cap: {2020-01-01: {value: 300}}")
+    when = [day(6, 30), day(7, 1), day(12, 31), day(6, 30, 2026), day(7, 1, 2026)]
+    rows = [{"visit_kind": "general_outpatient", "cost": "400", **d} for d in when]
+    assert pool(text, *rows) == [20000, 20000, 10000, 0, 20000]
+    assert [s["year"] for s in statements(text, *rows)] == [2024, 2025, 2025, 2025, 2026]

@@ -231,3 +231,110 @@ benefits:
     due_back = [b["psn_part_amt"] - a["psn_part_amt"] for b, a in zip(before, after, strict=True)]
     assert due_back == [175000, 192500, 192500]
     assert [s["status"] for s in statements(text, *rows, enrolments=too_late)] == ["enrolment"] * 3
+
+
+# ---- every further form at once
+
+FORMS = """
+groups:
+  七十以上: {psn_types: [worker], age_from: 70}
+  满半年: {psn_types: [worker], months_from: 6}
+  其他: {psn_types: [worker]}
+benefits:
+  outpatient:
+    visit_kinds: [general_outpatient]
+    account_pays: first
+    deductible_per: month
+    deductible: {2020-01-01: {value: 50}}
+    first_percent: {2020-01-01: {value: 10}}
+    ratio: {2020-01-01: {value: {七十以上: 70, 满半年: 60, 其他: 50}}}
+    pool_cap: {2020-01-01: {value: 300}}
+    pool_cap_per: month_carried
+    second_cap: {2020-01-01: {value: 250}}
+    cost_cap: {2020-01-01: {value: 2000}}
+    cost_cap_per: quarter
+  inpatient:
+    visit_kinds: [inpatient]
+    deductible_per: admission
+    deductible: {2020-01-01: {value: 600}}
+    deductible_year_cap: {2020-01-01: {value: 1500}}
+    nth_admission_percent: {2020-01-01: {value: [100, 50]}}
+    continues_within_days: {2020-01-01: {value: 2}}
+    ratio: {2020-01-01: {value: [{over: 0, percent: 71.3}, {over: 3000, percent: 85}]}}
+    band_origin: year_net
+    self_pay_percent: {2020-01-01: {value: {七十以上: 60, all: 100}}}
+    item_classes:
+      apart: {items: [N], ratio: {2020-01-01: {value: 40}}, annual_cap: {2020-01-01: {value: 900}}, in_caps: yes}
+      more: {items: [any], plus_points: {2020-01-01: {value: 5}}}
+    pool_cap: {2020-01-01: {value: 7000}}
+    rounded: year
+annual_cap: {2020-01-01: {value: 8000}}
+large_amount: {ratio: {2020-01-01: {value: 80}}, annual_cap: {2020-01-01: {value: 500}}}
+cross_region: {unfiled: {mode: first, value: {2020-01-01: {value: 10}}}}
+catastrophic: {benefits: [inpatient], ratio: {2020-01-01: {value: [{over: 2000, percent: 60}]}}, rounded: year}
+year_begins: "07-01"
+"""
+SPELLS = enrolled(("p", "310", date(2020, 1, 1)), ("q", "310", date(2025, 1, 1)))
+
+
+@st.composite
+def careers(draw):
+    """Visits and stays of two persons over two years, some away from home, some taken back."""
+    rows = []
+    for n in range(draw(st.integers(1, 9))):
+        begin = datetime(2025, 1, 1) + timedelta(days=draw(st.integers(0, 600)))
+        end = begin + timedelta(days=draw(st.integers(0, 20)))
+        lines = st.lists(st.tuples(st.sampled_from(list(KINDS)), st.integers(0, 900_000)), min_size=1, max_size=3)
+        rows.append({
+            "setl_id": f"c{draw(st.integers(0, 9))}-{n}", "psn_no": draw(st.sampled_from("pq")),
+            "visit_kind": draw(st.sampled_from(["inpatient", "inpatient", "general_outpatient"])),
+            "begntime": begin, "endtime": end, "setl_time": end, "age": draw(st.sampled_from([40, 71])),
+            "local_flag": draw(st.sampled_from("110")),
+            "lines": [(kind, yuan(cents), KINDS[kind]) for kind, cents in draw(lines)],
+        })  # fmt: skip
+    for n, row in enumerate(list(rows)):
+        if draw(st.integers(0, 3)) == 0:
+            when = row["setl_time"] + timedelta(days=draw(st.integers(0, 60)))
+            rows.append({k: v for k, v in row.items() if k != "lines"} | {
+                "setl_id": f"r{n}", "refd_setl_flag": "1", "init_setl_id": row["setl_id"], "setl_time": when,
+                "lines": [],
+            })  # fmt: skip
+    return rows
+
+
+@given(careers(), st.randoms(use_true_random=False))
+@examples(max_examples=60, deadline=None)
+def test_every_form_adds_up_keeps_its_caps_nets_to_zero_and_does_not_depend_on_order(rows, random):
+    """That a statement adds up and no share is negative is asserted by the engine itself for every claim."""
+    told = {"openings": OPENINGS, "enrolments": SPELLS}
+    found = {s["setl_id"]: s for s in statements(FORMS, *rows, **told)}
+    standing: dict[tuple, int] = {}
+    back = {row.get("init_setl_id") for row in rows}
+    for row in rows:
+        one = found[row["setl_id"]]
+        if "init_setl_id" in row:
+            original = found[row["init_setl_id"]]
+            assert all(one[name] == -original[name] for name in STEPS)
+        elif row["setl_id"] not in back:
+            assert one["hifp_pay"] + one["hifob_pay"] + one["hifmi_pay"] <= one["inscp_scp_amt"] + one["preselfpay_amt"]
+            for name in ("hifp_pay", "hifob_pay", "act_pay_dedc"):
+                kind = row["visit_kind"] if name == "act_pay_dedc" else ""
+                key = (row["psn_no"], one["year"], name, kind)
+                standing[key] = standing.get(key, 0) + one[name]
+    for (_, _, name, kind), total in standing.items():
+        assert total <= {"hifp_pay": 800_000, "hifob_pay": 50_000}.get(name, 150_000 if kind == "inpatient" else 10**9)
+    mixed = random.sample(rows, len(rows))
+    assert {s["setl_id"]: s for s in statements(FORMS, *mixed, **told)} == found
+
+
+@given(careers(), st.integers(0, 50_000))
+@examples(max_examples=40, deadline=None)
+def test_under_every_form_a_dearer_last_claim_is_paid_no_less(rows, more):
+    rows = sorted(
+        (row for row in rows if "init_setl_id" not in row), key=lambda row: (row["setl_time"], row["setl_id"])
+    )
+    dear = [*rows[:-1], rows[-1] | {"lines": [*rows[-1]["lines"], ("x", yuan(more), {})]}]
+    told = {"openings": OPENINGS, "enrolments": SPELLS}
+    before, after = statements(FORMS, *rows, **told)[-1], statements(FORMS, *dear, **told)[-1]
+    assert before["hifp_pay"] <= after["hifp_pay"]
+    assert before["psn_part_amt"] <= after["psn_part_amt"] + 1  # the cost behind a cap is rounded on its own

@@ -52,7 +52,7 @@ class ItemClass(Strict):
     """
 
     items: Annotated[list[str], Field(min_length=1)]  # national codes of fee lines
-    ratio: Percent = {}
+    ratio: Bands = {}  # tiers cut on the class's in-policy cost of the claim
     plus_points: Percent = {}
     annual_cap: Amount = {}
     in_caps: bool = False
@@ -98,7 +98,7 @@ class Benefit(Strict):
     cost_cap: Amount = {}  # the in-policy cost of a year, month … that counts
     cost_cap_per: Per = "year"
     pool_cap: Amount = {}  # what the pool pays of this benefit in a year, month …
-    pool_cap_per: Per = "year"
+    pool_cap_per: Literal[Per, "month_carried"] = "year"  # month_carried: what months before left is added, in the year
     pool_cap_shared: str = ""  # benefits with the same word use up one cap
     pool_cap_per_further_disease: Amount = {}  # added for each further disease the person is entitled for
     second_cap: Amount = {}  # another of the same, say of each claim

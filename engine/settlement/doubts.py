@@ -95,7 +95,7 @@ def _of_benefit(policy: Policy, path: tuple, b: Benefit) -> Iterator[Doubt]:
         ("deductible_floor", "deductible", "减后的下限高于起付线"),
         ("pool_cap", "annual_cap", "待遇限额高于年度总限额"),
     ]
-    if _SPANS.index(b.pool_cap_per) <= _SPANS.index(b.second_cap_per if b.second_cap_per in _SPANS else "day"):
+    if b.second_cap_per in _SPANS[_SPANS.index(b.pool_cap_per) if b.pool_cap_per in _SPANS else len(_SPANS) :]:
         pairs.append(("second_cap", "pool_cap", f"高于每 {b.pool_cap_per} 的 pool_cap"))
     for key, other, said in pairs:
         larger = policy.annual_cap if other == "annual_cap" else getattr(b, other)

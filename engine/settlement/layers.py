@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from engine.settlement.clauses import PARTS
-from engine.settlement.money import PERCENT, half_up, share
+from engine.settlement.money import NO_LIMIT, PERCENT, half_up, share
 
 Steps = dict[str, np.ndarray]
 Left = dict[str, np.ndarray]
@@ -57,11 +57,16 @@ def pool(c: SimpleNamespace, year: SimpleNamespace, left: Left, steps: Steps, na
     basis = pool_basis(c, year, scope, classes, c.deductible, c.first_percent if "first_percent" in c else None)
     raw = pool_share(c, year, basis, classes, c.ratio)
     entitled = rounded_share(c, raw, "year_rounded", lambda: year.raw)
-    pool_room = c.pool_cap - (year.pool * (1 - c.pool_by_claim) if "pool_by_claim" in c else year.pool)
+    cap = c.pool_cap
+    if "pool_by_months" in c:
+        cap = np.where((c.pool_by_months == 1) & (cap < NO_LIMIT), cap * c.month, cap)
+    pool_room = cap - (year.pool * (1 - c.pool_by_claim) if "pool_by_claim" in c else year.pool)
     if "second_cap" in c:
         used = year.second * (1 - c.second_by_claim) if "second_by_claim" in c else year.second
-        cap = c.second_cap * np.where(c.second_by_day == 1, c.days, 1) if "second_by_day" in c else c.second_cap
-        pool_room = np.minimum(pool_room, cap - used)
+        second = c.second_cap
+        if "second_by_day" in c:
+            second = np.where((c.second_by_day == 1) & (second < NO_LIMIT), second * c.days, second)
+        pool_room = np.minimum(pool_room, second - used)
     year_room = c.year_cap - year.hifp
     basic = within(np.minimum(entitled, pool_room), year_room)
     apart, in_caps = classes_paid(c, year, classes, pool_room - basic, year_room - basic)
@@ -78,7 +83,7 @@ def pool(c: SimpleNamespace, year: SimpleNamespace, left: Left, steps: Steps, na
         "pool_basic": basic,
         "pool_in_caps": basic + in_caps,
         **{f"class_{n}_paid": paid for n, paid in apart.items()},
-        **{f"class_{n}_raw": cost * c.of(f"class_{n}", "ratio") * c.pays for n, cost in classes["apart"].items()},
+        **{f"class_{n}_raw": class_share(c, n, cost) for n, cost in classes["apart"].items()},
         "hifp_pay": hifp,
         "admissions": c.per_admission * c.pays * ((year.chained <= 0) if "chain" in c else 1),
     }
@@ -169,15 +174,20 @@ def classes_of(c: SimpleNamespace, scope: np.ndarray) -> dict[str, dict[int, np.
     return found
 
 
+def class_share(c: SimpleNamespace, n: int, cost: np.ndarray) -> np.ndarray:
+    """The tiers of a class paid apart, not yet divided by 100 %."""
+    over, ratio = c.of(f"class_{n}", "over"), c.of(f"class_{n}", "ratio")
+    return in_tiers(np.zeros_like(cost), cost, over, ratio) * c.pays
+
+
 def classes_paid(c: SimpleNamespace, year: SimpleNamespace, classes: dict, pool_room: np.ndarray,
                  year_room: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:  # fmt: skip
     """What the pool pays of each class paid apart, and of that what the benefit's own caps hold for."""
     paid, in_caps = {}, np.zeros_like(year_room)
     for n, cost in classes["apart"].items():
         name = f"class_{n}"
-        entitled = rounded_share(
-            c, cost * c.of(name, "ratio") * c.pays, "year_rounded", lambda name=name: year.of(name, "raw")
-        )
+        raw = class_share(c, n, cost)
+        entitled = rounded_share(c, raw, "year_rounded", lambda name=name: year.of(name, "raw"))
         capped = c.of(name, "in_caps") == 1
         room = np.minimum(year_room, c.of(name, "cap") - year.of(name, "paid"))
         paid[n] = within(entitled, np.where(capped, np.minimum(room, pool_room), room))

@@ -139,6 +139,9 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
     classified = _classified(claims, withheld(lines, claims, policy, known), catalogue)
     amounts = _with_line_sums(claims, classified)
     amounts = amounts.hstack(_of_classes(claims, classified, policy, rule.benefit[kind]))
+    if hasattr(rule, "pool_by_months"):
+        months = seq.day.astype("datetime64[M]").astype(np.int64) % 12
+        amounts = amounts.with_columns(month=pl.Series((months - int(policy.year_begins[:2]) + 1) % 12 + 1))
     if hasattr(rule, "second_by_day"):
         amounts = amounts.with_columns(days=claims["act_ipt_days"].fill_null(1).clip(0, _LONGEST_STAY).cast(pl.Int64))
     pays = (rule.pays[kind] & status.is_null().to_numpy() & ~seq.orphan).astype(np.int64)

@@ -48,6 +48,8 @@ BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_
 class Policy(Strict):
     """A whole policy. `name` goes into every settlement; `year_basis` and `accrual_order` are columns of claims.
 
+    year_begins: month and day of the first day of its years, each named after the calendar year in which it begins.
+
     order: the layers in the order in which they pay; by default pool, large_amount, catastrophic, the payers as they
     are written, account, shared_account. figures: amounts published for a year, of which derived values are made.
     """
@@ -58,6 +60,7 @@ class Policy(Strict):
     grade: Grade = "demo"
     year_basis: Day = "setl_time"
     accrual_order: Day = "setl_time"
+    year_begins: str = Field("01-01", pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$")  # month and day
     groups: dict[str, Group] = Field(min_length=1)
     categories: dict[str, Category] = {}
     figures: dict[str, Amount] = {}

@@ -69,7 +69,7 @@ def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | No
     refund, of = named["refund"].to_numpy(), named["of"]
     time, row = named["time"].to_numpy().copy(), np.arange(len(refund))
     day = named["day"].to_numpy().astype("datetime64[D]")
-    year = day.astype("datetime64[Y]").astype(np.int64) + 1970
+    year = year_of(day, policy)
     original, turn, again = _named_rows(claims, refund), row.copy(), np.zeros(len(row), bool)
     some = np.flatnonzero(original >= 0)
     if len(some):
@@ -94,6 +94,16 @@ def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | No
     original = np.where(orphan, -1, original)
     years = pl.Series(year).unique().sort().to_numpy()
     return Sequence(people, person, refund, orphan, original, day, year, years, place, order, by_round, bounds)
+
+
+def year_of(day: np.ndarray, policy: Policy) -> np.ndarray:
+    """The year of the policy in which each day lies, named after the calendar year in which it begins."""
+    month, first = (int(part) for part in policy.year_begins.split("-"))
+    of = day.astype("datetime64[M]").astype(np.int64)
+    before = (of % 12 + 1 < month) | (
+        (of % 12 + 1 == month) & ((day - day.astype("datetime64[M]")).astype(int) < first - 1)
+    )
+    return of // 12 + 1970 - before
 
 
 _NEVER = np.iinfo(np.int64).max // 4  # a time after all others, for a claim that has none

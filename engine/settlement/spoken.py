@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from engine.settlement.clauses import LargeAmount, Payer, Waiting
+from engine.settlement.clauses import LargeAmount, Payer, Waiting, Who
 from engine.settlement.dated import ALL, Dated, leaf_of
 from engine.settlement.money import NO_LIMIT, PERCENT
 from engine.settlement.policy import Policy, is_by_category
@@ -125,22 +125,17 @@ def waterfall(policy: Policy, whose: Whose) -> list[tuple[str, list[Said]]]:
 
 
 def _pays_nothing(model: BaseModel, whose: Whose) -> bool:
-    """Whether a layer pays nothing to this person: its ratio is zero, or it has none for the category."""
+    """Whether a layer pays nothing to this person: it serves others, or its ratio is zero or not for the category."""
     if not isinstance(model, (LargeAmount, Payer)):
         return False
-    held = value_for(
-        model.ratio, whose.category if is_by_category(model, "ratio") else whose.group, whose.level, whose.day
-    )
-    value = held[2] if held else 0
-    served = model.who if isinstance(model, Payer) else None
-    others = served and (served.groups or served.categories) and not served.insutypes
-    named = served and (whose.group in served.groups or whose.category in served.categories)
-    category_missing = is_by_category(model, "ratio") and whose.category is None
-    return bool(
-        (others and not named)
-        or category_missing
-        or not (value if isinstance(value, int) else any(r for _, r in value))
-    )
+    by = whose.category if is_by_category(model, "ratio") else whose.group
+    who = getattr(model, "who", Who())
+    named = whose.group in who.groups or whose.category in who.categories
+    if (who.groups or who.categories) and not who.insutypes and not named:
+        return True
+    held = value_for(model.ratio, by, whose.level, whose.day) if by is not None else None
+    tiers = held[2] if held else ()
+    return not any(ratio for _, ratio in tiers) if isinstance(tiers, tuple) else not tiers
 
 
 def _waits(waiting: Waiting, whose: Whose) -> bool:
@@ -203,7 +198,8 @@ def _served(payer: Payer) -> str:
 def _per(model: BaseModel) -> dict[str, str]:
     """The labels of what holds per year, month, admission or claim, as the part says."""
     spans = {"year": "全年", "half_year": "每半年", "quarter": "每季度", "month": "每月", "day": "每天",
-             "admission": "每次住院", "claim": "每次", "bed_day": "每床日"}  # fmt: skip
+             "month_carried": "每月，未用完的年内结转", "admission": "每次住院", "claim": "每次",
+             "bed_day": "每床日"}  # fmt: skip
     names = ("deductible", "pool_cap", "second_cap", "cost_cap", "start")
     said = {name: spans.get(getattr(model, f"{name}_per", None) or "") for name in names}
     return {name: f"{LABELS[name]}（{span}）" for name, span in said.items() if span}

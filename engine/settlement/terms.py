@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 
-from engine.settlement.clauses import Benefit
+from engine.settlement.clauses import Benefit, ItemClass
 from engine.settlement.dated import Dated
 from engine.settlement.lookup import (
     MISSING,
@@ -106,6 +106,7 @@ _RARE_FLAGS = {
     "year_tiers": lambda b: b.band_origin == "year",
     "year_net_tiers": lambda b: b.band_origin == "year_net",
     "pool_by_claim": lambda b: b.pool_cap_per == "claim",
+    "pool_by_months": lambda b: b.pool_cap_per == "month_carried",
     "cost_by_claim": lambda b: b.cost_cap_per == "claim",
     "second_by_claim": lambda b: b.second_cap_per in ("claim", "bed_day"),
     "second_by_day": lambda b: b.second_cap_per == "bed_day",
@@ -120,7 +121,8 @@ def _by_benefit(policy: Policy, where: Where, benefit: np.ndarray) -> dict[str, 
     steps = width_of(*(b.nth_admission_percent for b in benefits))
     asked = [n for n in _AMOUNTS if n in _ALWAYS or any(getattr(b, n) for b in benefits)]
     flags = _FLAGS | {name: holds for name, holds in _RARE_FLAGS.items() if any(map(holds, benefits))}
-    classes = max(len(b.item_classes) for b in benefits)
+    classes = [[*b.item_classes.values()] for b in benefits]
+    classes = [[one[n] for one in classes if n < len(one)] for n in range(max(map(len, classes)))]
     merged: dict[str, np.ndarray] = {}
     for number, one in enumerate(benefits):
         rows = np.flatnonzero(benefit == number)
@@ -146,14 +148,17 @@ def _benefit_terms(one: Benefit, where: Where, rows: np.ndarray, tiers: int, ste
     return {"over": over, "ratio": ratio, "nth": nth, **amounts}
 
 
-def _class_terms(one: Benefit, where: Where, rows: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+def _class_terms(one: Benefit, where: Where, rows: np.ndarray, classes: list[list[ItemClass]]) -> dict[str, np.ndarray]:
     """Of each class of items paid apart: ratio, points, cap, and whether the benefit's caps hold for it."""
     found = {}
     given = list(one.item_classes.values())
-    for n in range(classes):
+    for n, all_of_that_place in enumerate(classes):
         clause = given[n] if n < len(given) else None
+        width = width_of(*(other.ratio for other in all_of_that_place))
+        over, ratio = where.tiers(clause.ratio if clause else {}, 0, width, rows)
         found |= {
-            f"class_{n}_ratio": where.pick(clause.ratio if clause else {}, 0, rows=rows),
+            f"class_{n}_over": over,
+            f"class_{n}_ratio": ratio,
             f"class_{n}_points": where.pick(clause.plus_points if clause else {}, 0, rows=rows),
             f"class_{n}_cap": where.pick(clause.annual_cap if clause else {}, NO_LIMIT, rows=rows),
             f"class_{n}_apart": np.full(len(rows), bool(clause and clause.ratio), np.int64),
