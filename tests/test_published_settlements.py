@@ -761,3 +761,85 @@ def test_shenzhen_a_year_from_july_to_june():
     rows = [{"visit_kind": "general_outpatient", "cost": "400", **d} for d in when]
     assert pool(text, *rows) == [20000, 20000, 10000, 0, 20000]
     assert [s["year"] for s in statements(text, *rows)] == [2024, 2025, 2025, 2025, 2026]
+
+
+def test_levels_are_whatever_the_claims_say():
+    """三级甲等 55 %, 其他三级 60 %, 社区 80 %: any word of hosp_lv, `all` for the others."""
+    text = """
+benefits:
+  inpatient: {visit_kinds: [inpatient], ratio: {2020-01-01: {value: {all: {3A: 55, 社区: 80, all: 60}}}}}
+"""
+    assert pool(text, *({"cost": "100", "hosp_lv": lv} for lv in ("3A", "社区", "3"))) == [5500, 8000, 6000]
+
+
+def test_the_persons_own_share_of_a_year_is_capped():
+    """个人自付年度封顶 10,000 元, 超过部分由补充基金全付: 30,000 x 40 % = 12,000 leaves 10,000."""
+    text = inpatient("60") + (
+        "payers: {supplement: {column: hifes_pay, start: {2020-01-01: {value: 10000}},\n"
+        "  ratio: {2020-01-01: {value: 100}}}}\n"
+    )
+    found = statements(text, {"cost": "20000"}, {"cost": "10000"})
+    assert [s["hifes_pay"] for s in found] == [0, 200000]
+
+
+def test_mutual_aid_of_each_stay_above_its_own_start():
+    """工会互助: 每次住院个人负担 1,000 元以上部分 50 %, 单次计算, 年度 3,000 元."""
+    aid = "start: {2020-01-01: {value: 1000}}, start_per: claim, annual_cap: {2020-01-01: {value: 3000}}"
+    text = inpatient("60") + (
+        f"payers: {{union: {{column: oth_pay, {aid}, counts: [in_scope, first_pay, own_pay],\n"
+        "  ratio: {2020-01-01: {value: 50}}}}\n"
+    )
+    # 4,000 − 1,000; again; of the third only what is left of 3,000
+    assert [s["oth_pay"] for s in statements(text, *[{"cost": "10000"}] * 3)] == [150000, 150000, 0]
+
+
+def test_a_start_line_waived_for_children_and_the_destitute():
+    """学生儿童起付线减半, 特困不设起付线."""
+    text = """
+groups: {儿童: {psn_types: [14*]}, 成人: {psn_types: [15*]}}
+categories: {特困: {}}
+benefits:
+  inpatient:
+    visit_kinds: [inpatient]
+    deductible_per: admission
+    deductible: {2020-01-01: {value: {儿童: 300, 成人: 600}}}
+    category_deductible_percent: {2020-01-01: {value: {特困: 0}}}
+    ratio: {2020-01-01: {value: 70}}
+"""
+    persons = rows_of("persons", {"psn_no": "c", "aid_type": "特困"})
+    rows = [{"cost": "1600", "psn_no": p, "psn_type": t} for p, t in (("a", "1403"), ("b", "1501"), ("c", "1501"))]
+    assert pool(text, *rows, persons=persons) == [91000, 70000, 112000]
+
+
+def test_retired_tiers_as_one_less_three_fifths_of_the_employees_share():
+    """退休比例 = 1 − 0.6 × (1 − 在职比例): 82 % gives 89.2 %, 97.5 % gives 98.5 %."""
+    text = inpatient(
+        "[{over: 0, percent: 82}, {over: 1000, percent: 97.5}]",
+        more="    self_pay_percent: {2020-01-01: {value: 60}}\n",
+    )
+    assert pool(text, {"cost": "2000"}) == [89200 + 98500]
+
+
+def test_assistance_and_tilted_assistance_come_to_one_limit():
+    """救助与倾斜救助年度合计不超过 5,000 元: 4,000 x 70 %; half of (1,200 − 200); then what is left of it."""
+    text = (
+        inpatient("60")
+        + """
+payers:
+  aid:
+    column: maf_pay
+    annual_cap_shared: 救助
+    annual_cap: {2020-01-01: {value: 5000}}
+    ratio: {2020-01-01: {value: 70}}
+  tilted:
+    column: maf_pay
+    annual_cap_shared: 救助
+    annual_cap: {2020-01-01: {value: 5000}}
+    start: {2020-01-01: {value: 200}}
+    ratio: {2020-01-01: {value: 50}}
+"""
+    )
+    found = statements(text, {"cost": "10000"}, {"cost": "10000"})
+    assert [(s["aid_paid"], s["tilted_paid"]) for s in found] == [(280000, 50000), (170000, 0)]
+    back = statements(text, {"cost": "10000"}, refund_of("s00", cost="10000"), {"cost": "10000"})
+    assert (back[2]["aid_paid"], back[2]["tilted_paid"]) == (280000, 50000)

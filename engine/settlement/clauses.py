@@ -165,6 +165,7 @@ class Payer(Strict):
     category_plus_points: Percent = {}
     rounded: Literal["claim", "year"] = "claim"
     annual_cap: Amount = {}
+    annual_cap_shared: str = ""  # payers with the same word use up one cap
     category_annual_cap: Amount = {}  # in place of the other, where there is one
     loss_counts: bool = True  # whether what unfiled care away from home lost of the pool's share is in its base
 

@@ -136,6 +136,8 @@ def _of_payer(policy: Policy, path: tuple, payer: Payer) -> Iterator[Doubt]:
                     f"{name}: {yuan(top)} 以上的档轮不到，以下的档已付到限额 {yuan(cap)}",
                 )
                 break
+    if payer.annual_cap_shared and not policy.together()[path[-1]]:
+        yield (*path, "annual_cap_shared"), f"只有这一方写了 {payer.annual_cap_shared}；没有别的付费方合用"
     if getattr(payer, "first_pay_counts", False) and payer.counts != ["in_scope"]:
         yield (*path, "first_pay_counts"), "写了它就不看 counts"
 

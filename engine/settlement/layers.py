@@ -238,6 +238,8 @@ def behind_the_pool(
     raw = in_tiers(before, before + base, c.of(name, "over"), c.of(name, "ratio"))
     passed = rounded_share(c, raw, f"{name}_year_rounded", lambda: year.of(name, "raw"))
     used, cap = year.of(name, "paid"), c.of(name, "cap")
+    for other in c.together.get(name, ()):
+        used = used + year.of(other, "paid") + steps.get(f"{other}_paid", np.zeros_like(used))
     more = {f"{name}_raw": raw} if c.has(name, "year_rounded") else {}
     if c.has(name, "bonus_most"):
         zero = years_without_claim(c, year)

@@ -282,11 +282,11 @@ def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: Simpl
     if chain is not None:
         by_claim["chain"] = chain = chain[order]
     used = Used(seq, policy, rule, kind, accounts, zero_years.shape[1], chain)
-    layers, by_kind = policy.layers(), vars(rule)
+    layers, by_kind, together = policy.layers(), vars(rule), policy.together()
     result = dict(zip(OF_CLAIM, (values.copy() for values in own.values()), strict=True))
 
     def steps_of(rows: np.ndarray, before: Before) -> Steps:
-        return statement(Rows(by_claim, by_kind, rows, kind[rows]), before, layers)
+        return statement(Rows(by_claim, by_kind, rows, kind[rows], together), before, layers)
 
     def work(rows: np.ndarray) -> None:
         before = used.before(rows)

@@ -148,6 +148,11 @@ class Policy(Strict):
         """The layers that pay by tiers on what is left to the person, by name; catastrophic is one of them."""
         return {**({"catastrophic": self.catastrophic} if self.catastrophic else {}), **self.payers}
 
+    def together(self) -> dict[str, list[str]]:
+        """Of each payer whose cap is shared the others that use it up."""
+        words = {name: payer.annual_cap_shared for name, payer in self.behind_the_pool().items()}
+        return {name: [o for o, w in words.items() if w == word and o != name] for name, word in words.items() if word}
+
     def _own_layers(self) -> list[str]:
         absent = {
             *(["large_amount"] if self.large_amount is None else []),

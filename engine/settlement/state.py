@@ -109,8 +109,9 @@ class Used:
 class Rows:
     """Amounts and terms of the claims at hand by name; looked up when asked for, those of a kind through its number."""
 
-    def __init__(self, by_claim: Steps, by_kind: Steps, rows: np.ndarray, kind: np.ndarray):
+    def __init__(self, by_claim: Steps, by_kind: Steps, rows: np.ndarray, kind: np.ndarray, together: dict):
         self._by_claim, self._by_kind, self._rows, self._kind = by_claim, by_kind, rows, kind
+        self.together = together  # of each layer the others that use up the same cap
 
     def __getattr__(self, name: str) -> np.ndarray:
         per_claim = name in self._by_claim
