@@ -193,3 +193,13 @@ def test_a_citizen_sees_what_is_for_whom(run):
     assert "分档按全年累计的政策范围内费用" in poor.out and "医疗救助" in poor.out and "不付给此人" not in poor.out
     points = run("--lang", "zh", "policy", "show", "demo-points", "--json").out
     assert "第一次 700 元，第二次 350 元，以后同" in points
+
+
+def test_values_that_begin_after_the_first_claim_are_told_when_its_day_is_given(run, tmp_path):
+    (tmp_path / "p.yaml").write_text(ONE, "utf-8")
+    doubts = json.loads(run("policy", "check", tmp_path / "p.yaml", "--from", "2024-07-01", "--json").out)["doubts"]
+    assert [doubt.split(" 从 ")[0].split(": ")[1] for doubt in doubts[1:]] == [
+        "benefits.住院.deductible", "benefits.住院.ratio", "annual_cap"]  # fmt: skip
+    assert "benefits.住院.ratio 从 2025-01-01 起才有值；2024-07-01 起的结算单在此以前不适用本政策" in doubts[2]
+    same = json.loads(run("policy", "check", tmp_path / "p.yaml", "--from", "2025-01-01", "--json").out)["doubts"]
+    assert len(same) == 1

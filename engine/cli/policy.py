@@ -12,7 +12,7 @@ from rich.table import Table
 
 from engine.cli.app import Json, app, plain, state
 from engine.cli.show import escaped
-from engine.settlement.doubts import doubts
+from engine.settlement.doubts import begins_after, doubts
 from engine.settlement.policy import Policy, load_policy, parameters, policy_file, policy_or_faults
 from engine.settlement.spoken import Whose, not_for, notes, waterfall
 from engine.tables.problems import UsageProblem
@@ -26,11 +26,18 @@ Name = Annotated[str, typer.Argument(metavar="POLICY", help="政策：名称或�
 
 
 @policy_app.command("check")
-def check_command(policy: Name, as_json: Json = False):
+def check_command(
+    policy: Name,
+    first: Annotated[
+        datetime.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="最早的结算单是哪天 · first day of the claims"),
+    ] = None,
+    as_json: Json = False,
+):
     """政策文件有没有错，缺什么依据 · faults of a policy, else what it rests on and where it begins or ends."""
     path = policy_file(policy)
     read, faults = policy_or_faults(path)
-    weak = _doubts(read, path) if read else []
+    weak = _doubts(read, path, first) if read else []
     if as_json:
         keys = ("where", "what", "allowed", "hint")
         told = {"faults": [dict(zip(keys, fault, strict=True)) for fault in faults], "doubts": weak}
@@ -59,10 +66,10 @@ def _grades(policy: Policy) -> dict[str, int]:
     return dict(sorted(Counter(entry.grade or policy.grade for entry in settings).items()))
 
 
-def _doubts(policy: Policy, path: Path) -> list[str]:
+def _doubts(policy: Policy, path: Path, first: datetime.datetime | None) -> list[str]:
     """What is perhaps not meant, each with its place in the file."""
     document, told = read_yaml(path), []
-    for keys, text in doubts(policy):
+    for keys, text in doubts(policy) + (begins_after(policy, first.date()) if first else []):
         line, column = document.where(keys)
         told.append(f"第 {line} 行第 {column} 列: {'.'.join(keys)} {text}")
     return told

@@ -30,6 +30,17 @@ def doubts(policy: Policy) -> list[Doubt]:
     return [*found, *_of_the_whole(policy), *_values(policy)]
 
 
+def begins_after(policy: Policy, first: date) -> list[Doubt]:
+    """The parameters that have no value yet on the first day of the claims."""
+    found = []
+    for where, dated, _ in parameters(policy):
+        path, begin = tuple(where.split(".")), min(dated)
+        if begin > first and path[0] not in ("figures", "provider"):
+            without = "不适用本政策" if path[0] == "benefits" and path[2:] == ("ratio",) else "按没有这一项计算"
+            found.append((path, f"从 {begin} 起才有值；{first} 起的结算单在此以前{without}"))
+    return found
+
+
 def _whom(policy: Policy) -> Iterator[Doubt]:
     """Groups that nobody reaches."""
     taken: dict[str, str] = {}
