@@ -4,6 +4,7 @@ import datetime
 import json
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +12,11 @@ from rich.table import Table
 
 from engine.cli.app import Json, app, plain, state
 from engine.cli.show import escaped
+from engine.settlement.doubts import begins_after, doubts
 from engine.settlement.policy import Policy, load_policy, parameters, policy_file, policy_or_faults
-from engine.settlement.spoken import Whose, waterfall
+from engine.settlement.spoken import Whose, not_for, notes, waterfall
 from engine.tables.problems import UsageProblem
+from engine.tables.yamltext import read_yaml
 
 policy_app = typer.Typer(help="结算政策 · settlement policies", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
@@ -23,14 +26,21 @@ Name = Annotated[str, typer.Argument(metavar="POLICY", help="政策：名称或�
 
 
 @policy_app.command("check")
-def check_command(policy: Name, as_json: Json = False):
+def check_command(
+    policy: Name,
+    first: Annotated[
+        datetime.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="最早的结算单是哪天 · first day of the claims"),
+    ] = None,
+    as_json: Json = False,
+):
     """政策文件有没有错，缺什么依据 · faults of a policy, else what it rests on and where it begins or ends."""
     path = policy_file(policy)
     read, faults = policy_or_faults(path)
-    doubts = list(_doubts(read)) if read else []
+    weak = _doubts(read, path, first) if read else []
     if as_json:
         keys = ("where", "what", "allowed", "hint")
-        told = {"faults": [dict(zip(keys, fault, strict=True)) for fault in faults], "doubts": doubts}
+        told = {"faults": [dict(zip(keys, fault, strict=True)) for fault in faults], "doubts": weak}
         print(json.dumps(told | {"grades": _grades(read) if read else {}}, ensure_ascii=False))
     else:
         for where, what, allowed, hint in faults:
@@ -38,10 +48,10 @@ def check_command(policy: Name, as_json: Json = False):
             plain.print(f"[red]✗[/red] {escaped(f'{path}: {where}: {what}')}", soft_wrap=True)
             if more:
                 plain.print(f"  {escaped(more)}", soft_wrap=True)
-        for doubt in doubts:
+        for doubt in weak:
             plain.print(f"[yellow]·[/yellow] {escaped(doubt)}", soft_wrap=True)
         words = state["words"]
-        print(f"{policy}: {len(faults)} {words['faults']}, {len(doubts)} {words['weaknesses']}")
+        print(f"{policy}: {len(faults)} {words['faults']}, {len(weak)} {words['weaknesses']}")
         if read:
             print(
                 f"{words['policy_grades']}: " + "，".join(f"{grade} {count}" for grade, count in _grades(read).items())
@@ -56,20 +66,13 @@ def _grades(policy: Policy) -> dict[str, int]:
     return dict(sorted(Counter(entry.grade or policy.grade for entry in settings).items()))
 
 
-def _doubts(policy: Policy):
-    """Days and levels for which a claim of the policy would find no value."""
-    for name, benefit in policy.benefits.items():
-        own = [(where, dated) for where, dated, _ in parameters(benefit, f"benefits.{name}") if dated]
-        first = min((min(dated) for _, dated in own), default=None)
-        for where, dated in own:
-            if min(dated) > first:
-                yield f"{where} 从 {min(dated)} 起才有值，同一待遇别的参数从 {first} 起；其间的结算单不适用本政策"
-    for where, dated, _ in parameters(policy):
-        if not list(dated.values())[-1].value:
-            yield f"{where} 从 {list(dated)[-1]} 起未知；其后的结算单不适用本政策"
-        for day, entry in dated.items():
-            if not (entry.source or policy.source):
-                yield f"{where}.{day} 没有写来源"
+def _doubts(policy: Policy, path: Path, first: datetime.datetime | None) -> list[str]:
+    """What is perhaps not meant, each with its place in the file."""
+    document, told = read_yaml(path), []
+    for keys, text in doubts(policy) + (begins_after(policy, first.date()) if first else []):
+        line, column = document.where(keys)
+        told.append(f"第 {line} 行第 {column} 列: {'.'.join(keys)} {text}")
+    return told
 
 
 @policy_app.command("show")
@@ -86,25 +89,42 @@ def show_command(
     group = _one_of(group, list(read.groups), "--group") or next(iter(read.groups))
     category = _one_of(category, list(read.categories), "--category")
     on = day.date() if day else max(since for _, dated, _ in parameters(read) for since in dated)
-    told = waterfall(read, Whose(group, level, on, category))
+    whose = Whose(group, level, on, category)
+    said, told = notes(read, whose), waterfall(read, whose)
+    told += [(heading, []) for heading in said if heading not in dict(told)]
     if as_json:
-        parts = [{"part": heading, "values": [asdict(said) for said in values]} for heading, values in told]
+        parts = [
+            {"part": heading, "values": [asdict(value) for value in values], "notes": said.get(heading, [])}
+            for heading, values in told
+        ]
         head = {"policy": read.name, "group": group, "level": level, "category": category, "day": on, "parts": parts}
         print(json.dumps(head, ensure_ascii=False, default=str))
         return
     words = state["words"]
-    whose = "，".join(filter(None, (group, category, f"{words['policy_level']} {level}", on.isoformat())))
-    plain.print(escaped(f"{read.title or read.name}（{whose}）"), soft_wrap=True)
+    person = "，".join(filter(None, (group, category, f"{words['policy_level']} {level}", on.isoformat())))
+    plain.print(escaped(f"{read.title or read.name}（{person}）"), soft_wrap=True)
     plain.print(escaped(f"{words['policy_source']}: {read.source}（{read.grade}）"), soft_wrap=True)
     for heading, values in told:
+        notes_here = "；".join(said.get(heading, []))
+        if not values:
+            plain.print(escaped(f"{heading}：{notes_here}"), soft_wrap=True)
+            continue
         table = Table(title=escaped(heading), title_justify="left")
         for name in ("item", "value", "since", "source"):
             table.add_column(words[f"policy_{name}"], overflow="fold")
-        for said in values:
-            table.add_row(
-                *map(escaped, (said.label, said.text, said.since.isoformat(), f"{said.source}（{said.grade}）"))
-            )
+        for value in values:
+            source = f"{value.source}（{value.grade}）"
+            table.add_row(*map(escaped, (value.label, value.text, value.since.isoformat(), source)))
         plain.print(table)
+        if notes_here:
+            plain.print(escaped(notes_here), soft_wrap=True)
+    if absent := not_for(read, whose):
+        more = (
+            f"（{words['policy_see_category']}: {'、'.join(read.categories)}）"
+            if read.categories and not category
+            else ""
+        )
+        plain.print(escaped(f"{words['policy_not_for']}: {'、'.join(absent)}{more}"), soft_wrap=True)
     others = "、".join(name for name in read.groups if name != group)
     if others:
         plain.print(escaped(f"{words['policy_other_groups']}: {others}"), soft_wrap=True)

@@ -18,7 +18,7 @@ from engine.settlement.person import LAYERS, OF_CLAIM, SHARES, STEPS, settle_ste
 from engine.settlement.policy import Policy
 from engine.settlement.spoken import Said, Whose, waterfall
 from engine.settlement.standing import category_of
-from engine.settlement.terms import benefit_of, group_of
+from engine.settlement.terms import group_of
 from engine.tables.dictionary import with_fields
 from engine.tables.outputs import output_fields
 
@@ -53,9 +53,9 @@ def statement(tables: dict[str, pl.DataFrame], region: Region, setl_id: str) -> 
     day = steps["_day"]
     who = claim.with_columns(day=pl.lit(day), care=pl.coalesce(pl.col("begntime").dt.date(), pl.lit(day)))
     category = category_of(who, policy, settling(tables, region)[-1])[0] if policy.categories else None
-    whose = Whose(group_of(claim, policy)[0] or "", claim["hosp_lv"][0] or "", day, category)
+    whose = Whose(steps["group"] or "", claim["hosp_lv"][0] or "", day, category)
     guesses = list(_guesses(tables, claim, policy, settle)) if steps["first_difference"] in STEPS else []
-    benefit = benefit_of(claim, policy)[0]
+    benefit = steps["benefit"]
     label = policy.benefits[benefit].label or benefit if benefit else "不明"
     return Statement(claim.row(0, named=True), steps, benefit, label, whose, waterfall(policy, whose), guesses)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from engine.settlement.dated import Amount, Bands, Counts, Factors, Percent, Series, Share, Strict, since
+from engine.settlement.dated import Amount, Bands, Count, Counts, Factors, Percent, Series, Share, Strict, since
 
 VisitKind = Literal[
     "general_outpatient",
@@ -24,6 +24,10 @@ VisitKind = Literal[
     "account_debit",  # what an account pays beside any care: a premium, a fee for the family doctor
 ]
 Filing = Literal["resident", "referral", "emergency", "temporary", "filed", "unfiled"]
+Per = Literal["year", "half_year", "quarter", "month", "day", "claim"]
+Where = Literal[
+    "med_type", "adm_kind", "adm_way", "dise_codg", "fixmedins_code", "hosp_lv", "insutype", "gend", "daysurg_flag"
+]
 Part = Literal["in_scope", "first_pay", "over_limit", "own_pay"]
 PARTS: tuple[Part, ...] = ("in_scope", "first_pay", "over_limit", "own_pay")
 
@@ -40,11 +44,32 @@ class Entitled(Strict):
     at_chosen_site: bool = False
 
 
+class ItemClass(Strict):
+    """Items paid by a ratio of their own: 国谈药单独支付, 高值药品和耗材, 中药饮片.
+
+    Their in-policy cost takes no part in the benefit's deductible and tiers; what the pool pays of it counts to the
+    year's cap, and to the benefit's own only where `in_caps` says so. With `plus_points` instead of a ratio they stay
+    where they are, and the pool pays so many points more of what of them lies above the deductible.
+    """
+
+    items: Annotated[list[str], Field(min_length=1)]  # national codes of fee lines
+    ratio: Bands = {}  # tiers cut on the class's in-policy cost of the claim
+    plus_points: Percent = {}
+    annual_cap: Amount = {}
+    in_caps: bool = False
+
+    @model_validator(mode="after")
+    def _says_one_of_two(self):
+        if bool(self.ratio) == bool(self.plus_points):
+            raise ValueError("ratio 与 plus_points 须写一个, 只写一个")
+        return self
+
+
 class Benefit(Strict):
     """What one kind of visit is paid: inpatient, general outpatient … The names are the policy's own.
 
     A claim belongs to the benefit of its visit_kind, unless one names its med_type, its adm_kind or an item on it
-    (生育, 辅助生殖): then to the first of these. `52*` stands for all med_types that begin so, and likewise for items.
+    (生育, 辅助生殖), or has a `where` all of which holds: then to the first of these. `52*`: all that begin so.
     """
 
     label: str = ""
@@ -52,36 +77,47 @@ class Benefit(Strict):
     med_types: list[str] = []
     adm_kinds: list[str] = []
     items: list[str] = []  # national codes of fee lines
+    where: dict[Where, list[str]] = {}  # claims whose columns hold one of these each, of the visit kinds named if any
     deductible: Amount = {}
-    deductible_per: Literal["admission", "year"] | None = None
+    deductible_per: Literal["admission", Per] | None = None
     deductible_shared: str = ""  # benefits with the same word use up one yearly deductible
+    deductible_year_cap: Amount = {}  # what deductibles of a year come to at most
     nth_admission_percent: Series = {}  # of the deductible, for the first, second … admission of the year
     nth_admission_minus: Amount = {}  # taken off it for each admission of the year before
     deductible_floor: Amount = {}  # below which that does not go
+    continues_within_days: Counts = {}  # a stay begun so soon after another goes on with it, with one deductible
     category_deductible_percent: Percent = {}
+    first_percent: Percent = {}  # of the in-policy amount, paid by the person before anything is computed
     ratio: Bands = {}
-    band_origin: Literal["gross", "net", "year"] = "gross"  # tiers cut on the in-policy amount, on it less the
-    # deductible, or on the year's in-policy amount of the benefit
+    band_origin: Literal["gross", "net", "year", "year_net"] = "gross"  # tiers cut on the in-policy amount, on it less
+    # the deductible, or on the year's of the benefit
+    self_pay_percent: Factors = {}  # of the share the ratio leaves to the person: 退休自付为在职的 60%
     plus_points: Percent = {}
     category_plus_points: Percent = {}
     age_points: Percent = {}  # points for each whole year of age
-    cost_cap: Amount = {}  # the in-policy cost of a year that counts
-    pool_cap: Amount = {}  # what the pool pays of this benefit in a year, or month
-    pool_cap_per: Literal["year", "month"] = "year"
+    item_classes: dict[str, ItemClass] = {}
+    cost_cap: Amount = {}  # the in-policy cost of a year, month … that counts
+    cost_cap_per: Per = "year"
+    pool_cap: Amount = {}  # what the pool pays of this benefit in a year, month …
+    pool_cap_per: Literal[Per, "month_carried"] = "year"  # month_carried: what months before left is added, in the year
     pool_cap_shared: str = ""  # benefits with the same word use up one cap
-    account_pays: Literal["in_scope", "all", "nothing"] = "in_scope"
+    pool_cap_per_further_disease: Amount = {}  # added for each further disease the person is entitled for
+    second_cap: Amount = {}  # another of the same, say of each claim
+    second_cap_per: Literal[Per, "bed_day"] = "claim"  # bed_day: so much for each day of the stay
+    account_pays: Literal["in_scope", "all", "nothing", "first"] = "in_scope"  # first: before the pool
+    rounded: Literal["claim", "year"] = "claim"
     entitlement: Entitled | None = None
 
     @model_validator(mode="after")
     def _says_what_it_is_for(self):
-        if not any((self.visit_kinds, self.med_types, self.adm_kinds, self.items)):
-            raise ValueError("须写 visit_kinds, med_types, adm_kinds 或 items")
+        if not any((self.visit_kinds, self.med_types, self.adm_kinds, self.items, self.where)):
+            raise ValueError("须写 visit_kinds, med_types, adm_kinds, items 或 where")
         return self
 
     @model_validator(mode="after")
     def _says_what_the_deductible_is_per(self):
         if self.deductible and not self.deductible_per:
-            raise ValueError("写了 deductible 就须写 deductible_per: admission 或 year")
+            raise ValueError("写了 deductible 就须写 deductible_per: admission 或 year (也可 claim, day, month …)")
         return self
 
 
@@ -128,7 +164,9 @@ class Payer(Strict):
     ratio: Bands
     band_origin: Literal["gross", "net"] = "gross"
     category_plus_points: Percent = {}
+    rounded: Literal["claim", "year"] = "claim"
     annual_cap: Amount = {}
+    annual_cap_shared: str = ""  # payers with the same word use up one cap
     category_annual_cap: Amount = {}  # in place of the other, where there is one
     loss_counts: bool = True  # whether what unfiled care away from home lost of the pool's share is in its base
 
@@ -202,9 +240,12 @@ class Enrolment(Strict):
 
 
 class Reduction(Strict):
-    """How care away from home under one kind of filing is paid: fewer points, a share of the ratio, or another one."""
+    """How care away from home under one kind of filing is paid: fewer points, a share of the ratio, another one.
 
-    mode: Literal["minus", "times", "replace"]
+    first: the person pays so much of the in-policy amount first (首先自付), and the ratio holds for the rest.
+    """
+
+    mode: Literal["minus", "times", "replace", "first"]
     value: Percent
     deductible_percent: Factors = {}
 
@@ -216,9 +257,30 @@ class Category(Strict):
 
 
 class Group(Strict):
-    """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts."""
+    """A person group by claims.psn_type: exact values, or `11*` for all that begin so; the group's own name counts.
+
+    What further is said must hold too: insutypes of the claim, age on the first day of care, whole months of unbroken
+    enrolment up to it. Groups may then share psn_types, and the first that holds is taken. `psn_types: ["*"]`: any.
+    """
 
     psn_types: list[str] = []
+    insutypes: list[str] = []
+    age_from: Count | None = None
+    age_below: Count | None = None
+    months_from: Count | None = None
+    months_below: Count | None = None
+
+    def conditions(self) -> bool:
+        """Whether it asks for more than the psn_type."""
+        return bool(self.insutypes) or any(bound is not None for bound in (*self.ages(), *self.months()))
+
+    def ages(self) -> tuple:
+        """The first age that belongs to it and the first that does not."""
+        return self.age_from, self.age_below
+
+    def months(self) -> tuple:
+        """The same of months of enrolment."""
+        return self.months_from, self.months_below
 
 
 class Maternity(Strict):

@@ -60,13 +60,13 @@ def one_of(column: str, codes: list[str]) -> pl.Expr:
 
 
 def named_benefit(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy) -> pl.Series | None:
-    """Per claim the first benefit that names its med_type, adm_kind or an item on it, null for none.
+    """Per claim the first benefit that names its med_type, adm_kind, an item on it or what its columns hold, or null.
 
     No answer where no benefit of the policy names any.
     """
     answer = None
     for name, benefit in reversed(policy.benefits.items()):
-        if not (benefit.med_types or benefit.adm_kinds or benefit.items):
+        if not (benefit.med_types or benefit.adm_kinds or benefit.items or benefit.where):
             continue
         here = claims.select(one_of("med_type", benefit.med_types) | one_of("adm_kind", benefit.adm_kinds)).to_series()
         if benefit.items:
@@ -74,6 +74,10 @@ def named_benefit(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy) -> 
                 one_of("med_list_codg", benefit.items)
             )
             here |= claims["setl_id"].is_in(having["setl_id"].unique().implode())
+        if benefit.where:
+            kinds = [pl.col("visit_kind").is_in(benefit.visit_kinds)] if benefit.visit_kinds else []
+            every = [*kinds, *(one_of(column, values) for column, values in benefit.where.items())]
+            here |= claims.select(pl.all_horizontal(every).fill_null(False)).to_series()
         none = pl.Series("named", [None], dtype=pl.String).new_from_index(0, claims.height)
         answer = (none if answer is None else answer).set(here, name)
     return answer
@@ -112,3 +116,16 @@ def by_care_place(lines: pl.DataFrame, claims: pl.DataFrame, catalogue: pl.DataF
         rest = rest & ~here
     own = catalogue.filter(pl.col("admdvs").is_null()).drop("admdvs")
     return [*parts, (placed.filter(rest).drop("_area"), own)]
+
+
+def of_item_classes(policy: Policy) -> list[list[pl.Expr]]:
+    """Per benefit, per class of items, whether a fee line is of it; of several classes the first takes a line."""
+    found = []
+    for benefit in policy.benefits.values():
+        taken, classes = pl.lit(False), []
+        for one in benefit.item_classes.values():
+            here = one_of("med_list_codg", one.items)
+            classes.append(here & ~taken)
+            taken = taken | here
+        found.append(classes)
+    return found

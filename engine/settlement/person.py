@@ -15,18 +15,19 @@ import numpy as np
 import polars as pl
 
 from engine.settlement.accounts import accounts_of
-from engine.settlement.conditions import by_care_place, named_benefit, withheld
+from engine.settlement.conditions import by_care_place, named_benefit, of_item_classes, withheld
 from engine.settlement.kinds import kinds_of
 from engine.settlement.layers import Steps, statement
 from engine.settlement.lines import AMOUNTS, classify
-from engine.settlement.money import check_range
+from engine.settlement.money import NO_LIMIT, check_range
 from engine.settlement.policy import Policy
-from engine.settlement.sequence import Sequence, in_sequence
+from engine.settlement.sequence import Sequence, chains, in_sequence
 from engine.settlement.standing import CLAIM, Known, Standing, standing, waits
 from engine.settlement.state import Before, Rows, Used
 from engine.settlement.terms import terms
 from engine.tables.dictionary import with_fields
 from engine.tables.problems import InvariantBroken
+from engine.tables.visits import with_place, with_visit_kind
 
 PARTS = ["fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt", "inscp_scp_amt"]
 LAYERS = ["hifp_pay", "hifob_pay", "hifmi_pay", "hifes_pay", "cvlserv_pay", "maf_pay", "oth_pay"]
@@ -52,6 +53,7 @@ IDENTITIES = {
     "A1": ("medfee_sumamt", ["fund_pay_sumamt", "psn_part_amt", "hosp_part_amt"]),
 }
 
+_LONGEST_STAY = 3_660  # days that a ceiling by the day is multiplied by
 NOT_COVERED, ORIGINAL_MISSING = "policy", "init_setl_id"
 _NEEDED = [
     "setl_id",
@@ -68,6 +70,7 @@ _NEEDED = [
     "begntime",
     "refd_setl_flag",
     "init_setl_id",
+    "act_ipt_days",
     *CLAIM,
     *STEPS,
 ]
@@ -118,10 +121,10 @@ def settle_steps(
 ) -> pl.DataFrame:
     """As settle, with every intermediate step beside the amounts, for whoever explains a statement.
 
-    Beside STEPS: year, k (its place in the person's sequence), covered, status (why nothing is paid: policy, enrolment,
-    waiting, accident; null where the statement was computed), deductible_due, pool_entitled, pool_room, year_room,
-    account_room, and of every layer behind the pool its `…_base` and `…_paid`. all_steps: else only what the columns of
-    settle and the books of accounts are made of.
+    Beside STEPS: year, k (its place in the person's sequence), group, benefit, covered, status (why nothing is paid:
+    policy, enrolment, waiting, accident; null where it was computed), deductible_due, pool_entitled, pool_room,
+    year_room, account_room, and of every layer behind the pool its `…_base` and `…_paid`. all_steps: else only
+    what the columns of settle and the books of accounts are made of.
     """
     paid = {*STEPS, *(f"{name}_paid" for name in policy.behind_the_pool())}
     wanted = None if all_steps else lambda name: name in paid or name.startswith("mulaid_")
@@ -134,18 +137,28 @@ Wanted = Callable[[str], bool] | None  # which steps are kept beside the amounts
 def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogue: pl.DataFrame | None,
              openings: pl.DataFrame | None, known: Known, wanted: Wanted) -> pl.DataFrame:  # fmt: skip
     """The statements with the steps that are wanted beside the amounts of the contract, or all."""
-    claims = with_fields(claims, "claims", *_NEEDED).select(_NEEDED)
+    places = with_fields(known["institutions"], "institutions") if "institutions" in known else None
+    claims = with_place(with_visit_kind(with_fields(claims, "claims", *_NEEDED).select(_NEEDED)), places)
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
-    stands = standing(claims, seq.day, policy, known)
     named = named_benefit(claims, lines, policy)
+    stands = standing(claims, seq.day, policy, known, named)
     further = [*stands.kinds, *([] if named is None else [named])]
     kinds, kind = kinds_of(claims, further, seq.day, policy)
     rule = terms(kinds, policy)
     status = _status(seq, stands, rule, kind)
-    amounts = _with_line_sums(claims, withheld(lines, claims, policy, known), catalogue)
+    classified = _classified(claims, withheld(lines, claims, policy, known), catalogue)
+    amounts = _with_line_sums(claims, classified)
+    amounts = amounts.hstack(_of_classes(claims, classified, policy, rule.benefit[kind]))
+    if hasattr(rule, "pool_by_months"):
+        months = seq.day.astype("datetime64[M]").astype(np.int64) % 12
+        amounts = amounts.with_columns(month=pl.Series((months - int(policy.year_begins[:2]) + 1) % 12 + 1))
+    if hasattr(rule, "second_by_day"):
+        amounts = amounts.with_columns(days=claims["act_ipt_days"].fill_null(1).clip(0, _LONGEST_STAY).cast(pl.Int64))
     pays = (rule.pays[kind] & status.is_null().to_numpy() & ~seq.orphan).astype(np.int64)
-    steps = _in_rounds(amounts, seq, policy, rule, kind, pays, stands, openings, wanted)
+    steps = _in_rounds(
+        amounts, seq, policy, rule, kind, pays, stands, openings, wanted, _chain(claims, seq, rule, kind)
+    )
     frame = claims.select(
         "setl_id",
         "psn_no",
@@ -158,10 +171,34 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
         *(pl.Series(name, values) for name, values in steps.items()),
         pl.Series("covered", rule.covered[kind]),
         status.alias("status"),
+        *_named(policy, rule, kind),
     )
     frame = _orphans_as_reported(frame).with_columns(_totals(policy)).with_columns(_remainder())
     check_identities(frame)
     return frame.with_columns(_first_difference(frame))
+
+
+def _chain(claims: pl.DataFrame, seq: Sequence, rule: SimpleNamespace, kind: np.ndarray) -> np.ndarray | None:
+    """The chain of stays each claim belongs to, where some benefit lets a stay continue another."""
+    if not hasattr(rule, "continues_within_days"):
+        return None
+    begin = pl.coalesce("begntime", "setl_time").dt.date()
+    days = claims.select(begin=begin, end=pl.coalesce("endtime", "begntime", "setl_time").dt.date())
+    days = days.with_columns(pl.all().fill_null(pl.date(1, 1, 1)))
+    within = rule.continues_within_days[kind]
+    stay = (rule.per_admission[kind] == 1) & (within < NO_LIMIT) & ~seq.refund
+    return chains(seq.person, days["begin"].to_numpy(), days["end"].to_numpy(), within, stay)
+
+
+def _named(policy: Policy, rule: SimpleNamespace, kind: np.ndarray) -> list[pl.Series]:
+    """The person group and the benefit under which each claim was settled; null for none."""
+    given = {"group": (rule.group, policy.groups), "benefit": (rule.benefit, policy.benefits)}
+    return [
+        pl.Series(what, np.where(number >= 0, number, len(names))[kind]).replace_strict(
+            range(len(names)), list(names), default=None, return_dtype=pl.String
+        )
+        for what, (number, names) in given.items()
+    ]
 
 
 def _status(seq: Sequence, stands: Standing, rule: SimpleNamespace, kind: np.ndarray) -> pl.Series:
@@ -186,12 +223,36 @@ OF_LINES = ["total", "own", "over_limit", "first", "scope"]
 OF_CLAIM = ["medfee_sumamt", *PARTS]
 
 
-def _with_line_sums(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
+def _classified(claims: pl.DataFrame, lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
+    """Of each fee line its claim, item and AMOUNTS, by the catalogue of the place of care."""
+    columns = ["setl_id", "med_list_codg", *AMOUNTS]
+    if lines.is_empty():
+        return pl.DataFrame(schema={name: pl.Int64 if name in AMOUNTS else pl.String for name in columns})
+    parts = by_care_place(lines, claims, catalogue)
+    return pl.concat([classify(rows, listed).select(columns) for rows, listed in parts])
+
+
+def _of_classes(claims: pl.DataFrame, done: pl.DataFrame, policy: Policy, benefit: np.ndarray) -> pl.DataFrame:
+    """Of each claim `class_0`, `class_1` …: the in-policy cost of the item classes of its benefit, in their order."""
+    found = of_item_classes(policy)
+    most = max((len(classes) for classes in found), default=0)
+    if not most:
+        return pl.DataFrame()
+    rows = done.join(claims.select("setl_id", _benefit=pl.Series(benefit)), on="setl_id")
+    answer = claims.select("setl_id")
+    for n in range(most):
+        of = [pl.col("_benefit") == number for number, classes in enumerate(found) if n < len(classes)]
+        listed = [classes[n] for classes in found if n < len(classes)]
+        here = pl.any_horizontal(a & b for a, b in zip(of, listed, strict=True))
+        sums = rows.filter(here).group_by("setl_id").agg(pl.col("inscp_scp_amt").sum().alias(f"class_{n}"))
+        answer = answer.join(sums, on="setl_id", how="left", maintain_order="left")
+    return answer.drop("setl_id").fill_null(0)
+
+
+def _with_line_sums(claims: pl.DataFrame, done: pl.DataFrame) -> pl.DataFrame:
     """Of each claim `total, own, over_limit, first, scope`, the sums of its lines with their sign, else as reported."""
     reported = claims.select(_as_reported())
-    if lines.height:
-        parts = by_care_place(lines, claims, catalogue)
-        done = pl.concat([classify(rows, listed).select("setl_id", *AMOUNTS) for rows, listed in parts])
+    if done.height:
         sums = done.group_by("setl_id").agg(pl.col(AMOUNTS).sum())
         check_range(sums, AMOUNTS, "setl_id")
         sums = sums.rename({amount: f"{name}_" for amount, name in zip(AMOUNTS, OF_LINES, strict=True)})
@@ -215,19 +276,28 @@ def _as_reported() -> list[pl.Expr]:
 
 def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: SimpleNamespace, kind: np.ndarray,
                pays: np.ndarray, stands: Standing, openings: pl.DataFrame | None,
-               wanted: Wanted) -> Steps:  # fmt: skip
+               wanted: Wanted, chain: np.ndarray | None) -> Steps:  # fmt: skip
     """Every step of every claim, in the order of the claims: round by round, each person's state moved in between."""
     order, seq, kind = seq.order, seq.moved(), kind[seq.order]
     accounts = accounts_of(seq, openings, policy.shared_account)
     own = {name: amounts[name].to_numpy()[order] for name in OF_LINES}
+    classes = {name: amounts[name].to_numpy()[order] for name in amounts.columns if name not in own}
     zero_years = stands.zero_years[order] if stands.zero_years.shape[1] else stands.zero_years
-    by_claim = {**own, "pays": pays[order], "account": accounts.balance[accounts.own], "zero_years": zero_years}
-    used = Used(seq, policy, rule, kind, accounts, zero_years.shape[1])
-    layers, by_kind = policy.layers(), vars(rule)
+    by_claim = {
+        **own,
+        **classes,
+        "pays": pays[order],
+        "account": accounts.balance[accounts.own],
+        "zero_years": zero_years,
+    }
+    if chain is not None:
+        by_claim["chain"] = chain = chain[order]
+    used = Used(seq, policy, rule, kind, accounts, zero_years.shape[1], chain)
+    layers, by_kind, together = policy.layers(), vars(rule), policy.together()
     result = dict(zip(OF_CLAIM, (values.copy() for values in own.values()), strict=True))
 
     def steps_of(rows: np.ndarray, before: Before) -> Steps:
-        return statement(Rows(by_claim, by_kind, rows, kind[rows]), before, layers)
+        return statement(Rows(by_claim, by_kind, rows, kind[rows], together), before, layers)
 
     def work(rows: np.ndarray) -> None:
         before = used.before(rows)

@@ -43,11 +43,13 @@ from engine.tables.problems import RuleProblem, UsageProblem
 from engine.tables.yamltext import Document, read_mapping, read_yaml
 
 Day = Literal["setl_time", "endtime", "begntime"]
-BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account")
+BASIC, ACCOUNTS = ("pool", "large_amount", "catastrophic"), ("account", "shared_account", "account_first")
 
 
 class Policy(Strict):
     """A whole policy. `name` goes into every settlement; `year_basis` and `accrual_order` are columns of claims.
+
+    year_begins: month and day of the first day of its years, each named after the calendar year in which it begins.
 
     order: the layers in the order in which they pay; by default pool, large_amount, catastrophic, the payers as they
     are written, account, shared_account. figures: amounts published for a year, of which derived values are made.
@@ -59,6 +61,7 @@ class Policy(Strict):
     grade: Grade = "demo"
     year_basis: Day = "setl_time"
     accrual_order: Day = "setl_time"
+    year_begins: str = Field("01-01", pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$")  # month and day
     groups: dict[str, Group] = Field(min_length=1)
     categories: dict[str, Category] = {}
     figures: dict[str, Amount] = {}
@@ -86,8 +89,8 @@ class Policy(Strict):
 
     @model_validator(mode="after")
     def _hangs_together(self):
-        kinds = [kind for benefit in self.benefits.values() for kind in benefit.visit_kinds]
-        types = [kind for name, group in self.groups.items() for kind in {name, *group.psn_types}]
+        kinds = [kind for benefit in self.benefits.values() if not benefit.where for kind in benefit.visit_kinds]
+        types = [k for name, group in self.groups.items() if not group.conditions() for k in {name, *group.psn_types}]
         aids = [kind for name, category in self.categories.items() for kind in {name, *category.aid_types}]
         for what, names in (("visit_kinds", kinds), ("psn_types", types), ("aid_types", aids)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -140,17 +143,24 @@ class Policy(Strict):
 
     def layers(self) -> list[str]:
         """The names of the layers this policy has, in the order in which they pay."""
-        return self.order or self._own_layers()
+        first = any(benefit.account_pays == "first" for benefit in self.benefits.values())
+        return [*(["account_first"] if first else []), *(self.order or self._own_layers())]
 
     def behind_the_pool(self) -> dict[str, Payer]:
         """The layers that pay by tiers on what is left to the person, by name; catastrophic is one of them."""
         return {**({"catastrophic": self.catastrophic} if self.catastrophic else {}), **self.payers}
+
+    def together(self) -> dict[str, list[str]]:
+        """Of each payer whose cap is shared the others that use it up."""
+        words = {name: payer.annual_cap_shared for name, payer in self.behind_the_pool().items()}
+        return {name: [o for o, w in words.items() if w == word and o != name] for name, word in words.items() if word}
 
     def _own_layers(self) -> list[str]:
         absent = {
             *(["large_amount"] if self.large_amount is None else []),
             *(["catastrophic"] if self.catastrophic is None else []),
             *([] if self.shared_account else ["shared_account"]),
+            "account_first",
         }
         return [name for name in (*BASIC, *self.payers, *ACCOUNTS) if name not in absent]
 

@@ -69,7 +69,7 @@ def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | No
     refund, of = named["refund"].to_numpy(), named["of"]
     time, row = named["time"].to_numpy().copy(), np.arange(len(refund))
     day = named["day"].to_numpy().astype("datetime64[D]")
-    year = day.astype("datetime64[Y]").astype(np.int64) + 1970
+    year = year_of(day, policy)
     original, turn, again = _named_rows(claims, refund), row.copy(), np.zeros(len(row), bool)
     some = np.flatnonzero(original >= 0)
     if len(some):
@@ -94,6 +94,16 @@ def in_sequence(claims: pl.DataFrame, policy: Policy, persons: pl.DataFrame | No
     original = np.where(orphan, -1, original)
     years = pl.Series(year).unique().sort().to_numpy()
     return Sequence(people, person, refund, orphan, original, day, year, years, place, order, by_round, bounds)
+
+
+def year_of(day: np.ndarray, policy: Policy) -> np.ndarray:
+    """The year of the policy in which each day lies, named after the calendar year in which it begins."""
+    month, first = (int(part) for part in policy.year_begins.split("-"))
+    of = day.astype("datetime64[M]").astype(np.int64)
+    before = (of % 12 + 1 < month) | (
+        (of % 12 + 1 == month) & ((day - day.astype("datetime64[M]")).astype(int) < first - 1)
+    )
+    return of // 12 + 1970 - before
 
 
 _NEVER = np.iinfo(np.int64).max // 4  # a time after all others, for a claim that has none
@@ -154,3 +164,23 @@ def cells(parts: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
         return keys, size
     found, keys = np.unique(keys, return_inverse=True)
     return keys, len(found)
+
+
+def chains(
+    person: np.ndarray, begins: np.ndarray, ends: np.ndarray, within: np.ndarray, stay: np.ndarray
+) -> np.ndarray:
+    """A number from 1 for each chain of stays that go on with each other, per claim; 0 for claims that are no stays.
+
+    begins, ends: days. within: the most days between the last end so far of the person and a begin that goes on.
+    """
+    number = np.zeros(len(person), np.int64)
+    rows = np.flatnonzero(stay)
+    if not len(rows):
+        return number
+    rows = rows[np.lexsort((rows, begins[rows], person[rows]))]
+    who, begin, end = person[rows], begins[rows], np.maximum(begins[rows], ends[rows])
+    frame = pl.DataFrame({"who": who, "end": end.astype("datetime64[D]").astype(np.int64)})
+    last = frame.select(pl.col("end").cum_max().over("who").shift(1).over("who").fill_null(-_NEVER)).to_series()
+    gap = begin.astype("datetime64[D]").astype(np.int64) - last.to_numpy()
+    number[rows] = np.cumsum(gap > within[rows])
+    return number

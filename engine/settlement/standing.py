@@ -16,8 +16,11 @@ from engine.settlement.clauses import Filing
 from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
 
-TABLES = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "prescriptions")
-CLAIM = ["fixmedins_code", "dise_codg", "mdtrtarea_admdvs", "filing_status", "age", "brdy", "trum_flag"]
+TABLES = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "prescriptions", "institutions")
+CLAIM = [
+    *("fixmedins_code", "dise_codg", "mdtrtarea_admdvs", "filing_status", "age", "brdy", "trum_flag"),
+    *("insutype", "insu_admdvs", "adm_way", "gend", "daysurg_flag"),
+]
 Known = Mapping[str, pl.DataFrame]
 _MOST_YEARS = 60  # that earlier years without a claim are looked for
 
@@ -40,12 +43,20 @@ class Standing:
     zero_years: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
 
-def standing(claims: pl.DataFrame, day: np.ndarray, policy: Policy, known: Known) -> Standing:
-    """claims: with the columns CLAIM, psn_no, begntime, visit_kind, local_flag. day: whose values hold, per claim."""
+def standing(
+    claims: pl.DataFrame, day: np.ndarray, policy: Policy, known: Known, named: pl.Series | None = None
+) -> Standing:
+    """claims: with the columns CLAIM, psn_no, begntime, visit_kind, local_flag. day: whose values hold, per claim.
+
+    named: per claim the benefit that names it, null for none (conditions.named_benefit).
+    """
     who = claims.select(
         "psn_no", "visit_kind", "local_flag", *CLAIM, row=pl.int_range(pl.len()), day=pl.Series(day).cast(pl.Date)
     )
-    who = who.with_columns(care=pl.coalesce(claims["begntime"].dt.date(), "day"))
+    who = who.with_columns(
+        care=pl.coalesce(claims["begntime"].dt.date(), "day"), named=pl.Series([None] * who.height) if named is None
+        else named,
+    )  # fmt: skip
     known = {name: with_fields(known[name], name) for name in TABLES if name in known}
     kinds = {}
     if policy.categories:
@@ -59,7 +70,10 @@ def standing(claims: pl.DataFrame, day: np.ndarray, policy: Policy, known: Known
     for name, payer in policy.behind_the_pool().items():
         if payer.who.insutypes:
             kinds[f"in_{name}"] = enrolled_in(who, payer.who.insutypes, known)
+    if any(benefit.pool_cap_per_further_disease for benefit in policy.benefits.values()):
+        kinds["diseases"] = diseases_of(who, known)
     spells = spells_of(who, policy, known)
+    kinds |= in_groups(who, spells, policy, known)
     incentive = policy.catastrophic.incentive if policy.catastrophic else None
     zero_years = np.zeros((who.height, 0), np.int64)
     if incentive:
@@ -117,10 +131,11 @@ def filing_of(who: pl.DataFrame, policy: Policy, known: Known) -> pl.Series:
 def entitled(who: pl.DataFrame, policy: Policy, known: Known) -> pl.Series:
     """Whether a claim of a benefit that needs an entitlement has one; true for all others."""
     answer = pl.Series([True] * who.height)
-    for benefit in policy.benefits.values():
+    for name, benefit in policy.benefits.items():
         if not benefit.entitlement:
             continue
-        asked = who.filter(pl.col("visit_kind").is_in(benefit.visit_kinds))
+        of_kind = pl.lit(False) if benefit.where else pl.col("visit_kind").is_in(benefit.visit_kinds)
+        asked = who.filter(pl.coalesce(pl.col("named").cast(pl.String) == name, of_kind).fill_null(False))
         allowed = pl.Series([True] * asked.height, dtype=pl.Boolean)
         if "disease_entitlements" in known:
             spells = known["disease_entitlements"].rename({"fixmedins_code": "chosen"})
@@ -132,6 +147,34 @@ def entitled(who: pl.DataFrame, policy: Policy, known: Known) -> pl.Series:
             direct = pl.col("dise_codg").is_in(benefit.entitlement.remote_diseases).fill_null(False)
             allowed &= asked.select((pl.col("local_flag") != "0").fill_null(True) | direct).to_series()
         answer = answer.scatter(asked["row"], allowed)
+    return answer
+
+
+def diseases_of(who: pl.DataFrame, known: Known) -> pl.Series:
+    """For how many diseases the person holds an entitlement on the first day of care; 1 without a table."""
+    if "disease_entitlements" not in known:
+        return pl.Series([1] * who.height, dtype=pl.Int64)
+    spells = known["disease_entitlements"].select("psn_no", "begndate", "enddate", held="dise_codg")
+    found = holding(who, spells, "care").group_by("row").agg(pl.col("held").n_unique().cast(pl.Int64))
+    return who.select("row").join(found, on="row", how="left", maintain_order="left")["held"].fill_null(1)
+
+
+def in_groups(who: pl.DataFrame, spells: pl.DataFrame, policy: Policy, known: Known) -> dict[str, pl.Series]:
+    """For each group that asks for more than a psn_type whether its conditions hold; what is unknown does not hold."""
+    asking = {name: group for name, group in policy.groups.items() if group.conditions()}
+    if not asking:
+        return {}
+    begun, care = spells["run_begin"], who["care"]
+    months = (care.dt.year() - begun.dt.year()) * 12 + care.dt.month().cast(pl.Int32) - begun.dt.month().cast(pl.Int32)
+    months -= (care.dt.day() < begun.dt.day()).cast(pl.Int32)
+    rows = who.select("insutype", months=months, age=age_of(who, known))
+    answer = {}
+    for name, group in asking.items():
+        holds = [pl.col("insutype").is_in(group.insutypes)] if group.insutypes else []
+        for column, (least, bound) in {"age": group.ages(), "months": group.months()}.items():
+            holds += [pl.col(column) >= least] if least is not None else []
+            holds += [pl.col(column) < bound] if bound is not None else []
+        answer[f"may_{name}"] = rows.select(pl.all_horizontal(holds).fill_null(False)).to_series()
     return answer
 
 
@@ -158,7 +201,8 @@ _SPELL = {"enrolled": pl.Boolean, "newborn_days": pl.Int64, "waits_from": pl.Dat
 def spells_of(who: pl.DataFrame, policy: Policy, known: Known) -> pl.DataFrame:
     """Per claim: enrolled, newborn_days, waits_from, missed, repaired; run_begin, the first day without a gap since."""
     incentive = policy.catastrophic and policy.catastrophic.incentive
-    if "enrolments" not in known or not (policy.enrolment or incentive):
+    by_months = any(bound is not None for group in policy.groups.values() for bound in group.months())
+    if "enrolments" not in known or not (policy.enrolment or incentive or by_months):
         blank = who.select("row", *(pl.lit(None, dtype).alias(name) for name, dtype in _SPELL.items()))
         return blank.drop("row").with_columns(enrolled=pl.lit(True))
     insutypes = policy.enrolment.insutypes if policy.enrolment else []

@@ -17,8 +17,15 @@ from engine.settlement.sequence import Sequence, cells
 STATE = {
     "admissions": ("admissions", "year"),
     "dedc": ("act_pay_dedc", "deductible"),
-    "pool": ("hifp_pay", "pool"),
+    "pool": ("pool_in_caps", "pool"),
+    "second": ("pool_in_caps", "second"),
     "cost": ("pool_cost", "benefit"),
+    "cost_capped": ("pool_cost", "cost_span"),
+    "net": ("pool_base", "benefit"),
+    "raw": ("pool_raw", "benefit"),
+    "dedc_of_year": ("act_pay_dedc", "deductible_year"),
+    "chain_dedc": ("act_pay_dedc", "chain"),
+    "chained": ("admissions", "chain"),
     "hifp": ("hifp_pay", "year"),
     "hifob": ("hifob_pay", "year"),
     "acct": ("acct_pay", "account"),
@@ -31,12 +38,22 @@ def state_of(policy: Policy, rule: SimpleNamespace) -> dict[str, tuple[str, str]
     layers, needed = policy.layers(), vars(rule)
     unused = {
         "hifob": "large_amount" not in layers,
-        "cost": "cost_cap" not in needed and "year_tiers" not in needed,
+        "cost": "year_tiers" not in needed,
+        "cost_capped": "cost_cap" not in needed,
+        "net": "year_net_tiers" not in needed,
+        "raw": "year_rounded" not in needed,
+        "second": "second_cap" not in needed,
+        "dedc_of_year": "deductible_year_cap" not in needed,
+        "chain_dedc": "continues_within_days" not in needed,
+        "chained": "continues_within_days" not in needed,
         "cleared": "catastrophic_bonus_most" not in needed,
     }
     state = {name: row for name, row in STATE.items() if not unused.get(name)}
     for name in policy.behind_the_pool():
-        state |= {f"{name}_{what}": (f"{name}_{what}", "year") for what in ("base", "paid")}
+        parts = ("base", "paid", *(["raw"] if f"{name}_year_rounded" in needed else []))
+        state |= {f"{name}_{what}": (f"{name}_{what}", "year") for what in parts}
+    for name in (name.removesuffix("_apart") for name in needed if name.endswith("_apart")):
+        state |= {f"{name}_{what}": (f"{name}_{what}", "benefit") for what in ("paid", "raw")}
     return state
 
 
@@ -44,22 +61,30 @@ class Used:
     """The cells, and where those of each claim are. Two threads may work on claims of different sequences."""
 
     def __init__(self, seq: Sequence, policy: Policy, rule: SimpleNamespace, kind: np.ndarray, accounts: Accounts,
-                 earlier: int):  # fmt: skip
+                 earlier: int, chain: np.ndarray | None = None):  # fmt: skip
         self.state, self.accounts = state_of(policy, rule), accounts
-        benefit, month = rule.benefit[kind], seq.day.astype("datetime64[M]").astype(np.int64) % 12
+        benefits = list(policy.benefits.values())
         of = np.where(seq.original >= 0, seq.original, np.arange(len(kind)))
-        benefit, month = np.maximum(benefit[of], 0), month[of]
+        benefit, day = np.maximum(rule.benefit[kind][of], 0), seq.day[of]
         year, persons = np.searchsorted(seq.years, seq.year), len(seq.people) + 1
         own = [(seq.person, persons), (year, len(seq.years))]
-        monthly = np.array([b.pool_cap_per == "month" for b in policy.benefits.values()])[benefit]
         self.cell: dict[str, np.ndarray] = {"person": seq.person, "account": accounts.own}
         self.size = {"person": persons, "account": len(accounts.balance)}
-        months = (np.where(monthly, month + 1, 0), 13) if monthly.any() else (np.zeros_like(month), 1)
+        if chain is not None:
+            self.cell["chain"], self.size["chain"] = chain[of], int(chain.max(initial=0)) + 1
+        deductible = _shared([b.deductible_shared for b in benefits], benefit)
         for name, parts in {
             "year": own,
-            "deductible": [*own, _shared([b.deductible_shared for b in policy.benefits.values()], benefit)],
-            "pool": [*own, _shared([b.pool_cap_shared for b in policy.benefits.values()], benefit), months],
-            "benefit": [*own, (benefit, len(policy.benefits))],
+            "deductible": [*own, deductible, _span([b.deductible_per for b in benefits], benefit, day)],
+            "deductible_year": [*own, deductible],
+            "pool": [
+                *own,
+                _shared([b.pool_cap_shared for b in benefits], benefit),
+                _span([b.pool_cap_per for b in benefits], benefit, day),
+            ],
+            "second": [*own, (benefit, len(benefits)), _span([b.second_cap_per for b in benefits], benefit, day)],
+            "cost_span": [*own, (benefit, len(benefits)), _span([b.cost_cap_per for b in benefits], benefit, day)],
+            "benefit": [*own, (benefit, len(benefits))],
         }.items():
             if any(cell == name for _, cell in self.state.values()):
                 self.cell[name], self.size[name] = cells(parts)
@@ -84,8 +109,9 @@ class Used:
 class Rows:
     """Amounts and terms of the claims at hand by name; looked up when asked for, those of a kind through its number."""
 
-    def __init__(self, by_claim: Steps, by_kind: Steps, rows: np.ndarray, kind: np.ndarray):
+    def __init__(self, by_claim: Steps, by_kind: Steps, rows: np.ndarray, kind: np.ndarray, together: dict):
         self._by_claim, self._by_kind, self._rows, self._kind = by_claim, by_kind, rows, kind
+        self.together = together  # of each layer the others that use up the same cap
 
     def __getattr__(self, name: str) -> np.ndarray:
         per_claim = name in self._by_claim
@@ -140,6 +166,23 @@ class Before:
         """What is left on the accounts of the family, one after the other."""
         balance, used = self._used.accounts.balance, self._used.used["acct"]
         return [balance[opening] - used[opening] for opening in self.drawn]
+
+
+SPANS = {"half_year": 2, "quarter": 4, "month": 12, "day": 366}  # parts of a year
+
+
+def _span(per: list[str | None], benefit: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, int]:
+    """The number of the part of the year in which a benefit keeps something, 0 for the year itself or a claim."""
+    most = max((SPANS.get(span or "", 1) for span in per), default=1)
+    number = np.zeros(len(day), np.int64)
+    if most == 1:
+        return number, 1
+    month = day.astype("datetime64[M]").astype(np.int64) % 12
+    days = (day - day.astype("datetime64[Y]")).astype(np.int64)
+    by_span = {"half_year": month // 6, "quarter": month // 3, "month": month, "day": days}
+    for span, numbers in by_span.items():
+        number = np.where(np.array([one == span for one in per])[benefit], numbers, number)
+    return number, most
 
 
 def _shared(words: list[str], benefit: np.ndarray) -> tuple[np.ndarray, int]:

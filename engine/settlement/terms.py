@@ -6,19 +6,31 @@ kinds pick their cells. A claim for which the policy has no value (unknown group
 before the policy begins) is marked not covered and pays everything itself; settle names it in first_difference.
 """
 
-from collections.abc import Callable
 from datetime import date
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 
-from engine.settlement.clauses import PARTS, Benefit, Incentive, Payer
-from engine.settlement.dated import ALL, Dated
+from engine.settlement.clauses import Benefit, ItemClass
+from engine.settlement.dated import Dated
+from engine.settlement.lookup import (
+    MISSING,
+    Where,
+    benefit_of,
+    filled,
+    group_of,
+    is_word,
+    number_of,
+    plus_points,
+    width_of,
+)
 from engine.settlement.money import NO_LIMIT, PERCENT, half_up
+from engine.settlement.payer_terms import incentive_terms, large_amount_terms, payer_terms, waiting_terms
 from engine.settlement.policy import Policy
 
-_MISSING = -1  # no value for this cell: the policy has no such rule
+__all__ = ["amount_of", "benefit_of", "group_of", "terms"]
+
 NOTHING = "nothing"
 
 
@@ -30,124 +42,36 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     Amounts are fen, ratios hundredths of a percent; tiers and nth admissions have one column each. What no clause of
     the policy asks for is not among them.
     """
-    where = _Where(kinds, policy)
+    where = Where(kinds, policy)
     names = benefit_of(kinds, policy)
     if "named" in kinds.columns:
         names = kinds["named"].fill_null(names)
-    benefit = _number(names, list(policy.benefits))
+    benefit = number_of(names, list(policy.benefits))
     benefit = _entitled(kinds, policy, benefit)
-    found = SimpleNamespace(
-        benefit=benefit, year_cap=where.pick(policy.annual_cap, NO_LIMIT), **_by_benefit(policy, where, benefit)
-    )
+    found = SimpleNamespace(benefit=benefit, group=where.group, year_cap=where.pick(policy.annual_cap, NO_LIMIT))
+    vars(found).update(_by_benefit(policy, where, benefit))
     _with_category(found)
     _with_age(found, kinds)
+    if "diseases" in kinds.columns:
+        more = found.pool_cap_per_further_disease * np.maximum(kinds["diseases"].fill_null(1).to_numpy() - 1, 0)
+        found.pool_cap = np.minimum(found.pool_cap + more, NO_LIMIT)
     _away(found, kinds, policy, where)
-    vars(found).update(_large_amount(policy, where))
+    vars(found).update(large_amount_terms(policy, where))
     for name, payer in policy.behind_the_pool().items():
-        vars(found).update(_payer(name, payer, policy, where, benefit, kinds))
+        vars(found).update(payer_terms(name, payer, policy, where, benefit, kinds))
     if policy.enrolment:
         found.newborn_days = where.pick(policy.enrolment.newborn_days, 0)
-    vars(found).update(_waiting(policy, where))
+    vars(found).update(waiting_terms(policy, where))
     if policy.catastrophic and policy.catastrophic.incentive:
-        vars(found).update(_incentive(policy.catastrophic.incentive, found, where, kinds))
+        vars(found).update(incentive_terms(policy.catastrophic.incentive, found, where, kinds))
     found.covered = where.covered & (benefit >= 0)
-    found.pays = found.covered & ~_is(kinds["insured_flag"], "0")
+    found.pays = found.covered & ~is_word(kinds["insured_flag"], "0")
     return found
 
 
 def amount_of(claims: pl.DataFrame, policy: Policy, parameter: dict[date, Dated], by: str = "group") -> np.ndarray:
     """One dated value per claim in the order given; -1 where the policy has none. Columns as in terms."""
-    return _Where(claims, policy).pick(parameter, _MISSING, by=by)
-
-
-def benefit_of(claims: pl.DataFrame, policy: Policy) -> pl.Series:
-    """The policy's name of the benefit of every claim; null for a kind of visit it does not know."""
-    names = {kind: name for name, benefit in policy.benefits.items() for kind in benefit.visit_kinds}
-    return claims["visit_kind"].replace_strict(names, default=None, return_dtype=pl.String)
-
-
-def group_of(claims: pl.DataFrame, policy: Policy) -> pl.Series:
-    """The person group by psn_type: an exact value, the group's own name, or the longest `11*` that fits."""
-    exact, beginnings = {}, {}
-    for name, group in policy.groups.items():
-        for word in (name, *group.psn_types):
-            (beginnings if word.endswith("*") else exact)[word.removesuffix("*")] = name
-    longest_first = sorted(beginnings, key=len, reverse=True)
-    known = {
-        word: exact.get(word) or next((beginnings[b] for b in longest_first if word.startswith(b)), None)
-        for word in claims["psn_type"].drop_nulls().unique()
-    }
-    return claims["psn_type"].replace_strict(known, default=None, return_dtype=pl.String)
-
-
-class _Where:
-    """The cell of every kind in the arrays of a policy: its day and the numbers of its group, category and level."""
-
-    def __init__(self, claims: pl.DataFrame, policy: Policy):
-        self.levels = sorted(claims["hosp_lv"].drop_nulls().unique())
-        self.level = _number(claims["hosp_lv"], self.levels)
-        self.groups, self.categories = list(policy.groups), list(policy.categories)
-        self.group = _number(group_of(claims, policy), self.groups)
-        category = (
-            claims["category"] if "category" in claims.columns else pl.Series([None] * claims.height, dtype=pl.String)
-        )
-        self.category = _number(category, self.categories)
-        self.day = claims["day"].to_numpy().astype("datetime64[D]")
-        self.covered = np.ones(claims.height, bool)  # turns false where a parameter of the policy has no value
-
-    def pick(
-        self, dated: dict[date, Dated], default, cell: Callable = int, rows=slice(None), by: str = "group"
-    ) -> np.ndarray:
-        """The value of the kinds in `rows`; the default where there is no such parameter or before its first date.
-
-        By category the default also stands for categories that are not named, and for persons of none.
-        """
-        names, number = (self.groups, self.group) if by == "group" else (self.categories, self.category)
-        grid = np.full((len(dated) + 1, len(names) + 1, len(self.levels) + 1, *np.shape(default)), _MISSING)
-        grid[0] = default
-        if by == "category":
-            grid[:] = default
-        for epoch, setting in enumerate(dated.values(), 1):
-            for n, name in enumerate([*names, None]):
-                by_level = setting.value.get(name, setting.value.get(ALL, {}) if by == "group" or name else {})
-                for v, level in enumerate([*self.levels, None]):
-                    if (leaf := by_level.get(level, by_level.get(ALL))) is not None:
-                        grid[epoch, n, v] = cell(leaf)
-        epoch = np.searchsorted(np.array(list(dated), "datetime64[D]"), self.day[rows], side="right")
-        picked = grid[epoch, number[rows], self.level[rows]]
-        if by == "group":
-            self.covered[rows] &= (picked != _MISSING).all(axis=tuple(range(1, picked.ndim)))
-        return picked
-
-    def tiers(self, dated: dict[date, Dated], default: int, width: int, rows=slice(None), by: str = "group") -> tuple:
-        """Where each tier begins and its ratio, filled up to `width` tiers that nothing reaches."""
-        begins = self.pick(
-            dated,
-            [0] + [NO_LIMIT] * (width - 1),
-            lambda bands: _filled([b[0] for b in bands], width, NO_LIMIT),
-            rows,
-            by,
-        )
-        ratios = self.pick(dated, [default] * width, lambda bands: _filled([b[1] for b in bands], width, 0), rows, by)
-        return begins, ratios
-
-
-def _filled(values: list[int], width: int, filling: int) -> list[int]:
-    return [*values, *[filling] * (width - len(values))]
-
-
-def _width(*parameters: dict[date, Dated]) -> int:
-    """The most tiers or steps that a value of these parameters has."""
-    return max(
-        (
-            len(leaf)
-            for dated in parameters
-            for setting in dated.values()
-            for by_level in setting.value.values()
-            for leaf in by_level.values()
-        ),
-        default=1,
-    )
+    return Where(claims, policy).pick(parameter, MISSING, by=by)
 
 
 def _entitled(kinds: pl.DataFrame, policy: Policy, benefit: np.ndarray) -> np.ndarray:
@@ -156,201 +80,139 @@ def _entitled(kinds: pl.DataFrame, policy: Policy, benefit: np.ndarray) -> np.nd
         return benefit
     names = list(policy.benefits)
     without = [b.entitlement.otherwise if b.entitlement else name for name, b in policy.benefits.items()]
-    number = np.array([names.index(name) if name != NOTHING else _MISSING for name in without] + [_MISSING])
+    number = np.array([names.index(name) if name != NOTHING else MISSING for name in without] + [MISSING])
     return np.where(kinds["entitled"].fill_null(True).to_numpy(), benefit, number[benefit])
 
 
 # what each benefit may set for itself beside tiers and admissions, and what stands where it does not
 _AMOUNTS = {
-    "deductible": 0, "nth_admission_minus": 0, "deductible_floor": 0, "category_deductible_percent": PERCENT,
-    "plus_points": 0, "category_plus_points": 0, "age_points": 0, "cost_cap": NO_LIMIT, "pool_cap": NO_LIMIT,
+    "deductible": 0, "deductible_year_cap": NO_LIMIT, "nth_admission_minus": 0, "deductible_floor": 0,
+    "continues_within_days": NO_LIMIT, "category_deductible_percent": PERCENT, "first_percent": 0,
+    "self_pay_percent": PERCENT, "plus_points": 0, "category_plus_points": 0, "age_points": 0, "cost_cap": NO_LIMIT,
+    "pool_cap": NO_LIMIT, "pool_cap_per_further_disease": 0, "second_cap": NO_LIMIT,
 }  # fmt: skip
 _ALWAYS = ("deductible", "pool_cap")
+_SPANS = ("year", "half_year", "quarter", "month", "day")
+# what a benefit is or is not; those of the second line are left out where no benefit of the policy is
+_FLAGS = {
+    "per_span": lambda b: b.deductible_per in _SPANS,
+    "per_admission": lambda b: b.deductible_per == "admission",
+    "account_in_scope": lambda b: b.account_pays != "nothing",
+    "account_outside": lambda b: b.account_pays == "all",
+}
+_RARE_FLAGS = {
+    "account_first": lambda b: b.account_pays == "first",
+    "net_tiers": lambda b: b.band_origin == "net",
+    "year_tiers": lambda b: b.band_origin == "year",
+    "year_net_tiers": lambda b: b.band_origin == "year_net",
+    "pool_by_claim": lambda b: b.pool_cap_per == "claim",
+    "pool_by_months": lambda b: b.pool_cap_per == "month_carried",
+    "cost_by_claim": lambda b: b.cost_cap_per == "claim",
+    "second_by_claim": lambda b: b.second_cap_per in ("claim", "bed_day"),
+    "second_by_day": lambda b: b.second_cap_per == "bed_day",
+    "year_rounded": lambda b: b.rounded == "year",
+}
 
 
-def _by_benefit(policy: Policy, where: _Where, benefit: np.ndarray) -> dict[str, np.ndarray]:
+def _by_benefit(policy: Policy, where: Where, benefit: np.ndarray) -> dict[str, np.ndarray]:
     """The terms that each benefit sets for itself, for the kinds of that benefit; zero for kinds of none."""
-    tiers = _width(*(b.ratio for b in policy.benefits.values()))
-    steps = _width(*(b.nth_admission_percent for b in policy.benefits.values()))
-    asked = [n for n in _AMOUNTS if n in _ALWAYS or any(getattr(b, n) for b in policy.benefits.values())]
+    benefits = list(policy.benefits.values())
+    tiers = width_of(*(b.ratio for b in benefits))
+    steps = width_of(*(b.nth_admission_percent for b in benefits))
+    asked = [n for n in _AMOUNTS if n in _ALWAYS or any(getattr(b, n) for b in benefits)]
+    flags = _FLAGS | {name: holds for name, holds in _RARE_FLAGS.items() if any(map(holds, benefits))}
+    classes = [[*b.item_classes.values()] for b in benefits]
+    classes = [[one[n] for one in classes if n < len(one)] for n in range(max(map(len, classes)))]
     merged: dict[str, np.ndarray] = {}
-    for number, one in enumerate(policy.benefits.values()):
+    for number, one in enumerate(benefits):
         rows = np.flatnonzero(benefit == number)
-        for name, values in _benefit_terms(one, where, rows, tiers, steps, asked).items():
+        found = _benefit_terms(one, where, rows, tiers, steps, asked) | _class_terms(one, where, rows, classes)
+        found |= {name: np.full(len(rows), holds(one), np.int64) for name, holds in flags.items()}
+        for name, values in found.items():
             every = merged.setdefault(name, np.zeros((len(benefit), *np.shape(values)[1:]), np.int64))
             every[rows] = values
-    for origin in ("net", "year"):
-        if not any(b.band_origin == origin for b in policy.benefits.values()):
-            del merged[f"{origin}_tiers"]
     return merged
 
 
-def _benefit_terms(one: Benefit, where: _Where, rows: np.ndarray, tiers: int, steps: int, asked: list[str]) -> dict:
-    over, ratio = where.tiers(one.ratio, _MISSING if one.ratio else 0, tiers, rows)
-    flags = {
-        "per_year": one.deductible_per == "year",
-        "per_admission": one.deductible_per == "admission",
-        "net_tiers": one.band_origin == "net",
-        "year_tiers": one.band_origin == "year",
-        "account_in_scope": one.account_pays != "nothing",
-        "account_outside": one.account_pays == "all",
-    }
+def _benefit_terms(one: Benefit, where: Where, rows: np.ndarray, tiers: int, steps: int, asked: list[str]) -> dict:
+    over, ratio = where.tiers(one.ratio, MISSING if one.ratio else 0, tiers, rows)
     amounts = {
         name: where.pick(
             getattr(one, name), _AMOUNTS[name], rows=rows, by="category" if name.startswith("category_") else "group"
         )
         for name in asked
     }
-    return {
-        "over": over,
-        "ratio": ratio,
-        "nth": where.pick(
-            one.nth_admission_percent, [PERCENT] * steps, lambda series: _filled(list(series), steps, series[-1]), rows
-        ),
-        **amounts,
-        **{name: np.full(len(rows), flag, np.int64) for name, flag in flags.items()},
-    }
+    nth = where.pick(
+        one.nth_admission_percent, [PERCENT] * steps, lambda series: filled(list(series), steps, series[-1]), rows
+    )
+    return {"over": over, "ratio": ratio, "nth": nth, **amounts}
+
+
+def _class_terms(one: Benefit, where: Where, rows: np.ndarray, classes: list[list[ItemClass]]) -> dict[str, np.ndarray]:
+    """Of each class of items paid apart: ratio, points, cap, and whether the benefit's caps hold for it."""
+    found = {}
+    given = list(one.item_classes.values())
+    for n, all_of_that_place in enumerate(classes):
+        clause = given[n] if n < len(given) else None
+        width = width_of(*(other.ratio for other in all_of_that_place))
+        over, ratio = where.tiers(clause.ratio if clause else {}, 0, width, rows)
+        found |= {
+            f"class_{n}_over": over,
+            f"class_{n}_ratio": ratio,
+            f"class_{n}_points": where.pick(clause.plus_points if clause else {}, 0, rows=rows),
+            f"class_{n}_cap": where.pick(clause.annual_cap if clause else {}, NO_LIMIT, rows=rows),
+            f"class_{n}_apart": np.full(len(rows), bool(clause and clause.ratio), np.int64),
+            f"class_{n}_in_caps": np.full(len(rows), bool(clause and clause.in_caps), np.int64),
+        }
+    return found
 
 
 def _with_category(found: SimpleNamespace) -> None:
-    """The deductible as a category reduces it, the ratio with the points that groups and categories add."""
+    """The deductible as a category reduces it, the ratio by the self-pay of a group and with the points it adds."""
     if hasattr(found, "category_deductible_percent"):
         found.deductible = half_up(found.deductible * found.category_deductible_percent, PERCENT)
+    if hasattr(found, "self_pay_percent"):
+        less = half_up((PERCENT - found.ratio) * found.self_pay_percent[:, None], PERCENT)
+        found.ratio = np.where(found.ratio > 0, np.maximum(PERCENT - less, 0), found.ratio)
     for points in ("plus_points", "category_plus_points"):
         if hasattr(found, points):
-            found.ratio = _plus(found.ratio, getattr(found, points)[:, None])
+            found.ratio = plus_points(found.ratio, getattr(found, points)[:, None])
 
 
 def _with_age(found: SimpleNamespace, kinds: pl.DataFrame) -> None:
     """The ratio that grows with age; one of unknown age gets none of it."""
     if hasattr(found, "age_points"):
         age = kinds["age"].fill_null(0).to_numpy() if "age" in kinds.columns else 0
-        found.ratio = _plus(found.ratio, (found.age_points * age)[:, None])
+        found.ratio = plus_points(found.ratio, (found.age_points * age)[:, None])
 
 
-def _plus(ratio: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A ratio some points higher, never over 100 %; one of nothing stays nothing."""
-    return np.where(ratio > 0, np.minimum(ratio + points, PERCENT), ratio)
-
-
-def _away(found: SimpleNamespace, kinds: pl.DataFrame, policy: Policy, where: _Where) -> None:
+def _away(found: SimpleNamespace, kinds: pl.DataFrame, policy: Policy, where: Where) -> None:
     """Ratio and deductible of care away from home; `home_ratio`, `home_deductible` what they would be at home."""
-    remote = _is(kinds["local_flag"], "0")
+    remote = is_word(kinds["local_flag"], "0")
     minus = np.where(remote, where.pick(policy.remote_minus_points, 0), 0)
     home, deductible = found.ratio, found.deductible
     found.ratio = np.maximum(home - minus[:, None], 0)
+    if any(reduction.mode == "first" for reduction in policy.cross_region.values()):
+        found.home_first = getattr(found, "first_percent", np.zeros(len(remote), np.int64))
+        found.first_percent = found.home_first.copy()
     for kind, reduction in policy.cross_region.items():
-        rows = np.flatnonzero(remote & _is(kinds["filing"], kind))
+        rows = np.flatnonzero(remote & is_word(kinds["filing"], kind))
         value = where.pick(reduction.value, 0, rows=rows)[:, None]
         found.ratio = found.ratio.copy()
         found.ratio[rows] = {
             "minus": np.maximum(home[rows] - value, 0),
             "times": half_up(home[rows] * value, PERCENT),
             "replace": np.where(home[rows] > 0, value, 0),
+            "first": home[rows],
         }[reduction.mode]
+        if reduction.mode == "first":
+            found.first_percent[rows] = np.minimum(found.first_percent[rows] + value[:, 0], PERCENT)
         found.deductible = found.deductible.copy()
         factor = where.pick(reduction.deductible_percent, PERCENT, rows=rows)
         found.deductible[rows] = half_up(deductible[rows] * factor, PERCENT)
     if not all(payer.loss_counts for payer in policy.payers.values()):
-        lost = remote & _is(kinds["filing"], "unfiled")
+        lost = remote & is_word(kinds["filing"], "unfiled")
         found.home_ratio = np.where(lost[:, None], home, found.ratio)
         found.home_deductible = np.where(lost, deductible, found.deductible)
-
-
-def _large_amount(policy: Policy, where: _Where) -> dict[str, np.ndarray]:
-    layer = policy.large_amount
-    return {
-        "large_ratio": where.pick(layer.ratio if layer else {}, 0),
-        "large_cap": where.pick(layer.annual_cap if layer else {}, NO_LIMIT),
-    }
-
-
-def _payer(name: str, payer: Payer, policy: Policy, where: _Where, benefit: np.ndarray, kinds: pl.DataFrame) -> dict:
-    """Tiers, cap and what is counted of one layer behind the pool, each name beginning with the layer's."""
-    by = payer.by
-    over, ratio = where.tiers(payer.ratio, 0, _width(payer.ratio), by=by)
-    start = where.pick(payer.start, 0, by=by)
-    if payer.category_start_percent:
-        factor = where.pick(payer.category_start_percent, PERCENT, by="category")
-        start, over = (half_up(start * factor, PERCENT), _first_reduced(over, factor, bool(payer.start)))
-    if payer.start:
-        over = over + start[:, None] if payer.band_origin == "net" else _above(over, start)
-    if payer.category_plus_points:
-        ratio = _plus(ratio, where.pick(payer.category_plus_points, 0, by="category")[:, None])
-    cap = where.pick(payer.annual_cap, NO_LIMIT, by=by)
-    if payer.category_annual_cap:
-        other = where.pick(payer.category_annual_cap, _MISSING, by="category")
-        cap = np.where(other == _MISSING, cap, other)
-    counted = [n for n, b in enumerate(policy.benefits) if not payer.benefits or b in payer.benefits]
-    serves = np.isin(benefit, counted) & _serves(name, payer, where, kinds)
-    flags = {"loss_excluded": not payer.loss_counts, "per_claim": payer.start_per == "claim"}
-    return {
-        **{f"{name}_{flag}": np.ones(kinds.height, np.int64) for flag, given in flags.items() if given},
-        f"{name}_over": np.minimum(over, NO_LIMIT),
-        f"{name}_ratio": ratio,
-        f"{name}_cap": cap,
-        **{f"{name}_{part}": serves.astype(np.int64) for part in PARTS if part in payer.counted()},
-    }
-
-
-def _first_reduced(over: np.ndarray, factor: np.ndarray, has_start: bool) -> np.ndarray:
-    """The tiers with the first one beginning earlier; a start line of its own is reduced instead of it."""
-    if has_start:
-        return over
-    return np.column_stack([half_up(over[:, 0] * factor, PERCENT), over[:, 1:]])
-
-
-def _above(over: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Tiers cut on the amount itself, of which only what lies above the start counts."""
-    over = np.maximum(over, start[:, None])
-    over[:, 0] = start
-    return over
-
-
-def _serves(name: str, payer: Payer, where: _Where, kinds: pl.DataFrame) -> np.ndarray:
-    """Whether the payer serves the person: by group, category or insurance; by category, only persons of one."""
-    who = payer.who
-    served = np.ones(kinds.height, bool)
-    if who.groups or who.categories or who.insutypes:
-        served = np.isin(where.group, [where.groups.index(group) for group in who.groups])
-        served |= np.isin(where.category, [where.categories.index(category) for category in who.categories])
-        if who.insutypes:
-            served |= kinds[f"in_{name}"].fill_null(False).to_numpy()
-    return served & (where.category >= 0) if payer.by == "category" else served
-
-
-def _waiting(policy: Policy, where: _Where) -> dict[str, np.ndarray]:
-    """Months of waiting: fixed, per year missed, off per year repaired, and the least after a long gap."""
-    waiting = policy.enrolment.waiting if policy.enrolment else None
-    if waiting is None:
-        return {}
-    exempt = np.isin(where.category, [where.categories.index(name) for name in waiting.exempt_categories])
-    return {
-        "wait_fixed": np.where(exempt, 0, where.pick(waiting.fixed, 0)),
-        "wait_per_missed": np.where(exempt, 0, where.pick(waiting.per_missed_year, 0)),
-        "wait_per_repaired": where.pick(waiting.per_repaired_year, 0),
-        "wait_long_gap": where.pick(waiting.long_gap_years, NO_LIMIT),
-        "wait_long_least": np.where(exempt, 0, where.pick(waiting.long_gap_least, 0)),
-    }
-
-
-def _incentive(incentive: Incentive, found: SimpleNamespace, where: _Where, kinds: pl.DataFrame) -> dict:
-    """What unbroken enrolment adds to the catastrophic cap, what a year without claims would, and the most of both."""
-    cap = found.catastrophic_cap
-    years = kinds["years_in"].fill_null(0).to_numpy() if "years_in" in kinds.columns else np.zeros(kinds.height, int)
-    further = np.maximum(years - where.pick(incentive.free_years, 0), 0)
-    most = half_up(np.where(cap < NO_LIMIT, cap, 0) * where.pick(incentive.most_percent, 0), PERCENT)
-    return {
-        "catastrophic_bonus_continuous": where.pick(incentive.step_continuous, 0) * further,
-        "catastrophic_bonus_zero": where.pick(incentive.step_zero_claim, 0),
-        "catastrophic_bonus_most": most,
-    }
-
-
-def _number(values: pl.Series, names: list[str]) -> np.ndarray:
-    """The position of every value among the names, -1 for another."""
-    return values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64).to_numpy()
-
-
-def _is(values: pl.Series, word: str) -> np.ndarray:
-    return (values == word).fill_null(False).to_numpy()
+        if hasattr(found, "home_first"):
+            found.home_first = np.where(lost, found.home_first, found.first_percent)
