@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 import sample_policy
 
+from engine.settlement.lookup import amount_of, benefit_of, group_of
 from engine.settlement.policy import Dated, Policy, load_policy, policy_names
-from engine.settlement.terms import amount_of, benefit_of, group_of
 from engine.tables.problems import RuleProblem, UsageProblem
 
 GOOD = """\

@@ -33,6 +33,7 @@ def run_stage(name: str, source: Path, out: Path, region: Region, profile: str, 
         extract = read(Path(source), work / "read", profile, region.knowledge["wordings"])
         if absent := [t for t in NEEDED[name] if t not in extract.tables]:
             raise InputProblem(f"缺少数据表 missing table: {', '.join(absent)}", str(source))
+        extract.tables["claims"] = stages.placed(extract.tables["claims"])
         made, told = _written(name, {"group": _group, "settle": _settle}[name](extract, work, region, progress), work)
         rows = made.select(pl.len()).collect().item()
         made.sink_parquet(work / "out.parquet", row_group_size=ROWS_A_PART)

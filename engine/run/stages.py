@@ -13,6 +13,7 @@ from engine.settlement.person_ledgers import debits_as_claims, person_books
 from engine.settlement.standing import TABLES as STANDING
 from engine.tables.dictionary import table, with_fields
 from engine.tables.netting import net
+from engine.tables.visits import with_visit_kind
 
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 IS_STAY = pl.col("visit_kind").is_in(INPATIENT) & (pl.col("refd_setl_flag").fill_null("0") != "1")
@@ -119,6 +120,7 @@ def placed(claims):
 
     One that names no person is a person of its own and joins no other claim; its day is that of the visit.
     """
+    claims = with_visit_kind(claims)
     days = [c for c in ("setl_time", "endtime", "begntime") if c in claims.collect_schema().names()]
     return claims.with_columns(
         psn_no=pl.coalesce("psn_no", pl.concat_str(pl.lit("?"), "setl_id")),

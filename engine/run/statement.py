@@ -14,11 +14,11 @@ import polars as pl
 from engine.report.text import yuan
 from engine.run.region import Region
 from engine.run.stages import settling
+from engine.settlement.lookup import group_of
 from engine.settlement.person import LAYERS, OF_CLAIM, SHARES, STEPS, settle_steps
 from engine.settlement.policy import Policy
 from engine.settlement.spoken import Said, Whose, waterfall
 from engine.settlement.standing import category_of
-from engine.settlement.terms import group_of
 from engine.tables.dictionary import with_fields
 from engine.tables.outputs import output_fields
 

@@ -12,8 +12,8 @@ import polars as pl
 
 from engine.settlement.clauses import ElectronicOnly
 from engine.settlement.dated import value_on
+from engine.settlement.lookup import benefit_of
 from engine.settlement.policy import Policy
-from engine.settlement.terms import benefit_of
 from engine.tables.dictionary import with_fields
 
 Known = Mapping[str, pl.DataFrame]

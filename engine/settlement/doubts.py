@@ -60,7 +60,7 @@ def _whom(policy: Policy) -> Iterator[Doubt]:
 def _visits(policy: Policy) -> Iterator[Doubt]:
     """Kinds of visit without a benefit, and benefits that an earlier one leaves nothing."""
     kinds = {kind for b in policy.benefits.values() if not b.where for kind in b.visit_kinds}
-    if left_out := [kind for kind in get_args(VisitKind) if kind not in kinds]:
+    if left_out := [kind for kind in get_args(VisitKind) if kind not in {*kinds, "account_debit"}]:
         yield ("benefits",), f"没有待遇收就诊类别 {', '.join(left_out)}；这些结算单不适用本政策"
     seen: dict[tuple, str] = {}
     for name, b in policy.benefits.items():

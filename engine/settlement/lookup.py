@@ -137,3 +137,11 @@ def is_word(values: pl.Series, word: str) -> np.ndarray:
 def plus_points(ratio: np.ndarray, points: np.ndarray) -> np.ndarray:
     """A ratio some points higher, never over 100 %; one of nothing stays nothing."""
     return np.where(ratio > 0, np.minimum(ratio + points, PERCENT), ratio)
+
+
+def amount_of(claims: pl.DataFrame, policy: Policy, parameter: dict[date, Dated], by: str = "group") -> np.ndarray:
+    """One dated value per claim in the order given; -1 where the policy has none.
+
+    claims: psn_type, hosp_lv, day, and for values by category also category.
+    """
+    return Where(claims, policy).pick(parameter, MISSING, by=by)

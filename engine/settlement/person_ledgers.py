@@ -8,11 +8,11 @@ import polars as pl
 
 from engine.settlement.allowances import care_payments, employer_tops_up, leave_days, maternity_allowance
 from engine.settlement.ledgers import FUND, LEDGER, PERSON, entries, person_years
+from engine.settlement.lookup import amount_of, group_of
 from engine.settlement.money import PERCENT
 from engine.settlement.policy import Policy
 from engine.settlement.provider_cases import number
 from engine.settlement.standing import Known, category_of
-from engine.settlement.terms import amount_of, group_of
 from engine.tables.dictionary import with_fields
 from engine.tables.values import rounded
 

@@ -12,10 +12,10 @@ import polars as pl
 
 from engine.settlement.conditions import benefits
 from engine.settlement.dated import ALL, On
+from engine.settlement.lookup import amount_of, group_of
 from engine.settlement.person import ORIGINAL_MISSING
 from engine.settlement.policy import Policy
 from engine.settlement.provider_policy import BY_CASE, CaseKind, Line
-from engine.settlement.terms import amount_of, group_of
 from engine.tables.dictionary import with_fields
 
 _WEIGHT = pl.Decimal(12, 8)
@@ -35,6 +35,10 @@ CLAIM = [
     "mdtrtarea_admdvs",
     "med_type",
     "adm_kind",
+    "adm_way",
+    "insutype",
+    "gend",
+    "daysurg_flag",
     "dise_codg",
     "dscg_dept_codg",
     "dscg_way",
@@ -47,7 +51,8 @@ CLAIM = [
     "init_setl_id",
 ]
 # what nothing asks for once group, kind and method of a case are known
-_ANSWERED = ["psn_type", "visit_kind", "insured_flag", "med_type", "adm_kind", "dise_codg", "dscg_dept_codg",
+_ANSWERED = ["psn_type", "visit_kind", "insured_flag", "med_type", "adm_kind", "adm_way", "insutype", "gend",
+             "daysurg_flag", "dise_codg", "dscg_dept_codg",
              "act_ipt_days", "setl_time", "medfee_sumamt", "refd_setl_flag", "says_mdc"]  # fmt: skip
 _GROUPED = {"mdc": pl.String, "drg": pl.String, "weight": _WEIGHT, "mean_fen": pl.Int64}
 

@@ -49,6 +49,17 @@ LABELS = {
     "most_percent": "增加的合计不超过原限额的",
     "value": "数值",
     "deductible_percent": "起付线为本地的",
+    "amount": "一年的个人缴费",
+    "category_percent": "其中医疗救助资助",
+    "category_amount": "其中医疗救助定额资助",
+    "limit": "每单位计入费用至多",
+    "units_a_month": "每月至多付几个单位",
+    "months": "产假按几个月平均工资折算",
+    "days": "…合几天",
+    "leave": "产假（天）",
+    "leave_difficult": "难产另加（天）",
+    "leave_further_baby": "多胎每多一个另加（天）",
+    "leave_local": "地方奖励假（天）",
 }
 LAYERS = {
     "pool": "基本医疗保险统筹基金",
@@ -61,7 +72,8 @@ FILINGS = {"resident": "长期异地居住备案", "referral": "转诊备案", "
            "filed": "已备案", "unfiled": "未备案"}  # fmt: skip
 VISITS = {"general_outpatient": "普通门诊", "emergency_outpatient": "急诊", "chronic_outpatient": "门诊慢性病",
           "special_outpatient": "门诊特殊病", "inpatient": "住院", "emergency_inpatient": "急诊住院",
-          "day_surgery": "日间手术", "home_bed": "家庭病床", "pharmacy": "定点药店"}  # fmt: skip
+          "day_surgery": "日间手术", "home_bed": "家庭病床", "pharmacy": "定点药店",
+          "account_debit": "个人账户代缴"}  # fmt: skip
 ORIGINS = {"net": "减去起付线之后的费用", "year": "全年累计的政策范围内费用", "year_net": "全年累计的起付线以上费用"}
 ACCOUNTS = {"all": "个人账户可付全部费用，包括目录外", "nothing": "个人账户不付", "first": "个人账户先付，再由统筹支付"}
 PARTS_SAID = {"in_scope": "政策范围内部分", "first_pay": "先行自付", "over_limit": "超限价自费", "own_pay": "全自费"}
@@ -113,6 +125,9 @@ def waterfall(policy: Policy, whose: Whose) -> list[tuple[str, list[Said]]]:
         parts.append(("参保", "enrolment", policy.enrolment))
     if policy.enrolment and policy.enrolment.waiting and _waits(policy.enrolment.waiting, whose):
         parts.append(("待遇等待期", "enrolment.waiting", policy.enrolment.waiting))
+    parts += [("参保缴费", "premiums", policy.premiums)] if policy.premiums else []
+    parts += [("生育津贴", "maternity", policy.maternity)] if policy.maternity else []
+    parts += [(f"长期护理：{name}", f"long_term_care.{name}", one) for name, one in policy.long_term_care.items()]
     told = [
         (heading, [] if _pays_nothing(model, whose) else list(_of(model, path, policy, whose, _per(model))))
         for heading, path, model in parts

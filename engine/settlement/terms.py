@@ -6,20 +6,17 @@ kinds pick their cells. A claim for which the policy has no value (unknown group
 before the policy begins) is marked not covered and pays everything itself; settle names it in first_difference.
 """
 
-from datetime import date
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 
 from engine.settlement.clauses import Benefit, ItemClass
-from engine.settlement.dated import Dated
 from engine.settlement.lookup import (
     MISSING,
     Where,
     benefit_of,
     filled,
-    group_of,
     is_word,
     number_of,
     plus_points,
@@ -28,8 +25,6 @@ from engine.settlement.lookup import (
 from engine.settlement.money import NO_LIMIT, PERCENT, half_up
 from engine.settlement.payer_terms import incentive_terms, large_amount_terms, payer_terms, waiting_terms
 from engine.settlement.policy import Policy
-
-__all__ = ["amount_of", "benefit_of", "group_of", "terms"]
 
 NOTHING = "nothing"
 
@@ -67,11 +62,6 @@ def terms(kinds: pl.DataFrame, policy: Policy) -> SimpleNamespace:
     found.covered = where.covered & (benefit >= 0)
     found.pays = found.covered & ~is_word(kinds["insured_flag"], "0")
     return found
-
-
-def amount_of(claims: pl.DataFrame, policy: Policy, parameter: dict[date, Dated], by: str = "group") -> np.ndarray:
-    """One dated value per claim in the order given; -1 where the policy has none. Columns as in terms."""
-    return Where(claims, policy).pick(parameter, MISSING, by=by)
 
 
 def _entitled(kinds: pl.DataFrame, policy: Policy, benefit: np.ndarray) -> np.ndarray:

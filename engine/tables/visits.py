@@ -12,15 +12,22 @@ _BY_MED_TYPE = {
 _BY_ADM_KIND = {"day_surgery": "day_surgery", "home_bed": "home_bed", "emergency": "emergency_inpatient"}
 
 
-def with_visit_kind(claims: pl.DataFrame) -> pl.DataFrame:
-    """Claims whose visit_kind, where blank, follows from med_type, and of stays from adm_kind and daysurg_flag."""
-    if not claims["visit_kind"].null_count():
+def with_visit_kind(claims: pl.LazyFrame) -> pl.LazyFrame:
+    """Claims whose visit_kind, where blank, follows from med_type, and of stays from adm_kind and daysurg_flag.
+
+    Fields the claims do not have stay absent; without med_type nothing is added.
+    """
+    have = claims.collect_schema().names()
+    if "med_type" not in have:
         return claims
+    kind, adm_kind, by_day = (
+        pl.col(name) if name in have else pl.lit(None, pl.String) for name in ("visit_kind", "adm_kind", "daysurg_flag")
+    )
     told = pl.col("med_type").str.slice(0, 2).replace_strict(_BY_MED_TYPE, default=None, return_dtype=pl.String)
-    stay = pl.col("adm_kind").replace_strict(_BY_ADM_KIND, default=None, return_dtype=pl.String)
-    by_day = pl.when(pl.col("daysurg_flag") == "1").then(pl.lit("day_surgery"))
-    kind = pl.when(told == "inpatient").then(pl.coalesce(stay, by_day, told)).otherwise(told)
-    return claims.with_columns(visit_kind=pl.coalesce("visit_kind", kind))
+    stay = adm_kind.replace_strict(_BY_ADM_KIND, default=None, return_dtype=pl.String)
+    of_day = pl.when(by_day == "1").then(pl.lit("day_surgery"))
+    of_stay = pl.coalesce(stay, of_day, told)
+    return claims.with_columns(visit_kind=pl.coalesce(kind, pl.when(told == "inpatient").then(of_stay).otherwise(told)))
 
 
 def with_place(claims: pl.DataFrame, institutions: pl.DataFrame | None) -> pl.DataFrame:
