@@ -11,7 +11,7 @@ import typer.testing
 import synthetic.cli  # noqa: F401  registers every command
 from engine.cli.app import app, lines_for
 from engine.reference.places import rules_folder
-from engine.run import singles, stages
+from engine.run import buckets, singles, stages
 from engine.tables.outputs import outputs
 from engine.tables.problems import UsageProblem
 from engine.tracing.words import FACTS
@@ -117,7 +117,7 @@ def test_stays_grouped_in_many_parts_are_grouped_as_in_one(run, bundle, tmp_path
         return grouped(own, region)
 
     monkeypatch.setattr(stages, "grouped_and_checked", counted)
-    monkeypatch.setattr(singles, "STAYS_A_PART", 11)
+    monkeypatch.setattr(singles, "ROWS_A_PART", 11)
     many = run("group", bundle, "--out", tmp_path / "many.parquet", "--rules", one_rule)
     assert set(sizes[:-1]) == {11}
     assert len(sizes) > 3
@@ -132,9 +132,22 @@ def test_one_stage_alone_needs_only_its_own_tables(run, bundle, tmp_path, one_ru
         shutil.copy(bundle / f"{name}.csv", own)
     assert run("group", own, "--out", tmp_path / "grouping.parquet", "--rules", one_rule).code == DONE
     lacking = run("settle", own, "--out", tmp_path / "settlement.parquet", "--rules", one_rule)
-    assert lacking.code == INPUT
-    assert "fee_lines" in lacking.err
-    assert not (tmp_path / "settlement.parquet").exists()
+    assert lacking.code == DONE
+    assert "fee_lines" in lacking.out, "claims without lines are settled as they classify themselves, and it is said"
+    (own / "claims.csv").unlink()
+    lacking = run("settle", own, "--out", tmp_path / "none.parquet", "--rules", one_rule)
+    assert (lacking.code, "claims" in lacking.err) == (INPUT, True)
+    assert not (tmp_path / "none.parquet").exists()
+
+
+def test_claims_settled_in_many_buckets_and_parts_are_settled_as_in_one(run, bundle, tmp_path, one_rule, monkeypatch):
+    run("settle", bundle, "--out", tmp_path / "one.parquet", "--rules", one_rule)
+    monkeypatch.setattr(buckets, "CLAIMS_A_BUCKET", 20)
+    monkeypatch.setattr(buckets, "ROWS_AT_ONCE", 37)
+    monkeypatch.setattr(singles, "ROWS_A_PART", 50)
+    run("settle", bundle, "--out", tmp_path / "many.parquet", "--rules", one_rule)
+    one, many = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("one", "many"))
+    assert one["setl_id"].is_sorted() and many.equals(one)
 
 
 def test_trace_needs_only_the_trace_tables(run, bundle, tmp_path):

@@ -9,9 +9,13 @@ import pytest
 import yaml
 
 import synthetic.cli  # noqa: F401  registers every command
+from engine.report.text import yuan
+from engine.run import payable, pipeline
+from engine.run.prepared import prepared
 from engine.run.region import load_region
 from engine.run.statement import statement, told
-from engine.settlement.policy import Policy
+from engine.settlement.payment_steps import payment_steps
+from engine.settlement.policy import Policy, load_policy
 from engine.tables.dictionary import tables as dictionary
 
 DONE, USAGE = 0, 2
@@ -120,3 +124,30 @@ def test_every_claim_of_a_run_can_be_explained_by_its_number(run, finished, bund
 
 def test_neither_a_finding_nor_a_claim_is_a_mistake_of_use(run, finished):
     assert run("explain", finished, "S999999").code == USAGE
+
+
+def test_what_the_institution_is_paid_for_a_stay_is_told_step_by_step(run, bundle, tmp_path):
+    out = tmp_path / "out"
+    assert run("run", bundle, "--out", out, "--policy", "demo-points").code == 0
+    grouped = pl.read_parquet(out / "grouping.parquet").filter(pl.col("weight") > 0)
+    said = run("explain", out, grouped["setl_id"][0], "--json")
+    payment = json.loads(said.out)["payment"]
+    assert payment["asked"] == "drg_points" and payment["payable_fen"] == sum(
+        payment[name] for name in ("charged_fen", "against_charged_fen")
+    )
+    spoken = run("explain", out, grouped["setl_id"][0]).out
+    assert "付给机构" in spoken and f"基金应付 {yuan(payment['payable_fen'])}" in spoken
+
+
+def test_payments_of_all_claims_explained_one_by_one_are_the_payments_of_the_run(bundle, region, tmp_path):
+    out, by_points = tmp_path / "out", replace(region, policy=load_policy("demo-points"))
+    pipeline.run(bundle, out, by_points, pipeline.Options(report=False), parts=("group", "settle"))
+    extract = prepared(bundle, by_points)
+    steps = payment_steps(
+        *payable.given(
+            extract.tables, by_points, *(pl.scan_parquet(out / f"{n}.parquet") for n in ("settlement", "grouping"))
+        )
+    )
+    summed = steps.group_by("fixmedins_code", "month", "method").agg(pl.col("payable_fen").sum()).sort(pl.all())
+    paid = pl.read_parquet(out / "provider_payment.parquet").filter(pl.col("cases") != 0)
+    assert summed.equals(paid.select(summed.columns).sort(pl.all()))

@@ -94,7 +94,9 @@ def run_command(
     with show.progress() as progress:
         record = pipeline.run(source, out, region, options, progress)
     own = Path(policy) if Path(policy).is_file() else policy
-    note_run(record["run_id"], source, profile=profile, policy=own, rules=rules, params=params, knowledge=knowledge)
+    groups = Path(scheme) if Path(scheme).is_dir() else scheme
+    note_run(record["run_id"], source, profile=profile, policy=own, scheme=groups, rules=rules, params=params,
+             knowledge=knowledge)  # fmt: skip
     show.summary(out, rule_infos(region), state["words"], plain)
     findings = pl.read_parquet(out / "findings.parquet", columns=["result"])["result"]
     if fail_on and (findings.is_in(["violation", fail_on]).any()):

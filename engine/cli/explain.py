@@ -19,9 +19,11 @@ from engine.report.explain import as_data, case_of, told
 from engine.report.figures import Run
 from engine.report.text import visible
 from engine.report.words import DISCLAIMER, WAIVER
+from engine.run.payment import payment_of
+from engine.run.payment import told as told_payment
 from engine.run.prepared import prepared
 from engine.run.private import noted_run
-from engine.run.region import DEFAULT_POLICY, load_region, waivers_of
+from engine.run.region import DEFAULT_POLICY, DEFAULT_SCHEME, load_region, waivers_of
 from engine.run.rulebook import rule_info
 from engine.run.statement import statement
 from engine.run.statement import told as told_statement
@@ -61,15 +63,18 @@ def _statement(out: Path, claim: str, source: Path | None, knowledge: list[Path]
     noted = noted_run(json.loads((out / "manifest.json").read_text("utf-8"))["run_id"])
     place = source or noted_place(noted)
     tables = knowledge or [Path(p) for p in noted.get("knowledge", [])]
-    region = load_region(policy=noted.get("policy", DEFAULT_POLICY), knowledge=tables, judging=False)
+    policy, scheme = noted.get("policy", DEFAULT_POLICY), noted.get("scheme", DEFAULT_SCHEME)
+    region = load_region(policy=policy, scheme=scheme, knowledge=tables, judging=False)
     with show.progress() as progress:
-        found = statement(
-            prepared(place, region, noted.get("profile", "auto"), progress).of_claim(claim), region, claim
-        )
+        extract = prepared(place, region, noted.get("profile", "auto"), progress)
+        found = statement(extract.of_claim(claim), region, claim)
+        paid = payment_of(out, extract.tables, region, claim)
     sections = told_statement(found)
+    if sentences := told_payment(paid):
+        sections.insert(-1, ("付给机构", sentences))
     if as_json:
         said = [{"heading": heading, "sentences": sentences} for heading, sentences in sections]
-        print(json.dumps({"steps": found.steps, "told": said}, ensure_ascii=False, default=str))
+        print(json.dumps({"steps": found.steps, "payment": paid, "told": said}, ensure_ascii=False, default=str))
         return
     for number, (heading, sentences) in enumerate(sections):
         print(f"{NUMERALS[number]}、{heading}")

@@ -39,7 +39,9 @@ def run_stage(name: str, source: Path, out: Path, region: Region, profile: str, 
         made.sink_parquet(work / "out.parquet", row_group_size=ROWS_A_PART)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work / "out.parquet", out)
-    return "\n".join([f"{rows:,}: {out}", *_said(told, region)])
+    lineless = name == "settle" and "fee_lines" not in extract.tables
+    noted = ["没有 fee_lines，按结算单申报的分类结算 settled as the claims classify themselves"] if lineless else []
+    return "\n".join([f"{rows:,}: {out}", *noted, *_said(told, region)])
 
 
 def _written(name: str, parts: Made, work: Path) -> tuple[pl.LazyFrame, list[pl.DataFrame]]:
