@@ -18,7 +18,9 @@ PACKS_A_PART = 1_000_000
 _START, _DAYS = datetime(2025, 1, 1), 365
 
 
-def write_region(folder: Path, events: int, seed: int = 2026, from_day: int = 0, first: int = 0, known: int = 0) -> None:
+def write_region(
+    folder: Path, events: int, seed: int = 2026, from_day: int = 0, first: int = 0, known: int = 0
+) -> None:
     """Write `trace_codes/` and `fee_lines/` in parts, and the small tables, with about so many events: a purchase and
     a sale of each pack. Packs are numbered from `first`; codes sold again are among those and the `known` before."""
     packs = events // 2

@@ -21,7 +21,7 @@ _SOLD_ONCE = {
     "resale_site": (None,), "shortest_gap_minutes": (None,), "travel_shortfall_minutes": (None,),
     "travel_km": (None,), "parents_sold": _NO, "family_excess": (None,),
 }  # fmt: skip
-# What a case that falls may say, by scope; facts that are not named may say anything. Every lot, burst and buyer is kept.
+# What a case that falls may say, by scope; a fact that is not named may say anything. Lots, bursts and buyers all stay.
 PLAIN: dict[str, dict[str, tuple]] = {
     "code_site": {name: values for name, values in _SOLD_ONCE.items() if name in FACTS["code_site"]},
     "code": _SOLD_ONCE,

@@ -1,4 +1,4 @@
-"""Trace codes of any number, judged in bounded memory: what could concern a rule is sieved out, and the rest only counted.
+"""Trace codes of any number in bounded memory: what could concern a rule is sieved out, and the rest only counted.
 
 The table is read twice, part by part. First every row becomes a few numbers (engine.tracing.slim), written into buckets
 by family of codes, by fee line and by site; each bucket tells what of it could concern a check (engine.tracing.sieve).
@@ -7,24 +7,26 @@ fell through adds to the stock of its lot alone. The findings are those of all r
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from engine.run.records import Split, by_bucket
+from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
 from engine.tracing.events import FIELDS, UNIT, id_of
 from engine.tracing.packs import ancestors
 from engine.tracing.patterns import counted_rows, lot_counts, lot_sums, plain_moves
-from engine.tracing.sieve import by_code, by_line, by_site
+from engine.tracing.repeats import among
+from engine.tracing.sieve import Kept, by_code, by_line, by_site
 from engine.tracing.slim import COUNT, MOVE, NONE, RECORD, SCAN, known_of, slim
 from engine.tracing.travel import site_table
 
 ROWS_A_PART = 1_000_000
-_BYTES_A_ROW = 600  # of a part or a bucket at its peak
+THREADS = 2  # parts or buckets at a time; what a part does with texts uses every processor anyway
+_BYTES_A_ROW = 1_400  # at the peak, of THREADS parts or buckets
 _WITH_KEY = ("row", "key", "root", "site", "time", "lot", "line", "what")
 _OF_LINE = ("line", "key", "root", "row", "covers", "what")
 _OF_SITE = ("site", "key", "root", "time", "what")
@@ -62,8 +64,8 @@ def sieve(
     rows_a_part: int = ROWS_A_PART,
     folder: Path | None = None,
 ) -> Sieved:
-    """Sieve `tables` (trace_codes and, where given, fee_lines) knowing the `small` tables. `folder` takes some 120 bytes
-    a row while it works."""
+    """Sieve `tables` (trace_codes and, where given, fee_lines) knowing the `small` tables. `folder` takes some
+    120 bytes a row while it works."""
     with tempfile.TemporaryDirectory(dir=folder) as work:
         return _Sieve(tables, small, cancelled, tolerance_minutes, within_seconds, rows_a_part, Path(work)).sieved()
 
@@ -86,48 +88,64 @@ class _Sieve:
         self.sites = Split(work / "sites", "site", _fields(*_OF_SITE), count)
         self.billed = Split(work / "billed", "line", BILLED, count)
         self.chosen = np.zeros(rows, bool)
-        self.counted: list[pl.DataFrame] = []
+        self.counted: list[pl.DataFrame] = []  # counts of lots, part by part
 
     def sieved(self) -> Sieved:
         self._cut()
-        kept = [by_code(self.codes.bucket(n), self.above, self.groups, self.tolerance_minutes) for n in self.buckets]
-        wrong = by_bucket(_all([k.lines for k in kept], "u8"), self.lines.count)
-        of_lines = [by_line(self.lines.bucket(n), self.billed.bucket(n), wrong[n]) for n in self.buckets]
-        of_sites = [by_site(self.sites.bucket(n), self.within_seconds) for n in self.buckets]
+        kept = self._each(self._codes_of)
+        self.wrong = by_bucket(_all([k.lines for k in kept], "u8"), self.lines.count)
+        of_lines = self._each(lambda n: by_line(self.lines.bucket(n), self.billed.bucket(n), self.wrong[n]))
+        of_sites = self._each(lambda n: by_site(self.sites.bucket(n), self.within_seconds))
         roots = np.unique(_all([k.roots for k in (*kept, *of_lines, *of_sites)], "u8"))
-        for number, wanted in enumerate(by_bucket(roots, self.codes.count)):
-            records = self.codes.bucket(number)
-            self.chosen[records["row"][np.isin(records["root"], wanted)]] = True
+        wanted = by_bucket(roots, self.codes.count)
+        for rows in self._each(lambda n: self._rows_of(n, wanted[n])):
+            self.chosen[rows] = True
         for k in of_lines:
             self.chosen[k.rows] = True
         rows, lots = self._fetch()
         lines = pl.Series("line", _all([k.lines for k in of_lines], "u8"))
         return Sieved(rows, self._lines_of(rows, lines), lines, lots)
 
-    @property
-    def buckets(self) -> range:
-        return range(self.codes.count)
+    def _each(self, work: Callable[[int], object]) -> list:
+        """`work` of the number of every bucket."""
+        return list(spread(work, range(self.codes.count), THREADS))
+
+    def _codes_of(self, number: int) -> Kept:
+        return by_code(self.codes.bucket(number), self.above, self.groups, self.tolerance_minutes)
+
+    def _rows_of(self, number: int, roots: np.ndarray) -> np.ndarray:
+        records = self.codes.bucket(number)
+        return records["row"][among(records["root"], roots)]
 
     def _parts(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         yield from frame.collect_batches(chunk_size=self.part, maintain_order=True)
 
     def _cut(self) -> None:
         """Every row into its buckets, as numbers."""
-        first = 0
-        for part in self._parts(self.events):
-            part = with_fields(part, "trace_codes", *FIELDS)
-            records = slim(part, self.known, first)
-            with_key, what = records["key"] != NONE, records["what"]
-            self.codes.add(records[with_key])
-            self.lines.add(records[(what & SCAN) != 0])
-            self.sites.add(records[(what & MOVE) != 0])
-            counts = (what & COUNT) != 0
-            self.chosen[first : first + part.height] = counts
-            self.counted.append(counted_rows(part.filter(pl.Series(counts))))
-            first += part.height
+        self.counted = list(spread(self._into_buckets, self._numbered(), THREADS))
         if self.fee_lines is not None:
             for part in self._parts(self._billed_lines(self.fee_lines)):
                 self.billed.add(part)
+
+    def _numbered(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Parts of trace_codes with the number of their first row."""
+        first = 0
+        for part in self._parts(self.events):
+            yield first, part
+            first += part.height
+
+    def _into_buckets(self, numbered: tuple[int, pl.DataFrame]) -> pl.DataFrame:
+        """A part into the buckets; returns the counts of lots in it, which are chosen."""
+        first, part = numbered
+        part = with_fields(part, "trace_codes", *FIELDS)
+        records = slim(part, self.known, first)
+        what = records["what"]
+        self.codes.add(records[records["key"] != NONE])
+        self.lines.add(records[(what & SCAN) != 0])
+        self.sites.add(records[(what & MOVE) != 0])
+        counts = (what & COUNT) != 0
+        self.chosen[first : first + part.height] = counts
+        return counted_rows(part.filter(pl.Series(counts)))
 
     def _billed_lines(self, fee_lines: pl.LazyFrame) -> pl.LazyFrame:
         named = pl.col("med_list_codg").is_in(self.identifiers["med_list_codg"].unique().implode())
@@ -141,10 +159,9 @@ class _Sieve:
         """The chosen rows with their texts, and what moved of counted lots in the others."""
         counts = lot_counts(pl.concat(self.counted))
         lots = counts.select("manu_lotnum", "fixmedins_code").unique().lazy()
-        first, rows, sums = 0, [], []
-        for part in self._parts(self.events):
+        rows, sums = [], []
+        for first, part in self._numbered():
             chosen = pl.Series(self.chosen[first : first + part.height])
-            first += part.height
             rows.append(part.filter(chosen))
             if counts.height:
                 others = part.lazy().filter(~chosen).join(lots, on=["manu_lotnum", "fixmedins_code"], how="semi")

@@ -72,6 +72,20 @@ def mixed(keys: np.ndarray) -> np.ndarray:
     return prints
 
 
+def among(values: np.ndarray, few: np.ndarray) -> np.ndarray:
+    """Whether each of `values` is one of `few` (both uint64): like np.isin, but sorts nothing of the many."""
+    bits = max(10, (8 * len(few)).bit_length())
+    high = np.uint64(64 - bits)
+    marked = np.zeros(1 << bits, bool)
+    marked[mixed(few) >> high] = True
+    chosen = np.zeros(len(values), bool)
+    for at in range(0, len(values), CHUNK):
+        part = np.ascontiguousarray(values[at : at + CHUNK])
+        maybe = np.flatnonzero(marked[mixed(part) >> high])
+        chosen[at + maybe[np.isin(part[maybe], few)]] = True
+    return chosen
+
+
 def _dealt(
     keys: np.ndarray, bits: int, digits: int, threads: int, spread: Callable[..., Iterable]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from engine.tracing.repeats import repeats
-from engine.tracing.slim import FLAGGED, MOVE, NONE, PLACEHOLDER, SCAN, SUPPLY
 from engine.tracing.events import UNIT
+from engine.tracing.repeats import among, mixed, repeats
+from engine.tracing.slim import FAMILY, FLAGGED, MOVE, NONE, PLACEHOLDER, SCAN, SUPPLY
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ def by_code(records: np.ndarray, above: pl.DataFrame, groups: pl.DataFrame, tole
 
     `above`: key, ancestor; `groups`: site, group (its chain).
     """
+    records = records[~_plainly_sold(records, tolerance_minutes)]
     moves = records[_is(records, MOVE)]
     supplies = records[_is(records, SUPPLY)]
     again = repeats(np.ascontiguousarray(moves["key"]), 1)
@@ -48,6 +49,24 @@ def by_code(records: np.ndarray, above: pl.DataFrame, groups: pl.DataFrame, tole
     wrong = _is(scans, FLAGGED) | _unsupplied(scans, supplies, above, groups, tolerance_minutes)
     wrong |= _other_lot(scans, supplies)
     return Kept(np.unique(np.concatenate(roots)), np.unique(scans["line"][wrong]), np.empty(0, np.int64))
+
+
+def _plainly_sold(records: np.ndarray, tolerance_minutes: int) -> np.ndarray:
+    """Rows of codes without family that have one row only, a supply, or two: a supply and its sale at one site, in
+    order, under one lot, of which nothing is wrong. Nearly all codes are such."""
+    found = repeats(np.ascontiguousarray(records["key"]), 1)
+    plain = _is(records, SUPPLY) & ~_is(records, FAMILY)
+    plain[found.rows] = False
+    pairs = found.starts[:-1][found.sizes() == 2]
+    one, other = found.rows[pairs], found.rows[pairs + 1]
+    swap = _is(records[one], MOVE)
+    one, other = np.where(swap, other, one), np.where(swap, one, other)
+    supply, sale = records[one], records[other]
+    lots = (supply["lot"] == sale["lot"]) | (supply["lot"] == NONE) | (sale["lot"] == NONE)
+    fine = _is(supply, SUPPLY) & _is(sale, MOVE) & ~_is(sale, FLAGGED) & ~_is(sale, FAMILY) & lots
+    fine &= (supply["site"] == sale["site"]) & (supply["time"] <= sale["time"] + tolerance_minutes * 60_000_000)
+    plain[one[fine]] = plain[other[fine]] = True
+    return plain
 
 
 def _supplied_again(supplies: np.ndarray) -> np.ndarray:
@@ -98,6 +117,29 @@ def by_line(records: np.ndarray, billed: np.ndarray, wrong: np.ndarray) -> Kept:
     fee lines of the bucket; those neither named nor scanned for cannot be short of a code.
     """
     scans = records[_is(records, SCAN)]
+    rest, bills = _not_plainly_covered(scans, billed)
+    short = _short(scans[rest], billed[bills])
+    kept = np.union1d(short, wrong)
+    chosen = scans[among(scans["line"], kept)]
+    with_key = chosen["key"] != NONE
+    return Kept(np.unique(chosen["root"][with_key]), kept, chosen["row"][~with_key])
+
+
+def _not_plainly_covered(scans: np.ndarray, billed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scans and fee lines but for lines with one scan, of a usable code that covers what was billed."""
+    found = repeats(np.concatenate([scans["line"], billed["line"]]), 1)
+    pairs = found.starts[:-1][found.sizes() == 2]
+    scan, bill = found.rows[pairs], found.rows[pairs + 1] - len(scans)  # rows rise, so the scan comes first
+    both = (scan < len(scans)) & (bill >= 0)
+    scan, bill = scan[both], bill[both]
+    covered = (scans["key"][scan] != NONE) & (np.maximum(scans["covers"][scan], UNIT) >= billed["billed"][bill])
+    rest, bills = np.ones(len(scans), bool), np.ones(len(billed), bool)
+    rest[scan[covered]] = bills[bill[covered]] = False
+    return rest, bills
+
+
+def _short(scans: np.ndarray, billed: np.ndarray) -> np.ndarray:
+    """Lines that bill more than was scanned."""
     usable = scans["key"] != NONE
     frame = pl.DataFrame({"line": scans["line"], "key": scans["key"], "covers": scans["covers"]})
     # A code told twice for one line covers it once. Where a code was told in two sizes, the larger counts.
@@ -106,19 +148,15 @@ def by_line(records: np.ndarray, billed: np.ndarray, wrong: np.ndarray) -> Kept:
     barcode = frame.filter(pl.Series(~usable & ~_is(scans, PLACEHOLDER)))
     barcode = barcode.group_by("line").agg(others=pl.col("covers").sum())
     lines = pl.DataFrame({name: billed[name] for name in ("line", "billed")})
-    lines = lines.filter(pl.Series((billed["named"] != 0) | np.isin(billed["line"], scans["line"])))
+    lines = lines.filter(pl.Series((billed["named"] != 0) | among(billed["line"], np.unique(scans["line"]))))
     lines = lines.join(coded, on="line", how="left").join(barcode, on="line", how="left")
     covered = pl.max_horizontal(pl.col("codes") * UNIT, "scanned").fill_null(0) + pl.col("others").fill_null(0)
-    short = lines.filter(pl.col("billed") > covered)["line"].to_numpy()
-    kept = np.union1d(short, wrong)
-    chosen = scans[np.isin(scans["line"], kept)]
-    with_key = chosen["key"] != NONE
-    return Kept(np.unique(chosen["root"][with_key]), kept, chosen["row"][~with_key])
+    return lines.filter(pl.col("billed") > covered)["line"].to_numpy()
 
 
 def by_site(records: np.ndarray, within_seconds: int) -> Kept:
     """Of whole sites: families of codes sold there within some seconds of the code before or after it."""
-    moves = records[_is(records, MOVE)]
+    moves = _neighbours(records[_is(records, MOVE)])
     sales = pl.DataFrame({name: moves[name] for name in ("site", "key", "time", "root")})
     sold = sales.group_by("site", "key").agg(
         pl.col("root").first(), early=pl.col("time").min(), late=pl.col("time").max()
@@ -132,3 +170,14 @@ def by_site(records: np.ndarray, within_seconds: int) -> Kept:
     ).fill_null(False)
     near = sold.filter(follows | follows.shift(-1, fill_value=False))
     return Kept(near["root"].unique().to_numpy(), np.empty(0, np.uint64), np.empty(0, np.int64))
+
+
+def _neighbours(moves: np.ndarray) -> np.ndarray:
+    """Moves of codes whose serial before or after was, as far as one number can tell, moved at the same site."""
+    # Serials that follow each other at a site differ by one here too; that others may do so costs time and no more.
+    places = mixed(moves["site"]) + moves["key"]
+    in_order = np.sort(places)
+    first = in_order[np.concatenate([[True], in_order[1:] != in_order[:-1]])] if len(in_order) else in_order
+    follows = np.roll(first, -1) == first + np.uint64(1)  # the last is followed by the first where numbers wrap
+    near = follows | np.roll(follows, 1)
+    return moves[among(places, first[near])]

@@ -1,7 +1,7 @@
 """Events as the few numbers a sieve needs: what may concern a check is decided on these, before any text is kept.
 
-Every row of trace_codes becomes one fixed record; texts stand in it as 64-bit hashes. A batch needs nothing of any other
-batch, so a table of any size is read part by part.
+Every row of trace_codes becomes one fixed record; texts stand in it as 64-bit hashes. A batch needs nothing of any
+other batch, so a table of any size is read part by part.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from engine.tracing.codes import USABLE, keyed
 from engine.tracing.events import FIELDS, UNIT, id_of
 from engine.tracing.packs import identifiers
 
-MOVE, SUPPLY, SCAN, FLAGGED, PLACEHOLDER, COUNT = 1, 2, 4, 8, 16, 32
+MOVE, SUPPLY, SCAN, FLAGGED, PLACEHOLDER, COUNT, FAMILY = 1, 2, 4, 8, 16, 32, 64
 NONE = 0  # stands for a missing hash or key; no code has this key
 RECORD = np.dtype(
     [("row", "i8"), ("key", "u8"), ("root", "u8"), ("site", "u8"), ("time", "i8"), ("lot", "u8"), ("line", "u8"),
@@ -64,8 +64,8 @@ def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
 
     key and root are NONE for a code that cannot be used; line is the hash of feedetl_sn or, without one, of event_id.
     what: MOVE a sale or return with a usable code; SUPPLY a purchase or a stocktake with one; SCAN a sale of any code;
-    FLAGGED a scan that is mismatched, expired or sold before it was made by what stands in its own row; PLACEHOLDER; COUNT a
-    count of a lot.
+    FLAGGED a scan that is mismatched, expired or sold before it was made by what stands in its own row; PLACEHOLDER;
+    COUNT a count of a lot; FAMILY a code that has a parent or a child.
     """
     rows = keyed(with_fields(batch, "trace_codes", *FIELDS))
     rows = rows.select(
@@ -98,6 +98,7 @@ def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
         PLACEHOLDER: (pl.col("code_class") == "placeholder").fill_null(False),
         COUNT: (kind == "stocktake") & ~pl.col("coded") & pl.col("lot").is_not_null(),
     }
+    what[FAMILY] = pl.col("root").is_not_null()
     rows = rows.select(
         pl.col("key", "site", "lot", "line").fill_null(NONE),
         "time",
@@ -114,8 +115,10 @@ def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
 
 def _mismatched(rows: pl.DataFrame, known: Known) -> pl.Series:
     """Whether the identifier is known, and by no row of any date for the list code billed."""
-    asked = rows.select("ident", "item").with_columns(known=pl.col("ident").is_in(known.pairs["ident"].implode()))
     pairs = known.pairs.with_columns(named=pl.lit(True))
-    asked = asked.join(pairs, on=["ident", "item"], how="left", maintain_order="left")
-    wrong = pl.col("known").fill_null(False) & pl.col("named").is_null() & pl.col("item").is_not_null()
-    return asked.select(wrong).to_series()
+    asked = rows.select("ident", "item").join(pairs, on=["ident", "item"], how="left", maintain_order="left")
+    wrong = pl.col("named").is_null() & pl.col("item").is_not_null() & pl.col("ident").is_not_null()
+    wrong = asked.select(wrong).to_series()
+    idents = asked["ident"].filter(wrong).unique()
+    unknown = idents.filter(~idents.is_in(known.pairs["ident"].implode()))
+    return wrong & ~asked["ident"].is_in(unknown.implode()).fill_null(False) if len(unknown) else wrong
