@@ -12,6 +12,7 @@ from conftest import shared
 from engine.audit import CODE_SCOPES
 from engine.audit.sieved import sievable
 from engine.run import tracing
+from engine.run.codeindex import LARGE, open_index
 from engine.run.records import Split, by_bucket, spread
 from engine.run.tracing import trace_bucket, trace_sieved
 from engine.tables.dictionary import table
@@ -119,6 +120,33 @@ def test_the_sample_is_judged_alike_sieved_and_whole(region, tmp_path, monkeypat
     tables = read(shared("data", "sample-trace"), tmp_path / "read", "auto", region.knowledge["wordings"]).tables
     monkeypatch.setattr(tracing, "rows_for", lambda memory: 20_000)
     assert told(trace_sieved(tables, region)) == told(trace_bucket(tables, region))
+
+
+# month by month
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp_path, monkeypatch):
+    """Rows of codes, fee lines and claims fall into three months by chance, whatever day they are of."""
+    rng = np.random.default_rng(seed)
+    tables = wild_tables(rng, int(rng.integers(40, 600)))
+    monkeypatch.setattr(tracing, "rows_for", lambda memory: 50)
+    months = {name: rng.integers(0, 3, frame.height) for name, frame in tables.items()}
+    before: dict[str, pl.DataFrame] = {}
+    for month in range(3):
+        large = {n: tables[n].filter(pl.Series(months[n] == month)) for n in LARGE}
+        before = {n: pl.concat([before[n], f]) if n in before else f for n, f in large.items()}
+        answer = trace_sieved(typed(tables | large), region, index=tmp_path / "index")
+        assert told(answer) == told(trace_bucket(typed(tables | before), region))
+    assert open_index(tmp_path / "index").months == 3
+
+
+def test_an_index_made_under_other_tables_is_sieved_anew(region, tmp_path):
+    tables = wild_tables(np.random.default_rng(5), 300)
+    first, second = (tables | {"trace_codes": tables["trace_codes"].slice(at, 150)} for at in (0, 150))
+    trace_sieved(typed(first | {"drug_identifiers": tables["drug_identifiers"].head(2)}), region, index=tmp_path)
+    second |= {"fee_lines": tables["fee_lines"].clear(), "claims": tables["claims"].clear()}
+    assert told(trace_sieved(typed(second), region, index=tmp_path)) == told(trace_bucket(typed(tables), region))
 
 
 # which rules

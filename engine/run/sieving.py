@@ -26,7 +26,7 @@ from engine.tracing.travel import site_table
 
 ROWS_A_PART = 1_000_000
 THREADS = 2  # parts or buckets at a time; what a part does with texts uses every processor anyway
-_BYTES_A_ROW = 1_400  # at the peak, of THREADS parts or buckets
+_BYTES_A_ROW = 1_600  # at the peak, of THREADS parts or buckets
 _WITH_KEY = ("row", "key", "root", "site", "time", "lot", "line", "what")
 _OF_LINE = ("line", "key", "root", "row", "covers", "what")
 _OF_SITE = ("site", "key", "root", "time", "what")
@@ -67,14 +67,19 @@ def sieve(
     """Sieve `tables` (trace_codes and, where given, fee_lines) knowing the `small` tables. `folder` takes some
     120 bytes a row while it works."""
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        return _Sieve(tables, small, cancelled, tolerance_minutes, within_seconds, rows_a_part, Path(work)).sieved()
+        return Sieve(tables, small, cancelled, tolerance_minutes, within_seconds, rows_a_part, Path(work)).sieved()
 
 
-class _Sieve:
-    def __init__(self, tables, small, cancelled, tolerance_minutes: int, within_seconds: int, part: int, work: Path):
+class Sieve:
+    """One sieving of some tables. `leave(kind, first row, frame)` is told what a later month needs (codeindex)."""
+
+    def __init__(
+        self, tables, small, cancelled, tolerance_minutes: int, within_seconds: int, part: int, work: Path,
+        leave: Callable[[str, int, pl.DataFrame], None] = lambda *_: None,
+    ):  # fmt: skip
         self.events = tables["trace_codes"]
         self.fee_lines = tables.get("fee_lines")
-        self.cancelled, self.part = cancelled, part
+        self.cancelled, self.part, self.work, self.leave = cancelled, part, work, leave
         self.tolerance_minutes, self.within_seconds = tolerance_minutes, within_seconds
         self.identifiers = with_fields(_small(small, "drug_identifiers"), "drug_identifiers")
         self.above = ancestors(_small(small, "pack_relations"))
@@ -102,8 +107,12 @@ class _Sieve:
             self.chosen[rows] = True
         for k in of_lines:
             self.chosen[k.rows] = True
+        return self._judged_on(_all([k.lines for k in of_lines], "u8"))
+
+    def _judged_on(self, of_lines: np.ndarray) -> Sieved:
+        """What is left to judge, once rows and lines are chosen."""
         rows, lots = self._fetch()
-        lines = pl.Series("line", _all([k.lines for k in of_lines], "u8"))
+        lines = pl.Series("line", of_lines, pl.UInt64)
         return Sieved(rows, self._lines_of(rows, lines), lines, lots)
 
     def _each(self, work: Callable[[int], object]) -> list:
@@ -118,34 +127,40 @@ class _Sieve:
         return records["row"][among(records["root"], roots)]
 
     def _parts(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-        yield from frame.collect_batches(chunk_size=self.part, maintain_order=True)
+        # Slice by slice and not as a stream, which reads ahead of whoever is slower than it.
+        for first in range(0, frame.select(pl.len()).collect().item(), self.part):
+            yield frame.slice(first, self.part).collect()
 
     def _cut(self) -> None:
         """Every row into its buckets, as numbers."""
         self.counted = list(spread(self._into_buckets, self._numbered(), THREADS))
         if self.fee_lines is not None:
-            for part in self._parts(self._billed_lines(self.fee_lines)):
+            for number, part in enumerate(self._parts(self._billed_lines(self.fee_lines))):
                 self.billed.add(part)
+                self.leave("billed", number, part)
 
-    def _numbered(self) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Parts of trace_codes with the number of their first row."""
-        first = 0
-        for part in self._parts(self.events):
-            yield first, part
-            first += part.height
+    def _numbered(self, begin: int = 0) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Parts of trace_codes from some row on, with the number of their first row."""
+        for first in range(begin, self.rows, self.part):
+            yield first, self.events.slice(first, self.part).collect()
 
     def _into_buckets(self, numbered: tuple[int, pl.DataFrame]) -> pl.DataFrame:
         """A part into the buckets; returns the counts of lots in it, which are chosen."""
-        first, part = numbered
-        part = with_fields(part, "trace_codes", *FIELDS)
-        records = slim(part, self.known, first)
+        records, counted = self._slim(*numbered)
         what = records["what"]
         self.codes.add(records[records["key"] != NONE])
         self.lines.add(records[(what & SCAN) != 0])
         self.sites.add(records[(what & MOVE) != 0])
-        counts = (what & COUNT) != 0
+        return counted
+
+    def _slim(self, first: int, part: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
+        """A part as records, and the counts of lots in it, which are chosen."""
+        part = with_fields(part, "trace_codes", *FIELDS)
+        records = slim(part, self.known, first)
+        self.leave("records", first, pl.DataFrame({n: records[n] for n in RECORD.names if n != "row"}))
+        counts = (records["what"] & COUNT) != 0
         self.chosen[first : first + part.height] = counts
-        return counted_rows(part.filter(pl.Series(counts)))
+        return records, counted_rows(part.filter(pl.Series(counts)))
 
     def _billed_lines(self, fee_lines: pl.LazyFrame) -> pl.LazyFrame:
         named = pl.col("med_list_codg").is_in(self.identifiers["med_list_codg"].unique().implode())
@@ -157,19 +172,24 @@ class _Sieve:
 
     def _fetch(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The chosen rows with their texts, and what moved of counted lots in the others."""
-        counts = lot_counts(pl.concat(self.counted))
+        none = counted_rows(with_fields(self.events.head(0).collect(), "trace_codes", *FIELDS))
+        counts = lot_counts(pl.concat([none, *self.counted]))
         lots = counts.select("manu_lotnum", "fixmedins_code").unique().lazy()
-        rows, sums = [], []
+        kept, sums = self.work / "kept", []
+        kept.mkdir()
         for first, part in self._numbered():
             chosen = pl.Series(self.chosen[first : first + part.height])
-            rows.append(part.filter(chosen))
+            # By way of a file, because a few rows in memory would hold on to the texts of their whole part.
+            part.filter(chosen).write_parquet(kept / f"{first:012}.parquet", compression="lz4")
             if counts.height:
                 others = part.lazy().filter(~chosen).join(lots, on=["manu_lotnum", "fixmedins_code"], how="semi")
                 others = plain_moves(others.collect(), self.identifiers, self.cancelled)
                 sums.append(lot_sums(others, counts))
-        none = lot_sums(plain_moves(rows[0].clear(), self.identifiers, None), counts.clear())
+        files = sorted(kept.glob("*.parquet"))
+        rows = pl.read_parquet(files) if files else self.events.head(0).collect()
+        none = lot_sums(plain_moves(rows.clear(), self.identifiers, None), counts.clear())
         sums = pl.concat([none, *sums])
-        return pl.concat(rows), sums.group_by(sums.columns[:3], maintain_order=True).sum()
+        return rows, sums.group_by(sums.columns[:3], maintain_order=True).sum()
 
     def _lines_of(self, rows: pl.DataFrame, lines: pl.Series) -> pl.LazyFrame | None:
         if self.fee_lines is None:

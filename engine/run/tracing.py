@@ -12,6 +12,7 @@ from engine.audit.findings import no_findings, supersede
 from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
 from engine.run.region import Region
+from engine.run.codeindex import sieve_month
 from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
 
@@ -28,34 +29,35 @@ def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[L
 
 
 def trace_sieved(
-    tables: dict[str, pl.LazyFrame], region: Region, memory: int = MEMORY, folder: Path | None = None
+    tables: dict[str, pl.LazyFrame],
+    region: Region,
+    memory: int = MEMORY,
+    folder: Path | None = None,
+    index: Path | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """What `trace_bucket` gives, staying under so many bytes of memory beside what is found; `folder` is worked in.
 
-    Rules that could hold of what a sieve lets fall are judged on all codes at once, whatever memory that takes.
+    With an `index` (a folder, made where it is not there) the answer is that of the tables and all that were given with
+    this index before, of which only what these can meet is looked at again. Rules that could hold of what a sieve lets
+    fall are judged on all codes at once, whatever memory that takes.
     """
     rules = _standing(region)
     sifted = [r for r in rules if sievable(r)]
     if "trace_codes" not in tables or not sifted:
         return trace_bucket(tables, region)
     small = {name: tables[name].collect() for name in SMALL if name in tables}
-    tuned = tuned_by(rules)
-    kept = sieve(
-        tables, small, _cancelled(tables), rows_a_part=rows_for(memory), folder=folder,
-        **{name: tuned[name] for name in ("tolerance_minutes", "within_seconds") if name in tuned},
-    )  # fmt: skip
+    tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
+    if index is None:
+        kept = sieve(tables, small, _cancelled(tables), rows_a_part=rows_for(memory), folder=folder, **tuned)
+    else:
+        kept, whole = sieve_month(tables, small, _cancelled, index, rows_a_part=rows_for(memory), work=folder, **tuned)
+        tables = {**tables, **whole}
     few = {**tables, "trace_codes": kept.trace_codes.lazy()}
     few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
-    facts = code_facts(few, region, kept.lines, kept.lots)
-    told = [judged(sifted, facts)]
+    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots))]
     if others := [r for r in rules if r not in sifted]:
         told.append(trace_bucket(tables, region, others))
     found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
-    order = pl.Enum([r.rule.id for r in rules])
-    found, rows, unjudged = (
-        f.sort(pl.col("rule_id").cast(order), maintain_order=True) if "rule_id" in f.columns else f
-        for f in (found, rows, unjudged)
-    )
     return supersede(found, rows, rules), rows, unjudged
 
 
