@@ -1,7 +1,7 @@
 """A region's trace codes of any number, written part by part: every pack bought once and sold once but for a few.
 
-Made for speed and memory, not for truth: what is planted are codes sold again elsewhere, codes never bought and packs of
-another drug. Any pack's code follows from its number, so that no part needs to know another.
+Made for speed and memory, not for truth: what is planted are codes sold again elsewhere, codes never bought and packs
+of another drug. Any pack's code follows from its number, so that no part needs to know another.
 """
 
 from datetime import date, datetime
@@ -21,8 +21,8 @@ _START, _DAYS = datetime(2025, 1, 1), 365
 def write_region(
     folder: Path, events: int, seed: int = 2026, from_day: int = 0, first: int = 0, known: int = 0
 ) -> None:
-    """Write `trace_codes/` and `fee_lines/` in parts, and the small tables, with about so many events: a purchase and
-    a sale of each pack. Packs are numbered from `first`; codes sold again are among those and the `known` before."""
+    """Write `trace_codes/` and `fee_lines/` in parts, and the small tables, with about so many events: a purchase and a
+    sale of each pack. Packs are numbered from `first`; codes sold again are among those and the `known` before."""
     packs = events // 2
     for name in ("trace_codes", "fee_lines"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,8 @@ def sieve_month(
         else:
             job = Sieve(*arguments, leave=index.write)
         kept = job.sieved()
-        index.write("counted", 0, pl.concat(job.counted))
+        new_counts = job.counted[1:] if known.rows else job.counted
+        index.write("counted", 0, pl.concat([job.no_counts(), *new_counts]))
         index.write("chosen", 0, pl.DataFrame({"row": np.flatnonzero(job.chosen)}))
         index.write("lines", 0, kept.lines.to_frame())
     _say(folder, after.months, job.rows, basis)

@@ -172,8 +172,7 @@ class Sieve:
 
     def _fetch(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The chosen rows with their texts, and what moved of counted lots in the others."""
-        none = counted_rows(with_fields(self.events.head(0).collect(), "trace_codes", *FIELDS))
-        counts = lot_counts(pl.concat([none, *self.counted]))
+        counts = lot_counts(pl.concat([self.no_counts(), *self.counted]))
         lots = counts.select("manu_lotnum", "fixmedins_code").unique().lazy()
         kept, sums = self.work / "kept", []
         kept.mkdir()
@@ -190,6 +189,10 @@ class Sieve:
         none = lot_sums(plain_moves(rows.clear(), self.identifiers, None), counts.clear())
         sums = pl.concat([none, *sums])
         return rows, sums.group_by(sums.columns[:3], maintain_order=True).sum()
+
+    def no_counts(self) -> pl.DataFrame:
+        """No counts of lots."""
+        return counted_rows(with_fields(self.events.head(0).collect(), "trace_codes", *FIELDS))
 
     def _lines_of(self, rows: pl.DataFrame, lines: pl.Series) -> pl.LazyFrame | None:
         if self.fee_lines is None:

@@ -11,8 +11,8 @@ from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
 from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
-from engine.run.region import Region
 from engine.run.codeindex import sieve_month
+from engine.run.region import Region
 from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
 
