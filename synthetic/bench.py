@@ -298,8 +298,13 @@ def table(measured: dict, language: int = 0) -> Table:
     def said(text: str) -> str:
         return text.split(" · ")[min(language, text.count(" · "))]
 
-    title = "{claims:,} 结算单，{fee_lines:,} 明细，{cpus} CPU，负载 {load_before} · "
-    title += "{claims:,} claims, {fee_lines:,} fee lines, {cpus} CPU, load {load_before}"
+    if "codes" in measured:
+        title = (
+            "{codes:,} 追溯码，{cpus} CPU，负载 {load_before} · {codes:,} trace codes, {cpus} CPU, load {load_before}"
+        )
+    else:
+        title = "{claims:,} 结算单，{fee_lines:,} 明细，{cpus} CPU，负载 {load_before} · "
+        title += "{claims:,} claims, {fee_lines:,} fee lines, {cpus} CPU, load {load_before}"
     shown = Table(title=said(title.format_map(measured)))
     shown.add_column(said("测量 · what"))
     for name in ("数量 · count", "每秒 · a second", "倍数 · times"):

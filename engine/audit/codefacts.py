@@ -4,6 +4,7 @@ import polars as pl
 
 from engine.language.rule import LoadedRule
 from engine.tables.dictionary import with_fields
+from engine.tracing.events import id_of
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
@@ -15,15 +16,26 @@ NEEDED = {"t03": "institutions", "t05": "drug_identifiers", "t09": "pack_relatio
 
 
 class CodeFacts:
-    """Facts of every code scope over some trace tables. `tables` are canonical frames by name."""
+    """Facts of every code scope over some trace tables. `tables` are canonical frames by name.
 
-    def __init__(self, tables: dict[str, pl.DataFrame], rules: list[LoadedRule], cancelled: pl.Series | None = None):
+    Of sieved tables, which hold only the codes that can concern a rule, `lines` are the hashes of the fee lines all of
+    whose codes are there (others are no cases), and `lots` what moved of each lot in the rows that fell through.
+    """
+
+    def __init__(
+        self,
+        tables: dict[str, pl.DataFrame],
+        rules: list[LoadedRule],
+        cancelled: pl.Series | None = None,
+        lines: pl.Series | None = None,
+        lots: pl.DataFrame | None = None,
+    ):
+        self.lines, self.lots = lines, lots
         self.tables = {name: with_fields(tables[name], name) for name in TABLES if name in tables}
         self.bucket = read_bucket(
             self.tables["trace_codes"], *(self.tables.get(t) for t in TABLES[1:6]), cancelled=cancelled
         )
-        # Parameters of rules that decide how facts are computed, and not only how they are judged.
-        self.tuned = {n: int(r.setting.params[n]) for r in rules for n in TUNED if n in r.setting.params}
+        self.tuned = tuned_by(rules)
         self.made: dict[str, Facts] = {}
 
     def of(self, scope: str) -> Facts:
@@ -41,14 +53,25 @@ class CodeFacts:
 
     def _fee_lines(self) -> Facts:
         scans = scan_facts(self.bucket, **self._tuning("tolerance_minutes"))
-        return fee_line_facts(scans, *(self.tables.get(t) for t in ("fee_lines", "drug_identifiers", "code_free")))
+        tables = {t: self.tables.get(t) for t in ("fee_lines", "drug_identifiers", "code_free")}
+        if self.lines is not None:
+            scans = scans.filter(pl.col("line").is_in(self.lines.implode()))
+            if tables["fee_lines"] is not None:
+                whole = id_of("feedetl_sn").is_in(self.lines.implode())
+                tables["fee_lines"] = tables["fee_lines"].filter(whole)
+        return fee_line_facts(scans, *tables.values())
+
+
+def tuned_by(rules: list[LoadedRule]) -> dict[str, int]:
+    """Parameters of rules that decide how facts are computed, and not only how they are judged."""
+    return {n: int(r.setting.params[n]) for r in rules for n in TUNED if n in r.setting.params}
 
 
 MAKERS = {
     "code_site": lambda facts: code_site_facts(facts.bucket),
     "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
     "fee_line_codes": CodeFacts._fee_lines,
-    "lot": lambda facts: lot_facts(facts.bucket),
+    "lot": lambda facts: lot_facts(facts.bucket, facts.lots),
     "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
 }

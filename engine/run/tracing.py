@@ -1,16 +1,23 @@
 """The code split: a region's trace-code tables to findings."""
 
+from pathlib import Path
+
 import polars as pl
 
 from engine.audit import CODE_SCOPES, UNJUDGED
-from engine.audit.codefacts import TABLES, CodeFacts
+from engine.audit.codefacts import TABLES, CodeFacts, tuned_by
 from engine.audit.codes import judge_codes
 from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
+from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
+from engine.run.codeindex import sieve_month
 from engine.run.region import Region
+from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
 
+MEMORY = 4 * 2**30
+SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
 LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
@@ -18,7 +25,44 @@ LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "c
 def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[LoadedRule] | None = None):
     """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone."""
     rules = _standing(region) if wanted is None else wanted
-    facts = code_facts(tables, region)
+    return judged(rules, code_facts(tables, region))
+
+
+def trace_sieved(
+    tables: dict[str, pl.LazyFrame],
+    region: Region,
+    memory: int = MEMORY,
+    folder: Path | None = None,
+    index: Path | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """What `trace_bucket` gives, staying under so many bytes of memory beside what is found; `folder` is worked in.
+
+    With an `index` (a folder, made where it is not there) the answer is that of the tables and all that were given with
+    this index before, of which only what these can meet is looked at again. Rules that could hold of what a sieve lets
+    fall are judged on all codes at once, whatever memory that takes.
+    """
+    rules = _standing(region)
+    sifted = [r for r in rules if sievable(r)]
+    if "trace_codes" not in tables or not sifted:
+        return trace_bucket(tables, region)
+    small = {name: tables[name].collect() for name in SMALL if name in tables}
+    tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
+    if index is None:
+        kept = sieve(tables, small, _cancelled(tables), rows_a_part=rows_for(memory), folder=folder, **tuned)
+    else:
+        kept, whole = sieve_month(tables, small, _cancelled, index, rows_a_part=rows_for(memory), work=folder, **tuned)
+        tables = {**tables, **whole}
+    few = {**tables, "trace_codes": kept.trace_codes.lazy()}
+    few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
+    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots))]
+    if others := [r for r in rules if r not in sifted]:
+        told.append(trace_bucket(tables, region, others))
+    found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
+    return supersede(found, rows, rules), rows, unjudged
+
+
+def judged(rules: list[LoadedRule], facts: CodeFacts | None):
+    """(findings, evidence, not_evaluated) of some trace rules."""
     if facts is None:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
@@ -40,8 +84,11 @@ def _standing(region: Region) -> list[LoadedRule]:
     return [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
 
 
-def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | None:
-    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
+def code_facts(
+    tables: dict[str, pl.LazyFrame], region: Region, lines: pl.Series | None = None, lots: pl.DataFrame | None = None
+) -> CodeFacts | None:
+    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes. `lines` and
+    `lots` are told of sieved tables (see CodeFacts)."""
     if "trace_codes" not in tables:
         return None
     frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
@@ -49,7 +96,7 @@ def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | N
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
         if "claims" in tables:
             frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
-    return CodeFacts(frames, _standing(region), _cancelled(tables))
+    return CodeFacts(frames, _standing(region), _cancelled(tables), lines, lots)
 
 
 def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
