@@ -7,10 +7,8 @@ printed.
 
 import importlib.util
 import os
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +32,16 @@ from engine.run.single import Checker
 from engine.run.tracing import trace_bucket
 from engine.tables.dictionary import with_fields
 from engine.tables.netting import net
-from engine.tables.problems import InvariantBroken
 from engine.tables.read import Extract, read
 from engine.tracing.codes import keyed
+from synthetic.bench_money import settlement
 from synthetic.documents import document, typical_stays
 from synthetic.make import make
 from synthetic.sql import QUESTIONS, answer, database, keep_views, told
 from synthetic.stays import PlainGrouper, records
+from synthetic.timing import ROUNDS, Row, against, rate, rounds, same, seconds_of
 
 CLAIMS, SEED = 20_000, 2026
-ROUNDS, SECONDS = 3, 1  # at least so many rounds, and more until so many seconds are used
 STAYS = 60  # claims asked alone
 SAMPLE = 400  # cases the interpreter is asked
 TRACE_EVENTS = 150_000
@@ -54,21 +52,6 @@ INTERPRETED = (  # one of each scope that has many cases
     "duplicate-bed-fee-same-day",
     "dialysis-frequency-over-capacity",
 )
-
-
-@dataclass
-class Row:
-    """One line of the answer: `count` things of a unit, how many a second, and how many times as fast as what."""
-
-    part: str
-    label: str
-    count: int
-    unit: str
-    per_second: int | None = None
-    ratio: float | None = None
-    against: str = ""
-    against_per_second: int | None = None
-    of: str = ""
 
 
 def bench(
@@ -100,7 +83,7 @@ def bench(
         lambda: _interpreted(netted, region),
         lambda: _sql(netted, region, folder),
         lambda: _grouping(load_scheme(scheme_folder(scheme))),
-        lambda: _settlement(tables, region),
+        lambda: settlement(tables, region),
         lambda: _traces(extract, region),
     ]
     for number, job in enumerate(jobs, 1):
@@ -113,35 +96,12 @@ def bench(
     }  # fmt: skip
 
 
-def rounds(*jobs: Callable) -> tuple[np.ndarray, list]:
-    """Seconds [round, job] of some jobs run in turn, and what each gave when it ran first, unmeasured."""
-    given, taken, began = [job() for job in jobs], [], time.monotonic()
-    while len(taken) < ROUNDS or (time.monotonic() - began < SECONDS and len(taken) < 50):
-        taken.append([_seconds(job) for job in jobs])
-    return np.array(taken), given
-
-
-def _seconds(job: Callable) -> float:
-    began = time.perf_counter()
-    job()
-    return time.perf_counter() - began
-
-
-def _rate(count: int, seconds: np.ndarray) -> int:
-    return round(count / statistics.median(seconds))
-
-
-def _same(one, other, what: str) -> None:
-    if one != other:
-        raise InvariantBroken(f"两种算法结果不同，不比快慢 the two do not say the same: {what}")
-
-
 # the jobs
 
 
 def _reading(folder: Path, region: Region, count: int) -> tuple[list[Row], Extract]:
     seconds, (extract,) = rounds(lambda: read(folder / "claims", folder / "read", "auto", region.knowledge["wordings"]))
-    return [Row("read", "读取 · reading", count, "行 · rows", _rate(count, seconds[:, 0]))], extract
+    return [Row("read", "读取 · reading", count, "行 · rows", rate(count, seconds[:, 0]))], extract
 
 
 def _facts(netted: dict[str, pl.DataFrame], region: Region) -> Facts:
@@ -156,8 +116,8 @@ def _rules(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
     both = lines * asked
     label = f"冲销、{asked} 条规则 · netting, {asked} rules"
     return [
-        Row("rules", label, lines, "明细 · lines", _rate(lines, seconds[:, 0])),
-        Row("rules", "　同上 · the same", both, "明细×规则 · lines x rules", _rate(both, seconds[:, 0])),
+        Row("rules", label, lines, "明细 · lines", rate(lines, seconds[:, 0])),
+        Row("rules", "　同上 · the same", both, "明细×规则 · lines x rules", rate(both, seconds[:, 0])),
     ]
 
 
@@ -166,10 +126,10 @@ def _one_claim(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
     checker = Checker(region)
     told = [document(tables, setl_id) for setl_id in typical_stays(tables, STAYS)]
     checker(told[0])
-    taken = np.array([_seconds(lambda one=one: checker(one)) for one in told * ROUNDS])
+    taken = np.array([seconds_of(lambda one=one: checker(one)) for one in told * ROUNDS])
     middle, slow = (round(1000 * np.quantile(taken, share), 1) for share in (0.5, 0.95))
     label = f"单张，中位 {middle} 毫秒，95% 在 {slow} 毫秒内 · one claim, median {middle} ms, 95 % within {slow} ms"
-    return [Row("claim", label, len(told), "结算单 · claims", _rate(1, taken))]
+    return [Row("claim", label, len(told), "结算单 · claims", rate(1, taken))]
 
 
 def _interpreted(netted: dict[str, pl.DataFrame], region: Region) -> list[Row]:
@@ -182,12 +142,12 @@ def _interpreted(netted: dict[str, pl.DataFrame], region: Region) -> list[Row]:
 
 def _condition(loaded: LoadedRule, cases: Cases) -> Row:
     few = _sampled(cases)
-    _same(disagreement(loaded, few), "", loaded.rule.id)
+    same(disagreement(loaded, few), "", loaded.rule.id)
     spoken = list(spoken_cases(loaded, few))
     seconds, _ = rounds(lambda: _compiled(loaded, cases), lambda: _spoken(loaded, spoken))
     label = f"条件 {loaded.rule.scope} · condition {loaded.rule.scope}"
     row = Row("interpreter", label, cases.frame.height, "个案 · cases", of=loaded.rule.id)
-    return _against(row, seconds, "rule-engine", len(spoken))
+    return against(row, seconds, "rule-engine", len(spoken))
 
 
 def _sampled(cases: Cases) -> Cases:
@@ -229,16 +189,9 @@ def _sql(netted: dict[str, pl.DataFrame], region: Region, folder: Path) -> list[
             lambda: {r.rule.id: answer(db, r, QUESTIONS[r.rule.id]) for r in rules},
         )
         for rule_id, found in answers.items():
-            _same(told(findings, evidence, rule_id).rows(), found.rows(), rule_id)
-        rows.append(_against(Row("sql", label.format(part, known), lines, unit), seconds, "DuckDB SQL", lines))
+            same(told(findings, evidence, rule_id).rows(), found.rows(), rule_id)
+        rows.append(against(Row("sql", label.format(part, known), lines, unit), seconds, "DuckDB SQL", lines))
     return rows
-
-
-def _against(row: Row, seconds: np.ndarray, other: str, other_count: int) -> Row:
-    """The row with what its first job did a second, and how many times as much as the second job in the same round."""
-    ratio = statistics.median(seconds[:, 1] / other_count / (seconds[:, 0] / row.count))
-    rate, other_rate = _rate(row.count, seconds[:, 0]), _rate(other_count, seconds[:, 1])
-    return replace(row, per_second=rate, ratio=ratio, against=other, against_per_second=other_rate)
 
 
 def _grouping(scheme: Scheme) -> list[Row]:
@@ -250,16 +203,10 @@ def _grouping(scheme: Scheme) -> list[Row]:
         seconds, (ours, plain) = rounds(
             lambda why=why: group_records(stays, scheme, why), lambda: PlainGrouper(scheme).drgs(some)
         )
-        _same(ours["drg"].head(STAYS_PLAIN).to_list(), plain, scheme.name)
+        same(ours["drg"].head(STAYS_PLAIN).to_list(), plain, scheme.name)
         row = Row("group", label, stays.height, "住院 · stays")
-        rows.append(_against(row, seconds, "纯 Python · plain Python", some.height))
+        rows.append(against(row, seconds, "纯 Python · plain Python", some.height))
     return rows
-
-
-def _settlement(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
-    seconds, _ = rounds(lambda: stages.settled(tables, region))
-    count = tables["claims"].height
-    return [Row("settle", "结算 · settlement", count, "结算单 · claims", _rate(count, seconds[:, 0]))]
 
 
 def _traces(extract: Extract, region: Region) -> list[Row]:
@@ -272,7 +219,7 @@ def _traces(extract: Extract, region: Region) -> list[Row]:
     seconds, _ = rounds(lambda: trace_bucket(frames, region), lambda: np.sort(keys))
     asked = sum(r.rule.scope in CODE_SCOPES and r.rule.status != "retired" for r in region.rules)
     row = Row("trace", f"追溯码、{asked} 条规则 · trace codes, {asked} rules", events.height, "码 · codes")
-    return [_against(row, seconds, "numpy 排序 · numpy sort", len(keys))]
+    return [against(row, seconds, "numpy 排序 · numpy sort", len(keys))]
 
 
 def _many(events: pl.DataFrame) -> pl.DataFrame:

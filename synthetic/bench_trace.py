@@ -20,7 +20,7 @@ import polars as pl
 from engine.tables.problems import InvariantBroken
 from engine.tracing.codes import keys_of
 from engine.tracing.repeats import Repeats, repeats
-from synthetic.bench import Row
+from synthetic.timing import Row
 
 PRODUCTS, SERIALS = 3_000, 10**13
 SHARE = 0.005  # of the rows repeat the code of another
@@ -30,7 +30,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def bench_codes(count: int, progress: Callable[[str, int, int], None] = lambda *_: None, seed: int = 2026) -> dict:
-    """Measure with `count` codes; the answer has the machine and `rows` (see bench.Row).
+    """Measure with `count` codes; the answer has the machine and `rows` (see timing.Row).
 
     Raises InvariantBroken where ours finds other codes than counting the sorted keys does, or than Polars finds.
     """

@@ -138,7 +138,9 @@ def _settled(claims: pl.DataFrame, lines: pl.DataFrame, policy: Policy, catalogu
              openings: pl.DataFrame | None, known: Known, wanted: Wanted) -> pl.DataFrame:  # fmt: skip
     """The statements with the steps that are wanted beside the amounts of the contract, or all."""
     places = with_fields(known["institutions"], "institutions") if "institutions" in known else None
-    claims = with_visit_kind(with_fields(claims, "claims", *_NEEDED).select(_NEEDED).lazy()).collect()
+    claims = with_fields(claims, "claims", *_NEEDED).select(_NEEDED)
+    if claims["visit_kind"].null_count():
+        claims = with_visit_kind(claims.lazy()).collect()
     claims = with_place(claims, places)
     claims = claims if claims["setl_id"].is_sorted() else claims.sort("setl_id")
     seq = in_sequence(claims, policy, known.get("persons"))
