@@ -55,7 +55,8 @@ def settlement(tables: dict[str, pl.DataFrame], region: Region) -> list[Row]:
 def again(frame: pl.DataFrame, times: int) -> pl.DataFrame:
     """The rows so many times, each time of other persons and claims, in order of their ids as buckets give them."""
     own = [name for name in IDS if name in frame.columns]
-    return pl.concat(
-        frame.with_columns(pl.concat_str(pl.col(name), pl.lit(f"~{n}")).alias(name) for name in own)
-        for n in range(times)
-    )
+
+    def of_others(n: int) -> pl.DataFrame:
+        return frame.with_columns(pl.concat_str(pl.col(name), pl.lit(f"~{n}")).alias(name) for name in own)
+
+    return pl.concat(of_others(n) for n in range(times)).sort(own[0])

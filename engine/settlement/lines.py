@@ -41,16 +41,17 @@ def classify(lines: pl.DataFrame, catalogue: pl.DataFrame | None = None) -> pl.D
         "det_item_fee_sumamt",
     )
     priced = _terms(lines, catalogue)
-    priced = priced.with_columns(_cost(_wide_enough(priced))).with_columns(_parts())
-    result = lines.with_columns(priced.select(_signed(pl.col(name)) for name in AMOUNTS))
-    check_range(result, AMOUNTS, "feedetl_sn")
-    return result.with_columns(pl.col(AMOUNTS).cast(pl.Int64))
+    parts = priced.lazy().with_columns(_cost(_wide_enough(priced))).with_columns(_parts())
+    amounts = parts.select("feedetl_sn", *(_signed(pl.col(name)) for name in AMOUNTS)).collect()
+    check_range(amounts, AMOUNTS, "feedetl_sn")
+    return lines.with_columns(amounts.select(AMOUNTS).cast(pl.Int64))
 
 
 def _terms(lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
     """Per line in the order given: price, count, level, share, limit; decimals as whole units of their last place."""
     own_limit = _units("pric_uplmt_amt", _PRICE)
     rows = lines.select(
+        "feedetl_sn",
         "med_list_codg",
         "chrgitm_lv",
         pl.col("det_item_fee_sumamt").alias("billed"),
