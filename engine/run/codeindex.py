@@ -21,7 +21,7 @@ import polars as pl
 
 from engine.run.records import spread
 from engine.run.sieving import BILLED, THREADS, Sieve, Sieved
-from engine.tracing.repeats import Few, among, mixed
+from engine.tracing.repeats import Few, among, distinct, mixed
 from engine.tracing.sieve import by_code, by_line, by_site
 from engine.tracing.slim import MOVE, NONE, RECORD, SCAN
 
@@ -142,12 +142,12 @@ class _Month(Sieve):
         counted = pl.read_parquet(self.index.files("counted"))
         self.counted = [counted, *(counts for _, counts in parts)]
         coded = new[new["key"] != NONE]
-        old = self._old("root", np.unique(coded["root"]))
+        old = self._old("root", distinct(coded["root"]))
         codes = by_code(np.concatenate([old, coded]), self.above, self.groups, self.tolerance_minutes)
         again = old["root"][self.chosen[old["row"]]]  # kept before: what the month adds to them belongs to them
         lines = self._lines(new, codes.lines, lines_before)
         sites = by_site(np.concatenate([self._beside(new), new]), self.within_seconds)
-        roots = np.unique(np.concatenate([codes.roots, again, lines.roots, sites.roots]))
+        roots = distinct(np.concatenate([codes.roots, again, lines.roots, sites.roots]))
         self.chosen[self._old("root", roots, ("row",))["row"]] = True
         self.chosen[coded["row"][among(coded["root"], roots)]] = True
         self.chosen[lines.rows] = True
@@ -162,7 +162,7 @@ class _Month(Sieve):
             for number, frame in enumerate(frames):
                 self.leave("billed", number, frame)
             billed = _all([_array(frame, BILLED) for frame in frames], BILLED)
-        met = np.unique(np.concatenate([scans["line"], billed["line"], wrong]))
+        met = distinct(np.concatenate([scans["line"], billed["line"], wrong]))
         old = self._old("line", met)
         billed = np.concatenate(
             [billed, *spread(partial(_rows_of, BILLED, "line", Few(met)), self._at("billed"), THREADS)]

@@ -72,12 +72,18 @@ def mixed(keys: np.ndarray) -> np.ndarray:
     return prints
 
 
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The different values in rising order, by sorting: of very many that is faster than np.unique, which hashes."""
+    in_order = np.sort(values)
+    return in_order[np.concatenate([np.ones(min(1, len(values)), bool), in_order[1:] != in_order[:-1]])]
+
+
 class Few:
     """Some values (uint64) to be found again among very many: one bit for each of their fingerprints lets nearly all
     others pass, a second one nearly all the rest, and only what both stop is looked for among the values."""
 
     def __init__(self, values: np.ndarray):
-        self.values = np.unique(values)
+        self.values = distinct(values)
         self.bits = np.uint64(max(13, (8 * len(self.values)).bit_length()))
         prints = mixed(self.values)
         self.high, self.low = (self._marks(places) for places in (self._high(prints), self._low(prints)))
@@ -110,18 +116,6 @@ class Few:
 def _marked(marks: np.ndarray, places: np.ndarray) -> np.ndarray:
     bit = np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)
     return (marks[places >> np.uint64(3)] & bit) != 0
-
-
-def among(self, many: np.ndarray) -> np.ndarray:
-    """Whether each of `many` is one of the values."""
-    chosen = np.zeros(len(many), bool)
-    for at in range(0, len(many) if len(self.values) else 0, CHUNK):
-        part = np.ascontiguousarray(many[at : at + CHUNK])
-        maybe = np.flatnonzero(self.marked[mixed(part) >> self.high])
-        place = np.searchsorted(self.values, part[maybe])
-        place[place == len(self.values)] = 0
-        chosen[at + maybe[self.values[place] == part[maybe]]] = True
-    return chosen
 
 
 def among(many: np.ndarray, few: np.ndarray) -> np.ndarray:
