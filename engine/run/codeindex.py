@@ -21,7 +21,7 @@ import polars as pl
 
 from engine.run.records import spread
 from engine.run.sieving import BILLED, THREADS, Sieve, Sieved
-from engine.tracing.repeats import among, mixed
+from engine.tracing.repeats import Few, among, distinct, mixed
 from engine.tracing.sieve import by_code, by_line, by_site
 from engine.tracing.slim import MOVE, NONE, RECORD, SCAN
 
@@ -44,8 +44,13 @@ class CodeIndex:
         found = sorted((self.folder / kind).glob("*.parquet"))
         return [path for path in found if int(path.stem.split("-")[0]) < self.months]
 
-    def table(self, name: str) -> list[pl.LazyFrame]:
-        return [pl.scan_parquet(path) for path in self.files(name)]
+    def table(self, name: str) -> pl.LazyFrame | None:
+        """A table of all months that stand, with the columns of any of them; None where none has it."""
+        files, columns = self.files(name), {}
+        for path in files:
+            columns |= pl.read_parquet_schema(path)
+        # As one scan, because a slice of several joined ones would read them all.
+        return pl.scan_parquet(files, schema=columns, missing_columns="insert") if files else None
 
     def write(self, kind: str, first: int, frame: pl.DataFrame | pl.LazyFrame) -> None:
         """Keep a file of the month to come."""
@@ -93,7 +98,7 @@ def sieve_month(
         if name in tables:
             index.write(name, 0, tables[name])
     after = CodeIndex(folder, index.months + 1)
-    whole = {n: pl.concat(frames, how="diagonal_relaxed") for n in LARGE if (frames := after.table(n))}
+    whole = {name: frame for name in LARGE if (frame := after.table(name)) is not None}
     known = index if index.basis == basis else CodeIndex(folder)
     if known is not index and index.months:
         _say(folder, index.months, index.rows, "")  # a run killed from here on sieves everything anew
@@ -137,12 +142,12 @@ class _Month(Sieve):
         counted = pl.read_parquet(self.index.files("counted"))
         self.counted = [counted, *(counts for _, counts in parts)]
         coded = new[new["key"] != NONE]
-        old = self._old("root", np.unique(coded["root"]))
+        old = self._old("root", distinct(coded["root"]))
         codes = by_code(np.concatenate([old, coded]), self.above, self.groups, self.tolerance_minutes)
         again = old["root"][self.chosen[old["row"]]]  # kept before: what the month adds to them belongs to them
         lines = self._lines(new, codes.lines, lines_before)
         sites = by_site(np.concatenate([self._beside(new), new]), self.within_seconds)
-        roots = np.unique(np.concatenate([codes.roots, again, lines.roots, sites.roots]))
+        roots = distinct(np.concatenate([codes.roots, again, lines.roots, sites.roots]))
         self.chosen[self._old("root", roots, ("row",))["row"]] = True
         self.chosen[coded["row"][among(coded["root"], roots)]] = True
         self.chosen[lines.rows] = True
@@ -157,9 +162,11 @@ class _Month(Sieve):
             for number, frame in enumerate(frames):
                 self.leave("billed", number, frame)
             billed = _all([_array(frame, BILLED) for frame in frames], BILLED)
-        met = np.unique(np.concatenate([scans["line"], billed["line"], wrong]))
+        met = distinct(np.concatenate([scans["line"], billed["line"], wrong]))
         old = self._old("line", met)
-        billed = np.concatenate([billed, *spread(partial(_rows_of, BILLED, "line", met), self._at("billed"), THREADS)])
+        billed = np.concatenate(
+            [billed, *spread(partial(_rows_of, BILLED, "line", Few(met)), self._at("billed"), THREADS)]
+        )
         wrong = np.union1d(wrong, met[among(met, before)])
         return by_line(np.concatenate([old[(old["what"] & SCAN) != 0], scans]), billed, wrong)
 
@@ -170,7 +177,7 @@ class _Month(Sieve):
     def _old(self, by: str, values: np.ndarray, names: tuple[str, ...] = RECORD.names) -> np.ndarray:
         """Earlier records, with some of their fields, whose field `by` is one of `values`."""
         dtype = np.dtype([(name, RECORD[name]) for name in names])
-        return _all(list(spread(partial(_rows_of, dtype, by, values), self._at("records"), THREADS)), dtype)
+        return _all(list(spread(partial(_rows_of, dtype, by, Few(values)), self._at("records"), THREADS)), dtype)
 
     def _beside(self, new: np.ndarray) -> np.ndarray:
         """Earlier moves of the same serials or those before and after, at the same site, at about the same time."""
@@ -178,25 +185,25 @@ class _Month(Sieve):
         if not len(moves):
             return moves
         places = mixed(np.ascontiguousarray(moves["site"])) + moves["key"]
-        near = np.unique(np.concatenate([places - np.uint64(1), places, places + np.uint64(1)]))
+        near = Few(np.concatenate([places - np.uint64(1), places, places + np.uint64(1)]))
         apart = self.within_seconds * 1_000_000
         first, last = int(moves["time"].min()) - apart, int(moves["time"].max()) + apart
         return _all(list(spread(partial(_places, near, first, last), self._at("records"), THREADS)), RECORD)
 
 
-def _rows_of(dtype: np.dtype, by: str, values: np.ndarray, file: tuple[int, Path]) -> np.ndarray:
+def _rows_of(dtype: np.dtype, by: str, few: Few, file: tuple[int, Path]) -> np.ndarray:
     first, path = file
     # The column that decides is read alone: of most files nothing else is needed.
-    rows = np.flatnonzero(among(pl.read_parquet(path, columns=[by])[by].to_numpy(), values))
+    rows = np.flatnonzero(few.among(pl.read_parquet(path, columns=[by])[by].to_numpy()))
     return _array_of(dtype, first, path, rows)
 
 
-def _places(near: np.ndarray, begin: int, end: int, file: tuple[int, Path]) -> np.ndarray:
+def _places(near: Few, begin: int, end: int, file: tuple[int, Path]) -> np.ndarray:
     first, path = file
-    numbered = pl.scan_parquet(path, row_index_name="row").filter(pl.col("time").is_between(begin, end))
-    found = numbered.select("row", "site", "key").collect()
-    rows = found["row"].to_numpy()[among(mixed(found["site"].to_numpy()) + found["key"].to_numpy(), near)]
-    return _array_of(RECORD, first, path, rows)
+    time = pl.read_parquet(path, columns=["time"])["time"].to_numpy()
+    rows = np.flatnonzero((time >= begin) & (time <= end))
+    found = _array_of(RECORD, first, path, rows)
+    return found[near.among(mixed(np.ascontiguousarray(found["site"])) + found["key"])]
 
 
 def _array_of(dtype: np.dtype, first: int, path: Path, rows: np.ndarray) -> np.ndarray:
