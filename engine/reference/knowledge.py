@@ -24,7 +24,12 @@ from engine.tables.problems import InputProblem, Problem, UsageProblem
 
 CANONICAL = ("account_openings",)  # tables of the data dictionary that a region may bring as knowledge
 REPLACED_BY = {"wordings": "field", "concepts": "concept"}  # a folder replaces these per value of the column, not whole
-IDENTITY = ("rule", "gend")  # beside its key, what tells two rows of one table apart where it is optional
+IDENTITY = (
+    "rule",
+    "gend",
+    "admdvs",
+    "hosp_lv",
+)  # where optional, what tells two rows of one key apart
 DATED = {
     "begndate": "date | - | 生效日期",
     "enddate": "date | - | 失效日期",

@@ -22,7 +22,11 @@ from engine.tables.persons import bucket_of, resolve
 LINES_A_BUCKET, CLAIMS_A_BUCKET, ROWS_AT_ONCE = 1_000_000, 500_000, 1_000_000
 RECORDS = ("prescriptions", "service_logs", "orders", "reports")  # of a claim, or of a person and no claim
 BY_CLAIM = ("fee_lines", "diagnoses", "procedures", *RECORDS)
-REGISTERS = ("institutions", "practitioners", "devices", "wards", "terminals", "table_coverage")  # small, read whole
+CODED = ("drug_identifiers", "code_free")  # which drugs carry codes
+REGISTERS = ("institutions", "practitioners", "devices", "wards", "terminals", "table_coverage", *CODED)  # read whole
+LINE_CODES = "line_codes"  # of the trace codes those that name a fee line, as far as settlement asks for them
+OF_CLAIM = (*BY_CLAIM, LINE_CODES)
+_LINE_CODE = ["feedetl_sn", "drug_trac_codg", "trdn_flag", "event_type"]
 SMALL = (*REGISTERS, "store_items", "stock_balances", "stock_moves", "invoices", "persons")
 BY_SITE = ("service_logs", "reports", "prescriptions", "pos_sales")  # cut by institution where rules look at one
 BY_PERSON = ("persons", "enrolments", "filings", "disease_entitlements", "aid_spells", "account_openings", "ltc_visits",
@@ -59,6 +63,9 @@ def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LIN
             if name == "prescriptions":
                 rows, place = _and_where_used(place(rows), tables, owners).collect().lazy(), _as_they_are
             sink(rows, work / name, place)
+    if "trace_codes" in tables and "drug_identifiers" in tables:
+        codes = with_fields(tables["trace_codes"], "trace_codes").select("setl_id", *_LINE_CODE)
+        sink(codes, work / LINE_CODES, partial(_line_codes, owners))
     for name in BY_PERSON:
         if name in tables:
             rows = tables[name]
@@ -69,6 +76,11 @@ def split(tables: dict[str, pl.LazyFrame], work: Path, lines_a_bucket: int = LIN
 
 def _joined(others: pl.LazyFrame, on: str, how: str, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(others, on=on, how=how)
+
+
+def _line_codes(owners: pl.LazyFrame, codes: pl.LazyFrame) -> pl.LazyFrame:
+    named = codes.filter(pl.col("feedetl_sn").is_not_null(), pl.col("event_type") == "sale")
+    return named.join(owners, on="setl_id", how="inner")
 
 
 def _as_they_are(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -114,7 +126,8 @@ def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
         files = sorted((folder / f"_bucket={bucket}").glob("*.parquet"))
         if files:
             frame = pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
-            found[folder.name] = frame.sort(table(folder.name).key)
+            key = _LINE_CODE if folder.name == LINE_CODES else table(folder.name).key
+            found[folder.name] = frame.sort(key)
         else:
             one = next(folder.rglob("*.parquet"), None)
             if one is not None:

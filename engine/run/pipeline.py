@@ -42,6 +42,7 @@ ORDER = {
     "evidence": ["finding_id", "role", "table", "row_key"], "values": ["finding_id", "seq"],
     "amounts": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
+    "scan_coverage": ["fixmedins_code", "month", "duty"],
     "ledgers": ["ledger", "period", "payer", "payee", "item", "psn_no", "ref", "note"],
 }  # fmt: skip
 BY_CLAIM = ("grouping", "settlement")  # one row per claim, written as they are made, in the end in order
@@ -104,6 +105,7 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
     if "trace" in parts:
         _codes(extract, region, results, progress)
     tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers")}
+    tables["scan_coverage"] = _added(_collected(results, "scan_coverage"), "fixmedins_code", "month", "duty")
     if "group" in parts:
         rows = check_rows(_collected(results, "coding"), region.scheme.book)
         tables["checks"] = pl.concat([tables["checks"], rows])
@@ -215,7 +217,12 @@ def _scanned(results: Path, name: str) -> pl.LazyFrame:
 
 
 def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
-    return unjudged.cast(UNJUDGED).group_by("rule_id", "reason", "detail").agg(pl.col("cases", "amount_fen").sum())
+    return _added(unjudged.cast(UNJUDGED), "rule_id", "reason", "detail")
+
+
+def _added(parts: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """What the buckets say of one thing, added up."""
+    return parts.group_by(keys).agg(pl.exclude(keys).sum())
 
 
 def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],

@@ -66,7 +66,7 @@ class Prepared:
             if person.height:
                 claims = frames["claims"].filter(pl.col("_person") == person.item())
                 kept = {name: frame.join(claims.select(key).unique(), on=key, how="semi")
-                        for names, key in ((buckets.BY_CLAIM, "setl_id"), (buckets.BY_PERSON, "psn_no"))
+                        for names, key in ((buckets.OF_CLAIM, "setl_id"), (buckets.BY_PERSON, "psn_no"))
                         for name, frame in frames.items() if name in names}  # fmt: skip
                 own = {name: frame.collect() for name, frame in {**kept, "claims": claims}.items()}
                 return {**self.registers, **own}

@@ -7,13 +7,17 @@ from engine.audit.benefitfacts import GROUPED
 from engine.audit.facts import Facts
 from engine.audit.findings import no_findings
 from engine.grouping.group import group, group_and_check
+from engine.run import buckets
 from engine.run.region import Region
+from engine.settlement.conditions import UNCODED
 from engine.settlement.person import settle_steps, statements
 from engine.settlement.person_ledgers import debits_as_claims, person_books
 from engine.settlement.standing import TABLES as STANDING
 from engine.tables.dictionary import table, with_fields
 from engine.tables.netting import net
+from engine.tables.outputs import outputs
 from engine.tables.visits import with_visit_kind
+from engine.tracing.duties import coverage, due_lines
 
 INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 IS_STAY = pl.col("visit_kind").is_in(INPATIENT) & (pl.col("refd_setl_flag").fill_null("0") != "1")
@@ -26,6 +30,7 @@ def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[
         made["grouping"], made["coding"] = grouped_and_checked(tables, region)
     if "settle" in parts:
         made["settlement"], made["ledgers"] = settled_with_books(tables, region)
+        made["scan_coverage"] = scan_coverage(tables, region)
     if "audit" in parts:
         known = {**tables, GROUPED: made["grouping"]} if "grouping" in made else tables
         made["findings"], made["evidence"], made["not_evaluated"] = audited(known, region)
@@ -84,11 +89,35 @@ def settling(tables: dict[str, pl.DataFrame], region: Region) -> tuple:
         openings = region.knowledge["account_openings"]
     lines = with_fields(_table(tables, "fee_lines"), "fee_lines")
     known = {name: tables[name] for name in STANDING if name in tables}
+    if region.policy.without_code and (due := lines_due(tables, region)) is not None:
+        known[UNCODED] = due.filter(~pl.col("coded"))
     claims = with_fields(tables["claims"], "claims")
     if "account_debits" in tables:
         more = debits_as_claims(tables["account_debits"], _table(tables, "persons"))
         claims = pl.concat([claims, more], how="diagonal")
     return claims, lines, region.policy, region.knowledge["catalogue"], openings, known
+
+
+def lines_due(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame | None:
+    """duties.due_lines of a bucket; None where nothing says which drugs carry codes, or no code was uploaded."""
+    if not {"fee_lines", "drug_identifiers", buckets.LINE_CODES} <= set(tables):
+        return None
+    lines = with_fields(
+        tables["fee_lines"], "fee_lines", "feedetl_sn", "setl_id", "med_list_codg", "cnt", "fee_ocur_time"
+    )
+    sites = with_fields(tables["claims"], "claims", "fixmedins_code").select("setl_id", "fixmedins_code")
+    lines = lines.select("feedetl_sn", "setl_id", "med_list_codg", "cnt", "fee_ocur_time").join(sites, on="setl_id")
+    registers = (tables.get(name) for name in ("institutions", "drug_identifiers", "code_free"))
+    return due_lines(lines, tables[buckets.LINE_CODES], *registers, region.knowledge["scan_duties"])
+
+
+def scan_coverage(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
+    """scan_coverage of a bucket."""
+    due = lines_due(tables, region)
+    if due is None:
+        return pl.DataFrame(schema=outputs()["scan_coverage"])
+    amounts = with_fields(tables["fee_lines"], "fee_lines", "det_item_fee_sumamt")
+    return coverage(due, amounts.select("feedetl_sn", "det_item_fee_sumamt"))
 
 
 def audited(tables: dict[str, pl.DataFrame], region: Region, scopes=PERSON_SCOPES):

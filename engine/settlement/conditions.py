@@ -17,10 +17,34 @@ from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
 
 Known = Mapping[str, pl.DataFrame]
+UNCODED = "uncoded"  # beside the tables of standing: lines due a trace code that have none, with their `duty`
+PAYS_BY_CODE = ("settle", "pay")
 
 
 def withheld(lines: pl.DataFrame, claims: pl.DataFrame, policy: Policy, known: Known) -> pl.DataFrame:
-    """The lines with self_pay_flag 1 where the policy's condition on prescriptions is not met, in the order given."""
+    """The lines with self_pay_flag 1 where a condition of the policy is not met, in the order given: an electronic
+    prescription, or a trace code that was due.
+    """
+    return _with_prescription(_with_code(lines, policy, known), claims, policy, known)
+
+
+def _with_code(lines: pl.DataFrame, policy: Policy, known: Known) -> pl.DataFrame:
+    """依码支付: lines in known[UNCODED] are the person's own pay, from the day and under the duty the policy says."""
+    if UNCODED not in known or not policy.without_code or lines.is_empty():
+        return lines
+    lines = with_fields(lines, "fee_lines", "self_pay_flag", "fee_ocur_time")
+    rows = lines.select("feedetl_sn", _day=pl.col("fee_ocur_time").dt.date())
+    rows = rows.join(known[UNCODED].select("feedetl_sn", "duty"), on="feedetl_sn", how="left", maintain_order="left")
+    does = pl.lit(None, pl.String)
+    for first, on in policy.without_code.items():
+        does = pl.when(pl.col("_day") >= first).then(pl.lit(on.value)).otherwise(does)
+    by_duty = (does == "by_duty") & pl.col("duty").is_in(PAYS_BY_CODE)
+    refused = pl.col("duty").is_not_null() & ((does == "refuse") | by_duty)
+    unmet = rows.select(refused.fill_null(False)).to_series()
+    return lines.with_columns(pl.when(unmet).then(pl.lit("1")).otherwise("self_pay_flag").alias("self_pay_flag"))
+
+
+def _with_prescription(lines: pl.DataFrame, claims: pl.DataFrame, policy: Policy, known: Known) -> pl.DataFrame:
     clause = policy.electronic_only
     if clause is None or lines.is_empty():
         return lines

@@ -42,16 +42,15 @@ def classify(lines: pl.DataFrame, catalogue: pl.DataFrame | None = None) -> pl.D
     )
     priced = _terms(lines, catalogue)
     parts = priced.lazy().with_columns(_cost(_wide_enough(priced))).with_columns(_parts())
-    amounts = parts.select("feedetl_sn", *(_signed(pl.col(name)) for name in AMOUNTS)).collect()
-    check_range(amounts, AMOUNTS, "feedetl_sn")
-    return lines.with_columns(amounts.select(AMOUNTS).cast(pl.Int64))
+    amounts = parts.select(_signed(pl.col(name)) for name in AMOUNTS).collect()
+    check_range(amounts.hstack(lines.select("^feedetl_sn$").get_columns()), AMOUNTS, "feedetl_sn")
+    return lines.with_columns(amounts.cast(pl.Int64))
 
 
 def _terms(lines: pl.DataFrame, catalogue: pl.DataFrame | None) -> pl.DataFrame:
     """Per line in the order given: price, count, level, share, limit; decimals as whole units of their last place."""
     own_limit = _units("pric_uplmt_amt", _PRICE)
     rows = lines.select(
-        "feedetl_sn",
         "med_list_codg",
         "chrgitm_lv",
         pl.col("det_item_fee_sumamt").alias("billed"),

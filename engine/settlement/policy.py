@@ -36,7 +36,7 @@ from engine.settlement.clauses import (
     Premiums,
     Reduction,
 )
-from engine.settlement.dated import ALL, Amount, Dated, Grade, Percent, Strict
+from engine.settlement.dated import ALL, Amount, Dated, Grade, Percent, Strict, since
 from engine.settlement.derived import written_out
 from engine.settlement.provider_policy import Provider
 from engine.tables.problems import RuleProblem, UsageProblem
@@ -71,6 +71,10 @@ class Policy(Strict):
     cross_region: dict[Filing, Reduction] = {}
     enrolment: Enrolment | None = None
     electronic_only: ElectronicOnly | None = None
+    without_code: since(
+        Literal["refuse", "by_duty"]
+    ) = {}  # 依码支付: a line that was due a trace code and has none is the
+    # person's own pay, always or where the duty is to settle or pay by code; it is only counted where nothing is said
     accidents: Literal["paid", "held"] = "paid"  # whether claims marked as injuries wait for the answer who is liable
     large_amount: LargeAmount | None = None
     catastrophic: Catastrophic | None = None
