@@ -13,10 +13,19 @@ from engine.reference.knowledge import load_knowledge
 from engine.run.pipeline import Options, run
 from engine.run.region import load_region
 from engine.run.stages import settled_with_books
-from engine.settlement.ledgers import LEDGER, advance, catastrophic, heads, payouts, region_books, summed
+from engine.settlement.ledgers import (
+    LEDGER,
+    advance,
+    catastrophic,
+    heads,
+    payouts,
+    region_books,
+    summed,
+    to_institutions,
+)
 from engine.settlement.person_ledgers import care, leave, person_books, premiums
 from engine.settlement.policy import Policy
-from engine.settlement.provider import NOTHING_TOLD
+from engine.settlement.provider import NOTHING_TOLD, by_month, paid_cases
 from engine.tables.outputs import outputs
 
 DAY = "2024-01-01"
@@ -266,10 +275,31 @@ def test_stays_away_from_home_stand_in_the_books_of_both_places():
     settlement, claims, grouping = frames([stay | away, stay])
     claims = claims.with_columns(local_flag=pl.lit(None, pl.String))
     empty = {name: load_knowledge()[name] for name in ("direct_deliveries", "funds", "fund_payouts", "workdays")}
-    books = region_books(settlement, claims, grouping, by_points(), NOTHING_TOLD, None, {}, empty)
+    paid = paid_cases(settlement, claims, grouping, by_points())
+    books = region_books(paid, by_month(paid, by_points(), NOTHING_TOLD), pl.DataFrame(), by_points(), {}, empty)
     # 病组标准 10000 - 个人 4000 = 6000 付医院; 参保地按结算单 6500 还就医地, 就医地多得 500
     assert summed(books).select("payer", "payee", "item", "cases", "amount_fen").rows() == [
         ("440100", "440100", "borne_by_care_place", 0, -50000),
         ("440100", "H1", "to_institution", 1, 600000),
         ("450800", "440100", "to_care_place", 1, 650000),
     ]
+
+
+@pytest.mark.parametrize(
+    ("daily", "prepaid", "expected"),
+    [
+        # 3 月 5 日两例记账 65.00 + 65.01: 日拨付 60% = 78.006 -> 78.01; 月预拨 90% = 117.009 -> 117.01
+        ("60", "90", [("daily", 7801), ("monthly", 3900), ("yearly", 1300)]),
+        (None, "90", [("monthly", 11701), ("yearly", 1300)]),
+        ("60", None, [("daily", 7801), ("monthly", -7801), ("yearly", 13001)]),
+        (None, None, []),
+    ],
+)
+def test_days_months_and_the_year_pay_an_institution_what_is_payable(daily, prepaid, expected):
+    clearing = {name: since(value) for name, value in (("daily", daily), ("prepaid", prepaid)) if value}
+    by = paying_policy(clearing=clearing)
+    stays = [{"fund_pay_sumamt": 65.00}, {"fund_pay_sumamt": 65.01}]
+    paid = paid_cases(*frames(stays), by)
+    book = to_institutions(paid, by_month(paid, by, NOTHING_TOLD), by.provider.clearing)
+    assert sorted(told(book, "item", "amount_fen")) == expected
+    assert book["amount_fen"].sum() == (13001 if expected else 0)

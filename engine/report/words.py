@@ -51,6 +51,7 @@ LEDGER = {
     "maternity": "生育津贴",
     "premium": "参保缴费与资助",
     "account": "个人账户代缴等",
+    "institution": "付给机构",
     "shared_account": "个账共济",
 }
 LEDGER_ITEM = {
@@ -66,6 +67,9 @@ LEDGER_ITEM = {
     "on_time": "按期",
     "late": "超期",
     "not_judged": "未能判断",
+    "daily": "日拨付",
+    "monthly": "月结算",
+    "yearly": "年清算",
     "allowance": "津贴",
     "top_up": "单位补差",
     "subsidised": "资助参保",

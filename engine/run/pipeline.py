@@ -28,7 +28,7 @@ from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import trace_bucket
 from engine.settlement.ledgers import region_books, summed
-from engine.settlement.provider import payments_and_reasons
+from engine.settlement.provider import by_item_counts, by_month, paid_cases
 from engine.tables.checks import checks as run_checks
 from engine.tables.dictionary import table, with_fields
 from engine.tables.outputs import conform, outputs
@@ -237,9 +237,15 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
     ours = by_claim["settlement"].select("setl_id", "fund_pay_sumamt_fen").collect()
     if ours.height:
         given = payable.given(extract.tables, region, by_claim["settlement"], by_claim["grouping"])
-        made["provider_payment"], reasons = payments_and_reasons(*given)
-        made["checks"] = pl.concat([made["checks"], payable.fallback_checks(reasons)])
-        books += region_books(*given, extract.tables, region.knowledge)
+        by_case = paid_cases(*given)
+        made["provider_payment"] = by_month(by_case, region.policy, given.told)
+        made["checks"] = pl.concat([made["checks"], payable.fallback_checks(by_item_counts(by_case))])
+        year = pl.col("setl_time").dt.year()
+        by_year = given.claims.select("setl_id", year=year).join(given.settlement, on="setl_id").group_by("year")
+        by_year = by_year.agg(pl.col("hifmi_pay_fen").sum())
+        books += region_books(
+            by_case, made["provider_payment"], by_year, region.policy, extract.tables, region.knowledge
+        )
     fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
     paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)
     return {**made, "recovery": recover(tables["findings"], tables["evidence"], paid), "ledgers": summed(books)}

@@ -16,9 +16,8 @@ from engine.settlement.direct_settlement import supplier_payments
 from engine.settlement.lookup import amount_of
 from engine.settlement.money import PERCENT
 from engine.settlement.policy import Policy
-from engine.settlement.provider import Told, case_payments
 from engine.settlement.provider_cases import holding, number
-from engine.settlement.provider_policy import Provider
+from engine.settlement.provider_policy import Clearing, Provider
 from engine.settlement.workdays import instant_clock
 from engine.tables.dictionary import with_fields
 from engine.tables.values import rounded
@@ -45,25 +44,53 @@ def summed(books: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def region_books(
-    settlement: pl.DataFrame, claims: pl.DataFrame, grouping: pl.DataFrame | None, policy: Policy, told: Told,
-    lines: pl.DataFrame | None, tables: Mapping[str, pl.LazyFrame], knowledge: Mapping[str, pl.DataFrame],
+    paid: pl.DataFrame, payments: pl.DataFrame, by_year: pl.DataFrame, policy: Policy,
+    tables: Mapping[str, pl.LazyFrame], knowledge: Mapping[str, pl.DataFrame],
 ) -> list[pl.DataFrame]:  # fmt: skip
-    """The books of the whole region. The first six as provider_payment is given them; tables: the canonical ones;
+    """The books of the whole region.
+
+    paid: provider.paid_cases; payments: provider_payment; by_year: year, hifmi_pay_fen; tables: the canonical ones;
     knowledge: direct_deliveries, funds, fund_payouts, workdays.
     """
     books = [
         direct_settlement(knowledge["direct_deliveries"]),
         advance(knowledge["funds"], policy.provider),
         payouts(knowledge["fund_payouts"], knowledge["workdays"], policy.provider),
+        to_institutions(paid, payments, policy.provider.clearing),
     ]
-    if is_away(claims).any():
-        books.append(
-            cross_region(case_payments(settlement, claims, grouping, policy, told, lines=lines), policy.provider)
-        )
+    if is_away(paid).any():
+        books.append(cross_region(paid, policy.provider))
     if policy.catastrophic and policy.catastrophic.insurer:
-        by_year = settlement.join(claims.select("setl_id", year=pl.col("setl_time").dt.year()), on="setl_id")
-        books.append(catastrophic(by_year.group_by("year").agg(pl.col("hifmi_pay_fen").sum()), heads(tables), policy))
+        books.append(catastrophic(by_year, heads(tables), policy))
     return books
+
+
+def to_institutions(paid: pl.DataFrame, payments: pl.DataFrame, clearing: Clearing) -> pl.DataFrame:
+    """日拨付、月结算、年清算: what an institution gets by the day, by the month and when the year is cleared.
+
+    The day's part of what its statements charge, half-up; the rest of what is prepaid of the month; and of the year
+    what is payable and was not prepaid. The three add up to what is payable. Who prepays nothing has no such book.
+    """
+    if not clearing.daily and not clearing.prepaid:
+        return pl.DataFrame(schema=LEDGER)
+    days = paid.group_by("fixmedins_code", "month", "day").agg(pl.col("charged_fen").sum(), cases=pl.col("sign").sum())
+    share = holding(clearing.daily, number, number(0))
+    days = days.with_columns(daily=rounded(pl.col("charged_fen").cast(pl.Int128) * share, PERCENT).cast(pl.Int64))
+    months = payments.group_by("fixmedins_code", "month").agg(pl.col("prepaid_fen", "cleared_fen").sum())
+    advanced = days.group_by("fixmedins_code", "month").agg(pl.col("daily").sum())
+    months = months.join(advanced, on=["fixmedins_code", "month"], how="left")
+    months = months.with_columns(monthly=pl.col("prepaid_fen") - pl.col("daily").fill_null(0))
+    years = months.group_by("fixmedins_code", year=pl.col("month").str.head(4)).agg(pl.col("cleared_fen").sum())
+    to = {"payer": FUND, "payee": pl.col("fixmedins_code")}
+    day, none = pl.col("day").dt.strftime("%Y-%m-%d"), number(0)
+    return pl.concat([
+        entries(days.filter(pl.col("daily") != 0), "institution", period=day, item="daily", cases=pl.col("cases"),
+                amount_fen=pl.col("daily"), **to),
+        entries(months.filter(pl.col("monthly") != 0), "institution", period=pl.col("month"), item="monthly",
+                cases=none, amount_fen=pl.col("monthly"), **to),
+        entries(years.filter(pl.col("cleared_fen") != 0), "institution", period=pl.col("year"), item="yearly",
+                cases=none, amount_fen=pl.col("cleared_fen"), **to),
+    ])  # fmt: skip
 
 
 def heads(tables: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:

@@ -66,24 +66,24 @@ def provider_payment(
     what is payable less what was prepaid. What a year's clearing adds or takes stands in rows of its own in its last
     month, so the months of a year sum to its clearing. Wholly self-paid claims are left out.
     """
-    return payments_and_reasons(settlement, claims, grouping, policy, told, lines)[0]
+    return by_month(paid_cases(settlement, claims, grouping, policy, told, lines), policy, told)
 
 
-def payments_and_reasons(
+def paid_cases(
     settlement: pl.DataFrame,
     claims: pl.DataFrame,
     grouping: pl.DataFrame | None,
     policy: Policy,
     told: Told = NOTHING_TOLD,
     lines: pl.DataFrame | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """provider_payment, and by_item_counts: what could not be paid as the policy says, and why."""
+) -> pl.DataFrame:
+    """Of case_payments what sums, books and reasons are made of."""
     parts = _owed(cases(claims, grouping, policy, settlement, lines), policy, told, alone=False)
-    paid = _refunds_reversed(pl.concat(part.select(_SUMMED) for part in parts))
-    return _by_month(paid, policy, told), by_item_counts(paid)
+    return _refunds_reversed(pl.concat(part.select(_SUMMED) for part in parts))
 
 
-def _by_month(paid: pl.DataFrame, policy: Policy, told: Told) -> pl.DataFrame:
+def by_month(paid: pl.DataFrame, policy: Policy, told: Told) -> pl.DataFrame:
+    """provider_payment out of paid_cases."""
     months = (
         paid.group_by("fixmedins_code", "month", "method")
         .agg(
@@ -174,8 +174,9 @@ METHODS = {
     "fixed_price": (_by_price, pl.col("given_fen")),
 }
 # what provider_payment sums of a case
-_SUMMED = ["setl_id", "init_setl_id", "first_difference", "refund", "fixmedins_code", "insu_admdvs", "year", "month",
-           "method", "sign", "units", "payable_fen", "charged_fen", "asked", "fallback"]  # fmt: skip
+_SUMMED = ["setl_id", "init_setl_id", "first_difference", "refund", "fixmedins_code", "insu_admdvs",
+           "mdtrtarea_admdvs", "local_flag", "day", "year", "month", "psn_part_amt_fen", "method", "sign", "units",
+           "payable_fen", "charged_fen", "asked", "fallback"]  # fmt: skip
 _STEPS = {
     "volume": pl.Int64,
     "given_fen": pl.Int64,

@@ -247,6 +247,7 @@ class AdvanceFund(Strict):
 class Clearing(Strict):
     """Monthly pre-payment and the clearing of a year."""
 
+    daily: since(Share) = {}  # of what a day's statements charge, paid on account at once and part of what is prepaid
     prepaid: since(Share) = {}
     prepaid_of: Literal["charged", "payable"] = "charged"  # what the statements charge to the funds, or the payment
     bands_take: Literal["part", "whole"] = "part"  # of a surplus or overrun: the part in each band, or all in its band
