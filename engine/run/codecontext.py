@@ -1,0 +1,62 @@
+"""What is told beside the findings about trace codes: the whole lives of their codes, and who met where.
+
+Neither is evidence, and no finding changes with it.
+"""
+
+import polars as pl
+
+from engine.audit.codefacts import CodeFacts
+from engine.tables.outputs import conform, outputs
+from engine.tracing.history import histories
+from engine.tracing.networks import networks, resale_ties
+
+CONTEXT = ("code_history", "networks", "network_edges")
+_REAPPEARING = ("code", "buyer")  # scopes whose findings may speak of a code that was sold again elsewhere
+
+
+def no_context() -> dict[str, pl.DataFrame]:
+    return {name: pl.DataFrame(schema=outputs()[name]) for name in CONTEXT}
+
+
+def code_history(
+    findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts | None, cancelled: pl.Series | None
+) -> pl.DataFrame:
+    """The lives of the codes in evidence of some findings, from the facts these were judged on (code_history.parquet).
+
+    `facts` may hold the codes a sieve kept: these are there with all their rows.
+    """
+    named = _named(findings, evidence)
+    if facts is None or named.is_empty():
+        return no_context()["code_history"]
+    excess = {
+        scope: facts.of(scope).sales.filter(pl.col("role") != "parent").select("row", "own_excess")
+        for scope in ("code_site", "code")
+    }
+    told = named.with_columns(fixmedins_code=pl.when(pl.col("scope") == "code_site").then("fixmedins_code"))
+    lives = histories(facts.bucket, told, excess, cancelled, facts.tables.get("institutions"))
+    return conform(lives, "code_history")
+
+
+def code_networks(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts | None) -> dict[str, pl.DataFrame]:
+    """Networks and their edges over the codes that findings say were sold again elsewhere."""
+    named = _named(findings, evidence).filter(pl.col("scope").is_in(_REAPPEARING))
+    if facts is None or named.is_empty():
+        return {name: no_context()[name] for name in CONTEXT[1:]}
+    found, edges = networks(resale_ties(facts.of("code"), named["code"].unique(), facts.bucket.sites))
+    edges = edges.join(_names(facts), on="fixmedins_code", how="left", maintain_order="left")
+    return {"networks": conform(found, "networks"), "network_edges": conform(edges, "network_edges")}
+
+
+def _named(findings: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """finding_id, scope, fixmedins_code, code, accused: the codes whose sales stand in evidence."""
+    sales = evidence.filter((pl.col("table") == "trace_codes") & pl.col("name").is_not_null())
+    sales = sales.select("finding_id", code="name", accused=pl.col("role") == "excess")
+    return sales.join(findings.select("finding_id", "scope", "fixmedins_code"), on="finding_id")
+
+
+def _names(facts: CodeFacts) -> pl.DataFrame:
+    institutions = facts.tables.get("institutions")
+    if institutions is None:
+        return pl.DataFrame(schema={"fixmedins_code": pl.String, "fixmedins_name": pl.String})
+    names = institutions.select("fixmedins_code", "fixmedins_name").drop_nulls()
+    return names.group_by("fixmedins_code").agg(pl.col("fixmedins_name").min())
