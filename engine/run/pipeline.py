@@ -24,7 +24,7 @@ from engine.run import buckets, manifest, payable, stages
 from engine.run.codecontext import CONTEXT
 from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
-from engine.run.masking import masked, masked_values, read_key
+from engine.run.masking import masked, masked_buyers, masked_values, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.run.tracing import traced
@@ -254,7 +254,7 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
     if not options.reveal:
         key = read_key()
         tables["values"] = masked_values(tables["values"], key)
-        tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
+        tables["findings"] = masked(masked_buyers(tables["findings"], key), {"psn_no": "P", "doctor": "D"}, key)
         for name in ("ledgers", "code_history", "network_edges"):
             tables[name] = masked(tables[name], {"psn_no": "P"}, key)
     for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
