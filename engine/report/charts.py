@@ -143,17 +143,22 @@ def _ticks(begin: datetime, end: datetime) -> list[dict]:
 
 
 def _hops(rows: list[dict], marks: list[dict]) -> list[dict]:
-    hops: list[dict] = []
+    hops = []
     for at in range(1, len(rows)):
         before, row, one, other = rows[at - 1], rows[at], marks[at - 1], marks[at]
         if one["y"] == other["y"] or row["seq"] != before["seq"] + 1:
             continue
         middle = min(max((one["x"] + other["x"]) // 2, _LEFT + _LABEL[0] // 2), _RIGHT - _LABEL[0] // 2)
-        hop = {"x1": one["x"], "y1": one["y"], "x2": other["x"], "y2": other["y"], "accused": row["state"] == "excess",
-               "text": way_said(row), "tx": middle, "ty": (one["y"] + other["y"]) // 2 + 5}  # fmt: skip
-        if any(h["text"] and abs(h["tx"] - middle) < _LABEL[0] and abs(h["ty"] - hop["ty"]) < _LABEL[1] for h in hops):
+        hops.append({"x1": one["x"], "y1": one["y"], "x2": other["x"], "y2": other["y"], "text": way_said(row),
+                     "accused": row["state"] == "excess", "tx": middle, "ty": (one["y"] + other["y"]) // 2})  # fmt: skip
+    taken: list[dict] = []
+    for hop in sorted(hops, key=lambda hop: not hop["accused"]):  # those to excess sales are said first
+        near = [other for other in taken if abs(other["tx"] - hop["tx"]) < _LABEL[0]]
+        covers = [m for m in marks if abs(m["x"] - hop["tx"]) < _LABEL[0] // 2 and abs(m["y"] - hop["ty"]) < _LABEL[1]]
+        if covers or any(abs(other["ty"] - hop["ty"]) < _LABEL[1] for other in near):
             hop["text"] = ""
-        hops.append(hop)
+        else:
+            taken.append(hop)
     return hops
 
 
