@@ -23,7 +23,8 @@ def life(finding: str, code: str, events: list[tuple], **more) -> list[dict]:
         time = START + timedelta(days=day)
         rows.append({
             "finding_id": finding, "code": code, "seq": seq, "event_id": f"E{seq}", "kind": kind, "state": state,
-            "time": time, "source": "settlement", "fixmedins_code": site, "fixmedins_name": NAMES.get(site),
+            "accused": False, "time": time, "source": "settlement",
+            "fixmedins_code": site, "fixmedins_name": NAMES.get(site),
             "km": None if before is None else Decimal(0) if before[1] == site else Decimal("133.4"),
             "gap_minutes": None if before is None else int((time - before[0]).total_seconds()) // 60,
             "psn_no": f"Pperson{seq:03}", "setl_id": f"S{seq}", "feedetl_sn": None, "med_list_codg": None,

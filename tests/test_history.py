@@ -28,7 +28,8 @@ def lives(*events: dict, codes=(BOX,), only_at: str | None = None, cancelled: li
     )
     excess = {"code_site": code_site_facts(bucket), "code": code_facts(bucket)}
     own = {scope: facts.sales.select("row", "own_excess") for scope, facts in excess.items()}
-    return conform(histories(bucket, named, own, gone, NAMED), "code_history")
+    told_of = histories(bucket, named, own, gone, NAMED).with_columns(accused=pl.lit(False))
+    return conform(told_of, "code_history")
 
 
 def states(frame: pl.DataFrame) -> list[tuple]:
@@ -145,3 +146,7 @@ def test_every_event_of_a_code_is_told_once_and_adds_up(region, seed):
     kinds = events.filter(pl.col("event_id").is_in(unusable.implode()))["drug_trac_codg"].unique().to_list()
     assert set(kinds) <= {None, "", "9" * 20, "6901234567892", "8.1E+19"}
     assert (lived["excess_cnt"] <= lived["stands_cnt"]).all()
+    excess = made["evidence"].filter((pl.col("table") == "trace_codes") & (pl.col("role") == "excess"))
+    excess = excess.select("finding_id", event_id="row_key").join(known, on=["finding_id", "event_id"], how="semi")
+    accused = lived.filter("accused").select("finding_id", "event_id").sort(pl.all())
+    assert accused.equals(excess.unique().sort(pl.all()))

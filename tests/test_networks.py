@@ -5,10 +5,13 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
+from conftest import shared
 from hypothesis import given
 from hypothesis import strategies as st
 from test_tracing import BOX, START, bought, bucket, lines_of, sale
 
+from engine.run import pipeline
+from engine.run.codecontext import CONTEXT
 from engine.tables.outputs import conform
 from engine.tracing.facts import code_facts
 from engine.tracing.networks import components, networks, resale_ties
@@ -193,3 +196,24 @@ def test_a_chain_a_repeat_at_the_first_site_and_a_single_sale_tie_nobody():
     assert ties_of(sale(BOX, "A", 1, 1)) == []
     both = ties_of(sale(BOX, "A", 1, 1), sale(BOX, "A", 2, 2), sale(BOX, "B", 20, 3))
     assert [row[:3] for row in both] == [("first", "P1", "A"), ("resold", "P1", "B"), ("later", "P3", "B")]
+
+
+def test_a_run_names_no_person_unless_it_is_told_to(region, tmp_path):
+    """Persons stand under one pseudonym in findings, histories and networks; the first buyer of T13 too."""
+    bundle = shared("data", "sample-trace")
+    made = {}
+    for reveal in (False, True):
+        out = tmp_path / str(reveal)
+        pipeline.run(bundle, out, region, pipeline.Options(report=False, reveal=reveal), parts=("trace",))
+        tables = {name: pl.read_parquet(out / f"{name}.parquet") for name in ("findings", *CONTEXT)}
+        made[reveal] = tables
+        persons = pl.concat(
+            [tables["findings"].filter(pl.col("scope") == "buyer")["scope_key"], *(tables[n]["psn_no"].drop_nulls()
+             for n in ("findings", "code_history", "network_edges"))]
+        )  # fmt: skip
+        assert persons.str.contains(r"^P[0-9a-f]{16}$").all() != reveal
+    masked, named = made[False], made[True]
+    assert masked["networks"].equals(named["networks"]) and masked["networks"].height == 3
+    buyers = masked["findings"].filter(pl.col("scope") == "buyer")["scope_key"]
+    joined = masked["network_edges"].filter(pl.col("state") == "joins")
+    assert set(buyers) == set(joined["psn_no"])

@@ -90,7 +90,8 @@ def timeline(rows: list[dict]) -> dict:
     institutions and events were left out (`more_lanes`, `more_marks`).
 
     marks: x, y, what (its kind, or its state where that is more than to stand). hops: from the event before to one at
-    another institution, x1 y1 x2 y2, accused, and where there is room for it the text at tx, ty.
+    another institution, x1 y1 x2 y2, accused (to a sale the finding accuses), and where there is room for it
+    the text at tx, ty.
     """
     sites = list(dict.fromkeys(row["fixmedins_code"] for row in rows))
     names = {row["fixmedins_code"]: row["fixmedins_name"] or row["fixmedins_code"] for row in rows}
@@ -116,7 +117,9 @@ def _short(name: str, limit: int) -> str:
 
 
 def mark(row: dict) -> str:
-    """What a mark stands for: the state of an event where it is more than to stand, else its kind."""
+    """What a mark stands for: what became of an event where that is more than to stand, else its kind."""
+    if row["accused"] and row["state"] == "stands":
+        return "accused"
     return row["state"] if row["state"] in ("excess", "retold", "netted", "cancelled") else row["kind"]
 
 
@@ -150,9 +153,10 @@ def _hops(rows: list[dict], marks: list[dict]) -> list[dict]:
             continue
         middle = min(max((one["x"] + other["x"]) // 2, _LEFT + _LABEL[0] // 2), _RIGHT - _LABEL[0] // 2)
         hops.append({"x1": one["x"], "y1": one["y"], "x2": other["x"], "y2": other["y"], "text": way_said(row),
-                     "accused": row["state"] == "excess", "tx": middle, "ty": (one["y"] + other["y"]) // 2})  # fmt: skip
+                     "accused": mark(row) in ("accused", "excess"), "tx": middle,
+                     "ty": (one["y"] + other["y"]) // 2})  # fmt: skip
     taken: list[dict] = []
-    for hop in sorted(hops, key=lambda hop: not hop["accused"]):  # those to excess sales are said first
+    for hop in sorted(hops, key=lambda hop: not hop["accused"]):  # those to accused sales are said first
         near = [other for other in taken if abs(other["tx"] - hop["tx"]) < _LABEL[0]]
         covers = [m for m in marks if abs(m["x"] - hop["tx"]) < _LABEL[0] // 2 and abs(m["y"] - hop["ty"]) < _LABEL[1]]
         if covers or any(abs(other["ty"] - hop["ty"]) < _LABEL[1] for other in near):

@@ -135,12 +135,18 @@ EVENT_STATE = {
     "supplied": "入库",
     "stands": "有效",
     "excess": "超出",
-    "retold": "重复上传，不另计",
+    "retold": "重复上传或合并，不另计",
     "netted": "已退回",
     "back": "冲抵销售",
     "cancelled": "结算已整单冲销",
 }
-MARK = EVENT | {"excess": "超出的销售", "retold": "重复上传", "netted": "已退回的销售", "cancelled": "已整单冲销"}
+MARK = EVENT | {
+    "excess": "超出的销售",
+    "accused": "本疑点所指的销售",
+    "retold": "重复上传",
+    "netted": "已退回的销售",
+    "cancelled": "已整单冲销",
+}
 CHANNEL = {"settlement": "医保结算", "sales_ledger": "进销存上传"}
 EDGE = {"joins": "连", "weak": "码数不足，不连", "busy": "繁忙机构，不连"}
 HISTORY = "追溯码全史仅供参考，不是证据，不改变疑点。"

@@ -34,7 +34,9 @@ def code_history(
     }
     told = named.with_columns(fixmedins_code=pl.when(pl.col("scope") == "code_site").then("fixmedins_code"))
     lives = histories(facts.bucket, told, excess, cancelled, facts.tables.get("institutions"))
-    return conform(lives, "code_history")
+    accused = _sales(evidence).filter("accused").select("finding_id", "event_id", "accused").unique()
+    lives = lives.join(accused, on=["finding_id", "event_id"], how="left", maintain_order="left")
+    return conform(lives.with_columns(pl.col("accused").fill_null(False)), "code_history")
 
 
 def code_networks(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts | None) -> dict[str, pl.DataFrame]:
@@ -49,9 +51,16 @@ def code_networks(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFac
 
 def _named(findings: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     """finding_id, scope, fixmedins_code, code, accused: the codes whose sales stand in evidence."""
+    return (
+        _sales(evidence)
+        .drop("event_id")
+        .join(findings.select("finding_id", "scope", "fixmedins_code"), on="finding_id")
+    )
+
+
+def _sales(evidence: pl.DataFrame) -> pl.DataFrame:
     sales = evidence.filter((pl.col("table") == "trace_codes") & pl.col("name").is_not_null())
-    sales = sales.select("finding_id", code="name", accused=pl.col("role") == "excess")
-    return sales.join(findings.select("finding_id", "scope", "fixmedins_code"), on="finding_id")
+    return sales.select("finding_id", event_id="row_key", code="name", accused=pl.col("role") == "excess")
 
 
 def _names(facts: CodeFacts) -> pl.DataFrame:

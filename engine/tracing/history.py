@@ -25,7 +25,8 @@ def histories(
     cancelled: pl.Series | None = None,
     institutions: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """One row per finding, code and event of the code, as in code_history.parquet; sorted by finding_id, code and seq.
+    """One row per finding, code and event of the code, as in code_history.parquet but for `accused`; sorted by
+    finding_id, code and seq.
 
     named:      the codes of findings: finding_id, code, accused, and fixmedins_code where only sales there are judged
     own_excess: (row, own_excess in ten-thousandths of a unit) of standing sales, `code_site` judged by site, `code`
