@@ -140,7 +140,7 @@ def _spaced(marks: list[dict]) -> list[dict]:
 
 
 def _ticks(begin: datetime, end: datetime) -> list[dict]:
-    form = "%Y-%m-%d" if end - begin > timedelta(days=_TICKS) else "%m-%d %H:%M"
+    form = "%m-%d %H:%M" if timedelta(0) < end - begin <= timedelta(days=_TICKS) else "%Y-%m-%d"
     times = [begin + (end - begin) * at // _TICKS for at in range(_TICKS + 1)] if end > begin else [begin]
     return [{"x": _at(time, begin, end), "label": time.strftime(form)} for time in times]
 

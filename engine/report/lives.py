@@ -22,7 +22,9 @@ def lives_of(run: Run, finding_ids: list[str], shown: int) -> dict[str, dict]:
         return {}
     rows = run.scan("code_history").filter(pl.col("finding_id").is_in(finding_ids)).collect()
     codes = rows.group_by("finding_id", "code").agg(
-        pl.len().cast(pl.Int64), pl.col("codes_left_out").first(), accused=(pl.col("state") == "excess").any()
+        pl.len().cast(pl.Int64),
+        pl.col("codes_left_out").first(),
+        accused=(pl.col("accused") | (pl.col("state") == "excess")).any(),
     )
     codes = codes.sort("finding_id", "accused", "code", descending=[False, True, False])
     place, of = pl.int_range(pl.len()).over("finding_id"), pl.len().over("finding_id").cast(pl.Int64)
