@@ -10,7 +10,7 @@ from test_tracing import BOX, BOX2, CHAINS, IDENTIFIERS, INSTITUTIONS, RELATIONS
 from test_tracing import trace as events_of
 
 from engine.run import tracing
-from engine.run.codecontext import CONTEXT
+from engine.run.codecontext import CONTEXT, traced
 from engine.tables.outputs import conform
 from engine.tracing import history
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
@@ -23,12 +23,13 @@ def lives(*events: dict, codes=(BOX,), only_at: str | None = None, cancelled: li
     """The history of one finding over codes of these events, all of them accused."""
     gone = None if cancelled is None else pl.Series("setl_id", cancelled)
     bucket = read_bucket(events_of(*events), IDENTIFIERS, RELATIONS, INSTITUTIONS, CHAINS, cancelled=gone)
+    taken = None if cancelled is None else pl.col("setl_id").is_in(cancelled).fill_null(False)
     named = pl.DataFrame({"finding_id": "f", "code": list(codes), "accused": True}).with_columns(
         fixmedins_code=pl.lit(only_at, pl.String)
     )
     excess = {"code_site": code_site_facts(bucket), "code": code_facts(bucket)}
     own = {scope: facts.sales.select("row", "own_excess") for scope, facts in excess.items()}
-    told_of = histories(bucket, named, own, gone, NAMED).with_columns(accused=pl.lit(False))
+    told_of = histories(bucket, named, own, taken, NAMED).with_columns(accused=pl.lit(False))
     return conform(told_of, "code_history")
 
 
@@ -121,11 +122,11 @@ def test_histories_do_not_depend_on_the_order_of_rows_nor_on_a_sieve(region, see
     rng = np.random.default_rng(seed)
     tables = wild_tables(rng, int(rng.integers(100, 600)))
     monkeypatch.setattr(tracing, "rows_for", lambda memory: 50)
-    whole = tracing.traced(typed(tables), region)
+    whole = traced(typed(tables), region)
     assert whole["code_history"].height
-    sieved = tracing.traced_sieved(typed(tables), region)
+    sieved = traced(typed(tables), region, tracing.trace_sieved)
     turned = tables | {n: tables[n].sample(fraction=1, shuffle=True, seed=seed) for n in ("trace_codes", "fee_lines")}
-    turned = tracing.traced(typed(turned), region)
+    turned = traced(typed(turned), region)
     for name in CONTEXT:
         assert told([sieved[name]]) == told([whole[name]]), name
         assert turned[name].equals(whole[name]), name
@@ -134,7 +135,7 @@ def test_histories_do_not_depend_on_the_order_of_rows_nor_on_a_sieve(region, see
 @pytest.mark.parametrize("seed", range(4))
 def test_every_event_of_a_code_is_told_once_and_adds_up(region, seed):
     tables = typed(wild_tables(np.random.default_rng(100 + seed), 400))
-    made = tracing.traced(tables, region)
+    made = traced(tables, region)
     lived, events = made["code_history"], tables["trace_codes"].collect()
     assert set(lived["state"]) <= set(STATES)
     assert not lived.select("finding_id", "code", "seq").is_duplicated().any()

@@ -21,13 +21,12 @@ from engine.grouping.care import FOUND, check_rows
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, payable, stages
-from engine.run.codecontext import CONTEXT
+from engine.run.codecontext import CONTEXT, traced
 from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
 from engine.run.masking import masked, masked_buyers, masked_values, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
-from engine.run.tracing import traced
 from engine.settlement.ledgers import region_books, summed
 from engine.settlement.provider import payments_and_reasons
 from engine.tables.checks import checks as run_checks

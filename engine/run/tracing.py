@@ -11,7 +11,6 @@ from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
 from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
-from engine.run.codecontext import code_history, code_networks
 from engine.run.codeindex import sieve_month
 from engine.run.region import Region
 from engine.run.sieving import rows_for, sieve
@@ -23,51 +22,27 @@ LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "c
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
 
-def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[LoadedRule] | None = None):
-    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone."""
+def trace_bucket(
+    tables: dict[str, pl.LazyFrame],
+    region: Region,
+    wanted: list[LoadedRule] | None = None,
+    beside: list | None = None,
+):
+    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone. What is told
+    beside the findings needs the facts they rest on: `beside` gets (findings, evidence, facts)."""
     rules = _standing(region) if wanted is None else wanted
-    return judged(rules, code_facts(tables, region))
-
-
-def traced(tables: dict[str, pl.LazyFrame], region: Region) -> dict[str, pl.DataFrame]:
-    """Every output of the code split by its name: the three of `trace_bucket` and what is told beside them."""
-    return _with_context([(_standing(region), code_facts(tables, region))], _cancelled(tables), region)
-
-
-def traced_sieved(tables: dict[str, pl.LazyFrame], region: Region, **bounds) -> dict[str, pl.DataFrame]:
-    """What `traced` gives, under the bounds that `trace_sieved` takes."""
-    parts, tables = _sieved(tables, region, **bounds)
-    return _with_context(parts, _cancelled(tables), region)
-
-
-def _with_context(parts: list, cancelled: pl.Series | None, region: Region) -> dict[str, pl.DataFrame]:
-    told = [judged(rules, facts) for rules, facts in parts]
-    lives = [code_history(*answer[:2], facts, cancelled) for answer, (_, facts) in zip(told, parts, strict=True)]
-    found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
-    return {
-        "findings": supersede(found, rows, _standing(region)), "evidence": rows, "not_evaluated": unjudged,
-        "code_history": pl.concat(lives), **code_networks(found, rows, parts[0][1]),
-    }  # fmt: skip
+    return judged(rules, code_facts(tables, region), beside)
 
 
 def trace_sieved(
-    tables: dict[str, pl.LazyFrame], region: Region, **bounds
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """What `trace_bucket` gives, under bounds: see `_sieved`."""
-    told = [judged(rules, facts) for rules, facts in _sieved(tables, region, **bounds)[0]]
-    found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
-    return supersede(found, rows, _standing(region)), rows, unjudged
-
-
-def _sieved(
     tables: dict[str, pl.LazyFrame],
     region: Region,
     memory: int = MEMORY,
     folder: Path | None = None,
     index: Path | None = None,
-) -> tuple[list[tuple[list[LoadedRule], CodeFacts | None]], dict[str, pl.LazyFrame]]:
-    """Rules with the facts they are judged on, those of a sieve first, staying under so many bytes of memory beside
-    what is found; and the tables all of it rests on. `folder` is worked in.
+    beside: list | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """What `trace_bucket` gives, staying under so many bytes of memory beside what is found; `folder` is worked in.
 
     With an `index` (a folder, made where it is not there) the answer is that of the tables and all that were given with
     this index before, of which only what these can meet is looked at again. Rules that could hold of what a sieve lets
@@ -76,7 +51,7 @@ def _sieved(
     rules = _standing(region)
     sifted = [r for r in rules if sievable(r)]
     if "trace_codes" not in tables or not sifted:
-        return [(rules, code_facts(tables, region))], tables
+        return trace_bucket(tables, region, beside=beside)
     small = {name: tables[name].collect() for name in SMALL if name in tables}
     tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
     if index is None:
@@ -86,14 +61,15 @@ def _sieved(
         tables = {**tables, **whole}
     few = {**tables, "trace_codes": kept.trace_codes.lazy()}
     few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
-    parts = [(sifted, code_facts(few, region, kept.lines, kept.lots))]
+    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots), beside)]
     if others := [r for r in rules if r not in sifted]:
-        parts.append((others, code_facts(tables, region)))
-    return parts, tables
+        told.append(trace_bucket(tables, region, others, beside))
+    found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
+    return supersede(found, rows, rules), rows, unjudged
 
 
-def judged(rules: list[LoadedRule], facts: CodeFacts | None):
-    """(findings, evidence, not_evaluated) of some trace rules."""
+def judged(rules: list[LoadedRule], facts: CodeFacts | None, beside: list | None = None):
+    """(findings, evidence, not_evaluated) of some trace rules; see `trace_bucket` for `beside`."""
     if facts is None:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
@@ -108,6 +84,8 @@ def judged(rules: list[LoadedRule], facts: CodeFacts | None):
         if cases:
             unjudged.append((loaded.rule.id, "value_missing", "when", cases, 0))
     found, rows = pl.concat(findings), pl.concat(evidence)
+    if beside is not None:
+        beside.append((found, rows, facts))
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
 
 

@@ -22,7 +22,7 @@ def histories(
     bucket: Bucket,
     named: pl.DataFrame,
     own_excess: dict[str, pl.DataFrame],
-    cancelled: pl.Series | None = None,
+    gone: pl.Expr | None = None,
     institutions: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """One row per finding, code and event of the code, as in code_history.parquet but for `accused`; sorted by
@@ -31,13 +31,13 @@ def histories(
     named:      the codes of findings: finding_id, code, accused, and fixmedins_code where only sales there are judged
     own_excess: (row, own_excess in ten-thousandths of a unit) of standing sales, `code_site` judged by site, `code`
                 over all sites
-    cancelled:  settlements (setl_id) that were reversed as a whole
+    gone:       of a row of trace_codes, whether what it tells of was reversed as a whole; nothing was unless said
 
     At most CODES_A_FINDING codes a finding, the accused first, and EVENTS_A_CODE events a code; `codes_left_out` and
     `events_left_out` say how many there are beyond. A code that cannot be used has no life of its own.
     """
     chosen = _chosen(named)
-    lives = _lives(bucket, chosen["key"].unique(), cancelled, institutions)
+    lives = _lives(bucket, chosen["key"].unique(), pl.lit(False) if gone is None else gone, institutions)
     rows = chosen.join(lives, on="key")
     for scope, excess in own_excess.items():
         wanted = excess.join(rows.select("row").unique(), on="row", how="semi")
@@ -64,7 +64,7 @@ def _chosen(named: pl.DataFrame) -> pl.DataFrame:
     return codes.drop("accused", "place")
 
 
-def _lives(bucket: Bucket, keys: pl.Series, cancelled: pl.Series | None, institutions: pl.DataFrame | None):
+def _lives(bucket: Bucket, keys: pl.Series, gone: pl.Expr, institutions: pl.DataFrame | None):
     """One row per event of some codes: key, row, seq, what it was, what became of it, and the way from the one before.
 
     A sale stands with what returns left of it; a sale or return told again (a retry, the other channel, a part of the
@@ -79,17 +79,17 @@ def _lives(bucket: Bucket, keys: pl.Series, cancelled: pl.Series | None, institu
     stands = bucket.sales.select("row", stands="units").join(here, on="row", how="semi")
     for frame in (uploads, back_told, stands):
         rows = rows.join(frame, on="row", how="left", maintain_order="left")
-    back = (pl.col("event_type") == "return") ^ (pl.col("units") < 0)
-    reversed_ = pl.lit(False) if cancelled is None else pl.col("setl_id").is_in(cancelled.implode()).fill_null(False)
+    below = pl.col("units") < 0
+    back = (pl.col("event_type") == "void") | ((pl.col("event_type") == "return") ^ below)
     states = {
-        "supplied": ~pl.col("event_type").is_in(["sale", "return"]),
-        "cancelled": reversed_,
+        "supplied": pl.col("event_type").is_in(["purchase", "stocktake"]),
+        "cancelled": gone,
         "back": back & pl.col("told").is_not_null(),
         "retold": back | (pl.col("event") != pl.col("row")),
         "stands": pl.col("stands").is_not_null(),
     }
     state = pl.coalesce(*(pl.when(test).then(pl.lit(name)) for name, test in states.items()), pl.lit("netted"))
-    void = pl.col("event_type").is_in(["sale", "return"]) & (pl.col("units") < 0)
+    void = below & pl.col("event_type").is_in(["sale", "return"])
     rows = rows.with_columns(
         state=state,
         kind=pl.when(void).then(pl.lit("void")).otherwise("event_type"),
