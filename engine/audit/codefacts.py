@@ -30,7 +30,7 @@ class CodeFacts:
         lines: pl.Series | None = None,
         lots: pl.DataFrame | None = None,
     ):
-        self.lines, self.lots = lines, lots
+        self.lines, self.lots, self.cancelled = lines, lots, cancelled
         self.tables = {name: with_fields(tables[name], name) for name in TABLES if name in tables}
         self.bucket = read_bucket(
             self.tables["trace_codes"], *(self.tables.get(t) for t in TABLES[1:6]), cancelled=cancelled

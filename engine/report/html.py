@@ -14,6 +14,7 @@ from engine.reference.knowledge import shapes
 from engine.report import charts, figures, words
 from engine.report.evidence import evidence_of
 from engine.report.figures import Run
+from engine.report.lives import lives_of, networks_of
 from engine.report.text import clip, visible, yuan
 from engine.tables.dictionary import tables
 from engine.tables.outputs import output_fields
@@ -65,6 +66,7 @@ def _render(run: Run, shown: int) -> str:
             **_money(run, shown),
             **_rules(run, shown),
             **_findings(run, shown),
+            nets=networks_of(run, shown),
             **_rest(run, shown),
         )
     )
@@ -198,12 +200,15 @@ def _findings(run: Run, shown: int) -> dict:
     cards = figures.ranked(every).head(shown).collect().to_dicts()
     evidence = evidence_of(run, [c["finding_id"] for c in cards])
     parts = evidence.partition_by("finding_id", "role", as_dict=True, maintain_order=True)
+    lives = lives_of(run, [c["finding_id"] for c in cards], shown)
     for card in cards:
+        card["lives"] = lives.get(card["finding_id"], {"codes": [], "left_out": 0})
         card["evidence"] = {role: _side(parts.get((card["finding_id"], role))) for role in words.ROLE}
     labels = {name: table.label for name, table in (tables() | shapes()).items()}
     spared = figures.ranked(run.findings.filter("waived")).collect()
     return {
         "cards": cards, "cards_of": every.select(pl.len()).collect().item(), "table_labels": labels,
+        "any_lives": bool(lives),
         "waived": spared.head(shown).to_dicts(), "waived_of": len(spared),
     }  # fmt: skip
 

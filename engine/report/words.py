@@ -134,6 +134,31 @@ WITHIN_INSTITUTION = (
     "provider_year",
     "code_site",
 )
+EVENT = {"purchase": "购进", "stocktake": "盘存", "sale": "销售", "return": "退回", "void": "冲销"}
+EVENT_STATE = {
+    "supplied": "入库",
+    "stands": "有效",
+    "excess": "超出",
+    "retold": "重复上传或合并，不另计",
+    "netted": "已退回",
+    "back": "冲抵销售",
+    "cancelled": "结算已整单冲销",
+}
+MARK = EVENT | {
+    "excess": "超出的销售",
+    "accused": "本疑点所指的销售",
+    "retold": "重复上传",
+    "netted": "已退回的销售",
+    "cancelled": "已整单冲销",
+}
+CHANNEL = {"settlement": "医保结算", "sales_ledger": "进销存上传"}
+EDGE = {"joins": "连", "weak": "码数不足，不连", "busy": "繁忙机构，不连"}
+HISTORY = "追溯码全史仅供参考，不是证据，不改变疑点。"
+NETWORK = (
+    "网络把首次购买人、首次售出机构、再次售出机构、再次购买人按他们之间的追溯码相连，只是应当一并核查的线索。"
+    "一人与一机构之间不足最少码数的线不连；首次购买人过多的机构，人人都在那里买药，只有首次购买的线也不连。"
+    "两个界限都是示例值，没有公布的口径；未连的线另行列出。"
+)
 AMOUNT = {
     "units": "超出数量按计费单价计",
     "lines": "涉及明细全额",

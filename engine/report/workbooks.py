@@ -106,6 +106,39 @@ LEDGERS = [
     Column("金额(元)", "amount_fen", "yuan"),
     Column("说明", "note", width=36),
 ]
+NETWORKS = [
+    Column("名次", "rank", "count", 7),
+    Column("网络编号", "network_id", width=20),
+    Column("人数", "persons", "count", 8),
+    Column("首次购买人数", "first_buyers", "count", 12),
+    Column("再次购买人数", "later_buyers", "count", 12),
+    Column("机构数", "institutions", "count", 8),
+    Column("首次售出机构数", "first_sites", "count", 13),
+    Column("再次售出机构数", "resale_sites", "count", 13),
+    Column("追溯码数", "codes", "count", 10),
+    Column("再次售出的基金支付(元)", "suspect_fund_fen", "yuan", 20),
+    Column("基金支付不详的码数", "fund_unknown_codes", "count", 16),
+    Column("连线数", "edges", "count", 8),
+    Column("未连：码数不足", "weak_edges", "count", 13),
+    Column("未连：繁忙机构", "busy_edges", "count", 13),
+    Column("首日", "first_day", "date", 11),
+    Column("末日", "last_day", "date", 11),
+    Column("最少码数(示例值)", "min_codes", "count", 14),
+    Column("首次购买人上限(示例值)", "max_first_buyers", "count", 18),
+]
+NETWORK_EDGES = [
+    Column("网络编号", "network_id", width=20),
+    Column("人员编号", "psn_no", width=20),
+    Column("机构编号", "fixmedins_code", width=17),
+    Column("机构名称", "fixmedins_name", width=26),
+    Column("连线", "state", width=16, words=words.EDGE),
+    Column("追溯码数", "codes", "count", 10),
+    Column("在此首次购买", "first_codes", "count", 12),
+    Column("其首购、在此再售", "resold_codes", "count", 15),
+    Column("在此再次购买", "later_codes", "count", 12),
+    Column("首日", "first_day", "date", 11),
+    Column("末日", "last_day", "date", 11),
+]
 GAPS = [
     Column("规则编号", "rule_id", width=28),
     Column("规则", "title", width=34),
@@ -141,6 +174,8 @@ def _write_summary(run: Run) -> Path:
         Sheet("机构汇总", INSTITUTIONS, [by["fixmedins_code",]]),
         Sheet("科室医师汇总", DEPARTMENTS, [by["fixmedins_code", "department", "doctor"]]),
         Sheet("病案遴选", CHARTS, [by["fixmedins_code", "setl_id"].filter(pl.col("setl_id").is_not_null())]),
+        Sheet("网络", NETWORKS, [run.scan("networks").sort("rank").collect()]),
+        Sheet("网络连线", NETWORK_EDGES, [_edges_by_rank(run)]),
         Sheet("往来账", LEDGERS, [run.scan("ledgers").collect()]),
         Sheet("未评估", GAPS, [gaps]),
         Sheet("豁免单", WAIVERS, [_waivers(run)]),
@@ -178,6 +213,14 @@ def _batches(run: Run) -> list[list[str]]:
     batch = (pl.col("cases").cum_sum() - pl.col("cases")) // _BATCH
     groups = sizes.with_columns(batch=batch).partition_by("batch", maintain_order=True)
     return [group["fixmedins_code"].to_list() for group in groups]
+
+
+def _edges_by_rank(run: Run) -> pl.DataFrame:
+    """The lines of networks, the first network first; those of no network last."""
+    ranks = run.scan("networks").select("network_id", "rank")
+    edges = run.scan("network_edges").join(ranks, on="network_id", how="left")
+    order = ["rank", "state", "psn_no", "fixmedins_code"]
+    return edges.sort(order, nulls_last=True).drop("rank").collect()
 
 
 def _waivers(run: Run) -> pl.DataFrame:
@@ -237,6 +280,7 @@ def _notes(run: Run, whose: str, found: pl.LazyFrame) -> list[tuple[str, str]]:
         ("金额口径", words.AMOUNT_BASIS),
         ("毛额与净额", words.GROSS_NET),
         ("计数口径", "试运行规则的疑点列入明细，不计入汇总与金额；已豁免的另列，不计金额。"),
+        *([("网络", words.NETWORK)] if whose == _ALL else []),
         ("他人信息", "含全部机构，请勿转发。" if whose == _ALL else "只列本机构疑点；涉及其他机构的证据只给出行数。"),
         ("脱敏", "未脱敏，含个人信息，请勿外传。" if run.revealed else "人员、医师等信息已假名化或遮蔽。"),
         (

@@ -61,6 +61,15 @@ def masked(frame: pl.DataFrame, columns: dict[str, str], key: bytes) -> pl.DataF
     return frame
 
 
+def masked_buyers(findings: pl.DataFrame, key: bytes) -> pl.DataFrame:
+    """Findings about first buyers with the buyer under a pseudonym: `psn_no` of these is who bought last."""
+    buyer = pl.col("scope") == "buyer"
+    names = pseudonyms(findings.filter(buyer)["scope_key"], "P", key)
+    named = findings.join(names, left_on="scope_key", right_on="value", how="left", maintain_order="left")
+    shown = pl.when(buyer).then("masked").otherwise("scope_key")
+    return named.with_columns(scope_key=shown).drop("masked")
+
+
 def masked_values(values: pl.DataFrame, key: bytes) -> pl.DataFrame:
     """The values of findings with those that name a person or a doctor under the same pseudonyms."""
     for kind, prefix in (("person", "P"), ("doctor", "D")):

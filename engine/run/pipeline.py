@@ -21,12 +21,12 @@ from engine.grouping.care import FOUND, check_rows
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, payable, stages
+from engine.run.codecontext import CONTEXT, traced
 from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
-from engine.run.masking import masked, masked_values, read_key
+from engine.run.masking import masked, masked_buyers, masked_values, read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
-from engine.run.tracing import trace_bucket
 from engine.settlement.ledgers import region_books, summed
 from engine.settlement.provider import by_item_counts, by_month, paid_cases
 from engine.tables.checks import checks as run_checks
@@ -44,6 +44,8 @@ ORDER = {
     "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
     "scan_coverage": ["fixmedins_code", "month", "duty"],
     "ledgers": ["ledger", "period", "payer", "payee", "item", "psn_no", "ref", "note"],
+    "code_history": ["finding_id", "code", "seq"], "networks": ["rank"],
+    "network_edges": ["network_id", "psn_no", "fixmedins_code"],
 }  # fmt: skip
 BY_CLAIM = ("grouping", "settlement")  # one row per claim, written as they are made, in the end in order
 CLAIMS_AT_ONCE = 1_000_000
@@ -104,7 +106,7 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
             _institutions(extract, region, options, results, progress)
     if "trace" in parts:
         _codes(extract, region, results, progress)
-    tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers")}
+    tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers", *CONTEXT)}
     tables["scan_coverage"] = _added(_collected(results, "scan_coverage"), "fixmedins_code", "month", "duty")
     if "group" in parts:
         rows = check_rows(_collected(results, "coding"), region.scheme.book)
@@ -193,7 +195,7 @@ def _codes(extract: Extract, region: Region, results: Path, progress: Progress) 
     if (results / "codes.done").exists():
         return
     progress("追溯码 trace codes", 0, 1)
-    _write(results, "codes", dict(zip(AUDITED, trace_bucket(extract.tables, region), strict=True)))
+    _write(results, "codes", traced(extract.tables, region))
     progress("追溯码 trace codes", 1, 1)
 
 
@@ -264,8 +266,9 @@ def finish(out: Path, work: Path, tables, extract: Extract, region: Region, opti
     if not options.reveal:
         key = read_key()
         tables["values"] = masked_values(tables["values"], key)
-        tables["findings"] = masked(tables["findings"], {"psn_no": "P", "doctor": "D"}, key)
-        tables["ledgers"] = masked(tables["ledgers"], {"psn_no": "P"}, key)
+        tables["findings"] = masked(masked_buyers(tables["findings"], key), {"psn_no": "P", "doctor": "D"}, key)
+        for name in ("ledgers", "code_history", "network_edges"):
+            tables[name] = masked(tables[name], {"psn_no": "P"}, key)
     for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
         shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
         tables[name] = tables[name].with_columns(shown)

@@ -22,10 +22,16 @@ LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "c
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
 
-def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[LoadedRule] | None = None):
-    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone."""
+def trace_bucket(
+    tables: dict[str, pl.LazyFrame],
+    region: Region,
+    wanted: list[LoadedRule] | None = None,
+    beside: list | None = None,
+):
+    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone. What is told
+    beside the findings needs the facts they rest on: `beside` gets (findings, evidence, facts)."""
     rules = _standing(region) if wanted is None else wanted
-    return judged(rules, code_facts(tables, region))
+    return judged(rules, code_facts(tables, region), beside)
 
 
 def trace_sieved(
@@ -34,6 +40,7 @@ def trace_sieved(
     memory: int = MEMORY,
     folder: Path | None = None,
     index: Path | None = None,
+    beside: list | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """What `trace_bucket` gives, staying under so many bytes of memory beside what is found; `folder` is worked in.
 
@@ -44,7 +51,7 @@ def trace_sieved(
     rules = _standing(region)
     sifted = [r for r in rules if sievable(r)]
     if "trace_codes" not in tables or not sifted:
-        return trace_bucket(tables, region)
+        return trace_bucket(tables, region, beside=beside)
     small = {name: tables[name].collect() for name in SMALL if name in tables}
     tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
     if index is None:
@@ -54,15 +61,15 @@ def trace_sieved(
         tables = {**tables, **whole}
     few = {**tables, "trace_codes": kept.trace_codes.lazy()}
     few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
-    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots))]
+    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots), beside)]
     if others := [r for r in rules if r not in sifted]:
-        told.append(trace_bucket(tables, region, others))
+        told.append(trace_bucket(tables, region, others, beside))
     found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
     return supersede(found, rows, rules), rows, unjudged
 
 
-def judged(rules: list[LoadedRule], facts: CodeFacts | None):
-    """(findings, evidence, not_evaluated) of some trace rules."""
+def judged(rules: list[LoadedRule], facts: CodeFacts | None, beside: list | None = None):
+    """(findings, evidence, not_evaluated) of some trace rules; see `trace_bucket` for `beside`."""
     if facts is None:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
         return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
@@ -77,6 +84,8 @@ def judged(rules: list[LoadedRule], facts: CodeFacts | None):
         if cases:
             unjudged.append((loaded.rule.id, "value_missing", "when", cases, 0))
     found, rows = pl.concat(findings), pl.concat(evidence)
+    if beside is not None:
+        beside.append((found, rows, facts))
     return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
 
 

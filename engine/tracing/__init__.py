@@ -8,6 +8,8 @@ provenance  of each sale: identity, validity, lot, supply
 facts       a bucket of codes; facts of codes at sites and of codes
 lines       facts of fee lines with their codes
 patterns    facts over many codes: the stock of a lot, bursts of scans, buyers
+history     the whole life of the codes behind a finding, which is context and no evidence
+networks    persons and institutions joined by packs that were sold again elsewhere
 evidence    the sales behind a case, with texts and money
 words       the names, types and labels of all facts
 

@@ -1,0 +1,94 @@
+"""What is told beside the findings about trace codes: the whole lives of their codes, and who met where.
+
+Neither is evidence, and no finding changes with it.
+"""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from engine.audit.codefacts import CodeFacts
+from engine.run.region import Region
+from engine.run.tracing import trace_bucket
+from engine.tables.outputs import conform, outputs
+from engine.tracing.history import histories
+from engine.tracing.networks import networks, resale_ties
+
+CONTEXT = ("code_history", "networks", "network_edges")
+_REAPPEARING = ("code", "buyer")  # scopes whose findings may speak of a code that was sold again elsewhere
+
+
+def no_context() -> dict[str, pl.DataFrame]:
+    return {name: pl.DataFrame(schema=outputs()[name]) for name in CONTEXT}
+
+
+def traced(
+    tables: dict[str, pl.LazyFrame], region: Region, judge: Callable = trace_bucket, **bounds
+) -> dict[str, pl.DataFrame]:
+    """Every output of the code split by its name: what `judge` (trace_bucket, or trace_sieved with its bounds) finds,
+    and what is told beside it."""
+    beside: list[tuple] = []
+    found, rows, unjudged = judge(tables, region, beside=beside, **bounds)
+    lives = [code_history(*part) for part in beside]
+    told = {"findings": found, "evidence": rows, "not_evaluated": unjudged}
+    if not beside:
+        return told | no_context()
+    # Where some rules are judged on what a sieve kept, all that was sold twice is among it.
+    return told | {"code_history": pl.concat(lives), **code_networks(found, rows, beside[0][2])}
+
+
+def code_history(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts) -> pl.DataFrame:
+    """The lives of the codes in evidence of some findings, from the facts these were judged on (code_history.parquet).
+
+    `facts` may hold the codes a sieve kept: these are there with all their rows.
+    """
+    named = _named(findings, evidence)
+    if named.is_empty():
+        return no_context()["code_history"]
+    excess = {
+        scope: facts.of(scope).sales.filter(pl.col("role") != "parent").select("row", "own_excess")
+        for scope in ("code_site", "code")
+    }
+    told = named.with_columns(fixmedins_code=pl.when(pl.col("scope") == "code_site").then("fixmedins_code"))
+    lives = histories(facts.bucket, told, excess, _gone(facts), facts.tables.get("institutions"))
+    accused = _sales(evidence).filter("accused").select("finding_id", "event_id", "accused").unique()
+    lives = lives.join(accused, on=["finding_id", "event_id"], how="left", maintain_order="left")
+    return conform(lives.with_columns(pl.col("accused").fill_null(False)), "code_history")
+
+
+def _gone(facts: CodeFacts) -> pl.Expr:
+    """Of a row of trace_codes: whether what it tells of was reversed as a whole."""
+    gone = facts.cancelled
+    return pl.lit(False) if gone is None else pl.col("setl_id").is_in(gone.implode()).fill_null(False)
+
+
+def code_networks(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts) -> dict[str, pl.DataFrame]:
+    """Networks and their edges over the codes that findings say were sold again elsewhere."""
+    named = _named(findings, evidence).filter(pl.col("scope").is_in(_REAPPEARING))
+    if named.is_empty():
+        return {name: no_context()[name] for name in CONTEXT[1:]}
+    found, edges = networks(resale_ties(facts.of("code"), named["code"].unique(), facts.bucket.sites))
+    edges = edges.join(_names(facts), on="fixmedins_code", how="left", maintain_order="left")
+    return {"networks": conform(found, "networks"), "network_edges": conform(edges, "network_edges")}
+
+
+def _named(findings: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """finding_id, scope, fixmedins_code, code, accused: the codes whose sales stand in evidence."""
+    return (
+        _sales(evidence)
+        .drop("event_id")
+        .join(findings.select("finding_id", "scope", "fixmedins_code"), on="finding_id")
+    )
+
+
+def _sales(evidence: pl.DataFrame) -> pl.DataFrame:
+    sales = evidence.filter((pl.col("table") == "trace_codes") & pl.col("name").is_not_null())
+    return sales.select("finding_id", event_id="row_key", code="name", accused=pl.col("role") == "excess")
+
+
+def _names(facts: CodeFacts) -> pl.DataFrame:
+    institutions = facts.tables.get("institutions")
+    if institutions is None:
+        return pl.DataFrame(schema={"fixmedins_code": pl.String, "fixmedins_name": pl.String})
+    names = institutions.select("fixmedins_code", "fixmedins_name").drop_nulls()
+    return names.group_by("fixmedins_code").agg(pl.col("fixmedins_name").min())
