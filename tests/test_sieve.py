@@ -33,7 +33,8 @@ def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame
         return [None if gone else value for value, gone in zip(picked, rng.random(events) < share_null, strict=True)]
 
     genuine = [f"8{i % drugs:06}{1_000_001 + i // drugs:013}" for i in range(serials)]
-    odd = ["9" * 20, "6901234567892", "8.1E+19", "", "(01)06901234567892(21)AB1", "ABCDEFGH1234567X"]
+    odd = ["9" * 20, "6901234567892", "8.1E+19", "", "(01)06901234567892(21)AB1", "ABCDEFGH1234567X",
+           f"{genuine[0]},{genuine[-1]}", "(01)06901234567892(10)L1"]  # fmt: skip
     codes = some(genuine * 5 + odd, 0.05)
     number = rng.integers(0, events, events)
     seconds = np.where(rng.random(events) < 0.5, rng.integers(0, 40, events), rng.integers(0, 40 * 86_400, events))
@@ -138,7 +139,10 @@ def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp
         before = {n: pl.concat([before[n], f]) if n in before else f for n, f in large.items()}
         answer = trace_sieved(typed(tables | large), region, index=tmp_path / "index")
         assert told(answer) == told(trace_bucket(typed(tables | before), region))
-    assert open_index(tmp_path / "index").months == 3
+    index = open_index(tmp_path / "index")
+    assert index.months == 3
+    codes = keyed(tables["trace_codes"]).filter(pl.col("code_key").is_not_null()).unique("code_key")
+    assert index.codes_of(codes["code_key"]).to_list() == codes["code"].to_list()
 
 
 def test_an_index_made_under_other_tables_is_sieved_anew(region, tmp_path):

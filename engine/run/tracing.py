@@ -1,5 +1,6 @@
 """The code split: a region's trace-code tables to findings."""
 
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from engine.run.codeindex import sieve_month
 from engine.run.region import Region
 from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
+from engine.tracing.codes import apart, holds_several
 
 MEMORY = 4 * 2**30
 SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
@@ -45,6 +47,11 @@ def trace_sieved(
     sifted = [r for r in rules if sievable(r)]
     if "trace_codes" not in tables or not sifted:
         return trace_bucket(tables, region)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        return _sieved(told_apart(tables, Path(work)), region, rules, sifted, memory, Path(work), index)
+
+
+def _sieved(tables, region: Region, rules, sifted, memory: int, folder: Path, index: Path | None):
     small = {name: tables[name].collect() for name in SMALL if name in tables}
     tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
     if index is None:
@@ -59,6 +66,19 @@ def trace_sieved(
         told.append(trace_bucket(tables, region, others))
     found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
     return supersede(found, rows, rules), rows, unjudged
+
+
+def told_apart(tables: dict[str, pl.LazyFrame], folder: Path | None = None) -> dict[str, pl.LazyFrame]:
+    """The tables with every event of one code (codes.apart). Only where a field holds several is anything rewritten,
+    in `folder` where one is given."""
+    if "trace_codes" not in tables or not holds_several(tables["trace_codes"]):
+        return tables
+    events = apart(tables["trace_codes"])
+    if folder is None:
+        return {**tables, "trace_codes": events.collect().lazy()}
+    path = folder / "told-apart.parquet"
+    events.sink_parquet(path, compression="lz4")
+    return {**tables, "trace_codes": pl.scan_parquet(path)}
 
 
 def judged(rules: list[LoadedRule], facts: CodeFacts | None):
@@ -91,6 +111,7 @@ def code_facts(
     `lots` are told of sieved tables (see CodeFacts)."""
     if "trace_codes" not in tables:
         return None
+    tables = told_apart(tables)
     frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
     if "fee_lines" in tables:
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)

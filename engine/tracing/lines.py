@@ -67,19 +67,20 @@ def fee_line_facts(
     """One row per fee line that has scans or bills a drug which carries codes, and per standing sale without a line.
 
     `scans` are the rows of `scan_facts` of all codes of these lines. Missing units are those billed less the codes (or
-    the units they cover, if more) and less wrong scans: who scanned the barcode did scan. Placeholders cover nothing.
+    the units they cover, if more) and less wrong scans: who scanned the barcode did scan, and so did who
+    scanned the code of a whole lot. Placeholders cover nothing.
     Events are the standing sales, with what their codes say, and the scans that gave no usable code.
     """
     empty = pl.DataFrame(schema={"feedetl_sn": pl.String})
     lines = with_fields(empty if fee_lines is None else fee_lines, "fee_lines")
     cases = _billed(scans, lines, drug_identifiers).join(_scanned(scans), on="line", how="full", coalesce=True)
     cases = _with_texts_of_scans(cases, scans).sort("line").with_row_index("case")
-    counts = ["codes", "scanned", "placeholders", "wrong_scans", "split", *_FLAGS.values()]
-    covered = pl.max_horizontal(pl.col("codes") * UNIT, "scanned") + pl.col("wrong_scans")
+    counts = ["codes", "scanned", "lot_scans", "placeholders", "wrong_scans", "split", *_FLAGS.values()]
+    covered = pl.max_horizontal(pl.col("codes") * UNIT, "scanned") + pl.col("lot_scans") + pl.col("wrong_scans")
     cases = _with_code_free(cases.with_columns(pl.col(counts).fill_null(0)), code_free)
     cases = cases.with_columns(missing=(pl.col("billed") - covered).clip(0))
     shown = scans.filter((pl.col("stands") > 0) | ~pl.col("usable")).join(cases.select("case", "line"), on="line")
-    amounts = map(quantity, ("billed", "scanned", "placeholders", "wrong_scans", "missing"))
+    amounts = map(quantity, ("billed", "scanned", "lot_scans", "placeholders", "wrong_scans", "missing"))
     cases = cases.with_columns(amounts).select("case", *FACTS["fee_line_codes"])
     return Facts(cases, shown, lambda chosen: _tell(chosen, lines))
 
@@ -98,6 +99,7 @@ def _billed(scans: pl.DataFrame, lines: pl.DataFrame, drug_identifiers: pl.DataF
 def _scanned(scans: pl.DataFrame) -> pl.DataFrame:
     """The scans of each line in one row."""
     usable, placeholder = pl.col("usable"), pl.col("code_class") == "placeholder"
+    lot = pl.col("code_class") == "lot_level"
 
     def units(which: pl.Expr) -> pl.Expr:
         return pl.when(which).then("covers").otherwise(0).sum()
@@ -107,7 +109,8 @@ def _scanned(scans: pl.DataFrame) -> pl.DataFrame:
         codes=(usable & (pl.col("covers") > 0)).sum().cast(pl.Int64),
         scanned=units(usable),
         placeholders=units(placeholder),
-        wrong_scans=units(~usable & ~placeholder),
+        lot_scans=units(lot),
+        wrong_scans=units(~usable & ~placeholder & ~lot),
         split=pl.col("split").fill_null(False).max().cast(pl.Int64),
         **{name: pl.col(flag).sum() for flag, name in _FLAGS.items()},
     )

@@ -57,6 +57,7 @@ FACTS: dict[str, dict[str, tuple[str, str]]] = {
         "billed": ("decimal(16,4)?", "计费数量"),
         "codes": ("int", "可用追溯码个数"),
         "scanned": ("decimal(16,4)", "追溯码覆盖数量"),
+        "lot_scans": ("decimal(16,4)", "只到批号的码覆盖数量"),
         "placeholders": ("decimal(16,4)", "占位码数量"),
         "wrong_scans": ("decimal(16,4)", "误扫(条码或损坏码)数量"),
         "missing": ("decimal(16,4)?", "应扫未扫数量"),
