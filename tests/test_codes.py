@@ -61,7 +61,8 @@ def test_lost_separators_are_put_back_only_where_the_serial_is_certain():
 
 
 def test_short_gtins_are_filled_up_and_symbologies_fall_off():
-    scans = ["(01)6901234567892(21)AB12CD", "]e0(01)06901234567892(21)AB12CD", "[01]06901234567892[21]AB12CD",
+    scans = ["(01)6901234567892(21)AB12CD", "]e0(01)06901234567892(21)AB12CD",
+             "[01]06901234567892[21]AB12CD",
              "[)>\x1e06\x1d0106901234567892\x1d21AB12CD\x1e\x04", "https://x.cn/01/6901234567892?21=AB12CD"]  # fmt: skip
     assert read(*scans)["text"].unique().to_list() == [GS1]
     assert read("(01)96385074(21)X1")["text"].item() == "00000096385074|X1"
@@ -181,7 +182,8 @@ def test_keys_of_other_codes_lie_above_those_of_common_codes():
     assert frame["ident"][0] == 6901234567892
 
 
-ODD = ["9" * 20, "6901234567892", "8.38E+19", "", None, "(01)06901234567892(21)AB12CD", "16901234567890123456", "无", "12345678901234567890",
+ODD = ["9" * 20, "6901234567892", "8.38E+19", "", None, "(01)06901234567892(21)AB12CD", "16901234567890123456", "无",
+       "12345678901234567890",
        "87654321098765432109", "(01)06901234567892(10)L"]  # fmt: skip
 
 
@@ -207,7 +209,7 @@ def test_two_codes_with_one_key_are_refused(monkeypatch):
         codes.keyed(pl.DataFrame({"drug_trac_codg": ["16901234567890123456", "22345678901234567890"]}))
 
 
-# --- Properties --------------------------------------------------------------------------------------------------------
+# --- Properties -----------------------------------------------------------------------------------------------------
 
 GTINS = ["06901234567892", "00000096385074", "09506000134352"]
 SERIALS = st.text("0123456789ABCDEFGHJK", min_size=1, max_size=12).filter(lambda s: "1" not in s and "2" not in s)
@@ -284,7 +286,7 @@ def test_a_dictionary_of_two_texts_for_one_key_is_refused():
         codes.codes_of(twice["code_key"], twice)
 
 
-# --- Several codes in one field ----------------------------------------------------------------------------------------
+# --- Several codes in one field -------------------------------------------------------------------------------------
 
 
 def test_a_field_with_several_codes_becomes_several_events_where_it_is_certain():
@@ -296,7 +298,8 @@ def test_a_field_with_several_codes_becomes_several_events_where_it_is_certain()
     })  # fmt: skip
     lazy = codes.apart(events.lazy())
     assert lazy.collect().rows() == [
-        ("E1", PLAIN, 1), ("E2", PLAIN, 1), ("E2#2", other, 1), ("E3", f"{PLAIN},{other}", 1), ("E4", f"{PLAIN}|123", 1),
+        ("E1", PLAIN, 1), ("E2", PLAIN, 1), ("E2#2", other, 1), ("E3", f"{PLAIN},{other}", 1),
+        ("E4", f"{PLAIN}|123", 1),
         ("E5", None, None),
     ]  # fmt: skip
     assert codes.apart(events.drop("cnt")).height == 7

@@ -4,7 +4,7 @@ import polars as pl
 
 from engine.language.rule import LoadedRule
 from engine.tables.dictionary import with_fields
-from engine.tracing.events import id_of
+from engine.tracing.events import Cancelled, id_of, standing
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
@@ -26,16 +26,19 @@ class CodeFacts:
         self,
         tables: dict[str, pl.DataFrame],
         rules: list[LoadedRule],
-        cancelled: pl.Series | None = None,
+        cancelled: Cancelled | None = None,
         lines: pl.Series | None = None,
         lots: pl.DataFrame | None = None,
     ):
-        self.lines, self.lots = lines, lots
+        self.lines, self.lots, self.cancelled = lines, lots, cancelled
         self.tables = {name: with_fields(tables[name], name) for name in TABLES if name in tables}
-        self.bucket = read_bucket(
-            self.tables["trace_codes"], *(self.tables.get(t) for t in TABLES[1:6]), cancelled=cancelled
-        )
         self.tuned = tuned_by(rules)
+        self.bucket = read_bucket(
+            self.tables["trace_codes"],
+            *(self.tables.get(t) for t in TABLES[1:6]),
+            cancelled=cancelled,
+            **self._tuning("tolerance_minutes"),
+        )
         self.made: dict[str, Facts] = {}
 
     def of(self, scope: str) -> Facts:
@@ -54,6 +57,8 @@ class CodeFacts:
     def _fee_lines(self) -> Facts:
         scans = scan_facts(self.bucket, **self._tuning("tolerance_minutes"))
         tables = {t: self.tables.get(t) for t in ("fee_lines", "drug_identifiers", "code_free")}
+        if tables["fee_lines"] is not None:  # what was taken back whole needs no code
+            tables["fee_lines"] = standing(tables["fee_lines"], self.cancelled)
         if self.lines is not None:
             scans = scans.filter(pl.col("line").is_in(self.lines.implode()))
             if tables["fee_lines"] is not None:

@@ -23,6 +23,7 @@ import polars as pl
 from engine.run.records import spread
 from engine.run.sieving import BILLED, THREADS, Sieve, Sieved
 from engine.tracing.codes import codes_of, other_codes
+from engine.tracing.events import Cancelled
 from engine.tracing.repeats import among, mixed
 from engine.tracing.sieve import by_code, by_line, by_site
 from engine.tracing.slim import MOVE, NONE, RECORD, SCAN
@@ -82,7 +83,7 @@ def basis_of(small: dict[str, pl.DataFrame], *settings: object) -> str:
 def sieve_month(
     tables: dict[str, pl.LazyFrame],
     small: dict[str, pl.DataFrame],
-    cancelled: Callable[[dict[str, pl.LazyFrame]], pl.Series | None],
+    cancelled: Callable[[dict[str, pl.LazyFrame]], Cancelled | None],
     folder: Path,
     *,
     tolerance_minutes: int = 10,

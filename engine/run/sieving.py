@@ -17,7 +17,7 @@ import polars as pl
 from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
 from engine.tracing.codes import other_codes
-from engine.tracing.events import FIELDS, UNIT, id_of
+from engine.tracing.events import FIELDS, UNIT, Cancelled, id_of
 from engine.tracing.packs import ancestors
 from engine.tracing.patterns import counted_rows, lot_counts, lot_sums, plain_moves
 from engine.tracing.repeats import among
@@ -58,7 +58,7 @@ def rows_for(memory: int) -> int:
 def sieve(
     tables: dict[str, pl.LazyFrame],
     small: dict[str, pl.DataFrame],
-    cancelled: pl.Series | None = None,
+    cancelled: Cancelled | None = None,
     *,
     tolerance_minutes: int = 10,
     within_seconds: int = 1,

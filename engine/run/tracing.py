@@ -12,11 +12,13 @@ from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
 from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
-from engine.run.codeindex import sieve_month
+from engine.run.codeindex import open_index, sieve_month
 from engine.run.region import Region
 from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
 from engine.tracing.codes import apart, holds_several
+from engine.tracing.events import Cancelled
+from engine.tracing.returns import with_codes
 
 MEMORY = 4 * 2**30
 SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
@@ -48,7 +50,8 @@ def trace_sieved(
     if "trace_codes" not in tables or not sifted:
         return trace_bucket(tables, region)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        return _sieved(told_apart(tables, Path(work)), region, rules, sifted, memory, Path(work), index)
+        earlier = open_index(index).table("trace_codes") if index else None
+        return _sieved(told_apart(tables, Path(work), earlier), region, rules, sifted, memory, Path(work), index)
 
 
 def _sieved(tables, region: Region, rules, sifted, memory: int, folder: Path, index: Path | None):
@@ -61,19 +64,28 @@ def _sieved(tables, region: Region, rules, sifted, memory: int, folder: Path, in
         tables = {**tables, **whole}
     few = {**tables, "trace_codes": kept.trace_codes.lazy()}
     few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
-    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots))]
+    cancelled = _cancelled(tables)  # of all fee lines, of which few are kept
+    told = [judged(sifted, CodeFacts(_frames(few), rules, cancelled, kept.lines, kept.lots))]
     if others := [r for r in rules if r not in sifted]:
         told.append(trace_bucket(tables, region, others))
     found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
     return supersede(found, rows, rules), rows, unjudged
 
 
-def told_apart(tables: dict[str, pl.LazyFrame], folder: Path | None = None) -> dict[str, pl.LazyFrame]:
-    """The tables with every event of one code (codes.apart). Only where a field holds several is anything rewritten,
-    in `folder` where one is given."""
-    if "trace_codes" not in tables or not holds_several(tables["trace_codes"]):
+def told_apart(
+    tables: dict[str, pl.LazyFrame], folder: Path | None = None, earlier: list[pl.LazyFrame] | None = None
+) -> dict[str, pl.LazyFrame]:
+    """The tables with every event of one code: fields of several told apart (codes.apart), returns without a code with
+    those of their sale (returns.with_codes), which may stand in `earlier` rows. Only where there are such is anything
+    rewritten, in `folder` where one is given."""
+    if "trace_codes" not in tables:
         return tables
-    events = apart(tables["trace_codes"])
+    events = tables["trace_codes"]
+    if holds_several(events):
+        events = apart(events)
+    events = with_codes(events, earlier)
+    if events is tables["trace_codes"]:
+        return tables
     if folder is None:
         return {**tables, "trace_codes": events.collect().lazy()}
     path = folder / "told-apart.parquet"
@@ -104,20 +116,20 @@ def _standing(region: Region) -> list[LoadedRule]:
     return [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
 
 
-def code_facts(
-    tables: dict[str, pl.LazyFrame], region: Region, lines: pl.Series | None = None, lots: pl.DataFrame | None = None
-) -> CodeFacts | None:
-    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes. `lines` and
-    `lots` are told of sieved tables (see CodeFacts)."""
+def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | None:
+    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
     if "trace_codes" not in tables:
         return None
-    tables = told_apart(tables)
+    return CodeFacts(_frames(told_apart(tables)), _standing(region), _cancelled(tables))
+
+
+def _frames(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
     frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
     if "fee_lines" in tables:
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
         if "claims" in tables:
             frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
-    return CodeFacts(frames, _standing(region), _cancelled(tables), lines, lots)
+    return frames
 
 
 def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -141,11 +153,19 @@ def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
     return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
 
 
-def _cancelled(tables: dict[str, pl.LazyFrame]) -> pl.Series | None:
-    """Settlements that were reversed as a whole: the refund and what it names."""
-    if "claims" not in tables or "refd_setl_flag" not in tables["claims"].collect_schema().names():
-        return None
-    refunds = with_fields(tables["claims"], "claims").filter(pl.col("refd_setl_flag") == "1")
-    return (
-        refunds.select(pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()).collect().to_series()
-    )
+def _cancelled(tables: dict[str, pl.LazyFrame]) -> Cancelled | None:
+    """What was reversed as a whole: settlements, by a refund that names them, which goes too; and fee lines of which
+    later lines that name them (init_feedetl_sn) take back no less than they billed."""
+    none = pl.Series([], dtype=pl.String)
+    settlements = lines = none
+    if "claims" in tables and "refd_setl_flag" in tables["claims"].collect_schema().names():
+        refunds = with_fields(tables["claims"], "claims").filter(pl.col("refd_setl_flag") == "1")
+        named = pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()
+        settlements = refunds.select(named).collect().to_series()
+    if "fee_lines" in tables and "init_feedetl_sn" in tables["fee_lines"].collect_schema().names():
+        billed = tables["fee_lines"].select("feedetl_sn", "init_feedetl_sn", "cnt")
+        back = billed.filter(pl.col("cnt") < 0, pl.col("init_feedetl_sn").is_not_null())
+        back = back.group_by(feedetl_sn="init_feedetl_sn").agg(back=-pl.col("cnt").sum())
+        whole = billed.join(back, on="feedetl_sn").filter(pl.col("back") >= pl.col("cnt"), pl.col("cnt") > 0)
+        lines = whole.select("feedetl_sn").collect().to_series()
+    return Cancelled(settlements, lines) if len(settlements) or len(lines) else None

@@ -89,8 +89,8 @@ def codes_of(keys: pl.Series, others: pl.DataFrame) -> pl.Series:
 def apart(trace_codes: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame | pl.DataFrame:
     """Events, each of one code: a field in which several codes certainly stand (forms.parts) becomes so many events.
 
-    Only where the row says no quantity, or as many units as there are codes, which then are one each; other fields stay
-    as they are and are bad. The first keeps its event_id, the others get it with `#2`, `#3` … The rows keep their order.
+    Only where the row says no quantity, or as many units as there are codes, which then are one each; other fields
+    stay as they are and are bad. The first keeps its event_id, the others get it with `#2`, `#3` … Order is kept.
     """
     names = trace_codes.collect_schema().names()
     found = pl.when(pl.col("drug_trac_codg").str.len_bytes() > _LONGEST_ALONE).then(parts(pl.col("drug_trac_codg")))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.tables.dictionary import table
-from engine.tracing.events import Events, read_events
+from engine.tracing.events import TOLERANCE_MINUTES, Cancelled, Events, read_events
 from engine.tracing.evidence import Facts, quantity, suspect_fund, tell_sales
 from engine.tracing.packs import ancestors, capacities
 from engine.tracing.travel import hops, site_table
@@ -43,15 +43,16 @@ def read_bucket(
     institutions: pl.DataFrame | None = None,
     chains: pl.DataFrame | None = None,
     fee_lines: pl.DataFrame | None = None,
-    cancelled: pl.Series | None = None,
+    cancelled: Cancelled | None = None,
+    tolerance_minutes: int = TOLERANCE_MINUTES,
 ) -> Bucket:
     """One bucket of codes, read. Of the tables only trace_codes must be there; what rests on another is then unknown.
 
     All rows of a code and of its parent packs must be in the bucket (see packs.family_keys). `cancelled` names
-    settlements (setl_id) that were reversed as a whole.
+    settlements and fee lines that were reversed as a whole.
     """
     drug_identifiers = _or_empty(drug_identifiers, "drug_identifiers")
-    events = read_events(trace_codes, cancelled)
+    events = read_events(trace_codes, cancelled, tolerance_minutes)
     sales = events.sales.join(capacities(events.sales, drug_identifiers), on="key", how="left", maintain_order="left")
     return Bucket(
         events,

@@ -6,7 +6,7 @@ import polars as pl
 
 from engine.tables.dictionary import with_fields
 from engine.tracing.codes import keyed, normalise
-from engine.tracing.events import FIELDS, UNIT
+from engine.tracing.events import FIELDS, MOVES, UNIT, Cancelled, is_back, standing
 from engine.tracing.evidence import Facts, quantity, suspect_fund
 from engine.tracing.facts import Bucket, sales_of
 from engine.tracing.packs import identifiers
@@ -72,16 +72,13 @@ def counted_rows(trace_codes: pl.DataFrame) -> pl.DataFrame:
     return rows.select("event_id", *_LOT, time="event_time", units=(pl.col("cnt").fill_null(1) * UNIT).cast(pl.Int64))
 
 
-def plain_moves(trace_codes: pl.DataFrame, drug_identifiers: pl.DataFrame, cancelled: pl.Series | None) -> pl.DataFrame:
+def plain_moves(trace_codes: pl.DataFrame, drug_identifiers: pl.DataFrame, cancelled: Cancelled | None) -> pl.DataFrame:
     """Movements of lots by rows none of whose codes was sold, returned or supplied a second time or lies in another
     pack: each stands as it is, unless its settlement was cancelled."""
     rows = keyed(with_fields(trace_codes, "trace_codes", *FIELDS)).with_row_index("row")
     rows = rows.with_columns(units=(pl.col("cnt").fill_null(1) * UNIT).cast(pl.Int64))
-    stand = rows.filter(pl.col("code_key").is_not_null() & pl.col("event_type").is_in(["sale", "return"]))
-    if cancelled is not None:
-        stand = stand.filter(~pl.col("setl_id").is_in(cancelled.implode()) | pl.col("setl_id").is_null())
-    back = (pl.col("event_type") == "return") ^ (pl.col("units") < 0)
-    told = stand.select("row", back=back, told_units=pl.col("units").abs())
+    stand = standing(rows.filter(pl.col("code_key").is_not_null() & pl.col("event_type").is_in(MOVES)), cancelled)
+    told = stand.select("row", back=is_back(), told_units=pl.col("units").abs())
     return _moves_of(rows, told, identifiers(drug_identifiers), lambda supplied: supplied)
 
 
@@ -116,9 +113,9 @@ def _moves_of(
     )
     counted = rows.filter((pl.col("event_type") == "stocktake") & ~coded).with_columns(what=pl.lit("counted"))
     unusable = pl.col("code_key").is_null() & (pl.col("source").fill_null("settlement") == "settlement")
-    unusable &= pl.col("event_type").is_in(["sale", "return"])
+    unusable &= pl.col("event_type").is_in(MOVES)
     sold = rows.join(told, on="row", how="left").filter(pl.col("back").is_not_null() | unusable)
-    back = pl.col("back").fill_null((pl.col("event_type") == "return") ^ (pl.col("units") < 0))
+    back = pl.col("back").fill_null(is_back())
     sold = sold.with_columns(
         units=pl.coalesce("told_units", pl.col("units").abs()),
         what=pl.when(back).then(pl.lit("returned")).otherwise(pl.lit("sold")),
