@@ -125,11 +125,25 @@ def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | N
 
 def _frames(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
     frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
+    frames["trace_codes"] = _with_papers(frames["trace_codes"], tables)
     if "fee_lines" in tables:
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
         if "claims" in tables:
             frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
     return frames
+
+
+def _with_papers(events: pl.DataFrame, tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
+    """Events with the visit and the prescription their settlement and fee line tell, where they say none."""
+    for field, name, key in (("mdtrt_id", "claims", "setl_id"), ("rxno", "fee_lines", "feedetl_sn")):
+        if name in tables and {field, key} <= set(tables[name].collect_schema().names()):
+            events = with_fields(events, "trace_codes", field, key)
+            asked = events.select(key).drop_nulls().unique().lazy()
+            told = tables[name].select(key, _told=field).join(asked, on=key, how="semi").drop_nulls("_told")
+            told = told.sort("_told").unique(key, keep="first", maintain_order=True).collect()
+            events = events.join(told, on=key, how="left", maintain_order="left")
+            events = events.with_columns(pl.coalesce(field, "_told").alias(field)).drop("_told")
+    return events
 
 
 def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
