@@ -63,8 +63,8 @@ def test_lost_separators_are_put_back_only_where_the_serial_is_certain():
 def test_short_gtins_are_filled_up_and_symbologies_fall_off():
     scans = ["(01)6901234567892(21)AB12CD", "]e0(01)06901234567892(21)AB12CD",
              "[01]06901234567892[21]AB12CD",
-             
-             "[)>\x1e06\x1d0106901234567892\x1d21AB12CD\x1e\x04", "https://x.cn/01/6901234567892?21=AB12CD"]  # fmt: skip
+             "[)>\x1e06\x1d0106901234567892\x1d21AB12CD\x1e\x04",
+             "https://x.cn/01/6901234567892?21=AB12CD"]  # fmt: skip
     assert read(*scans)["text"].unique().to_list() == [GS1]
     assert read("(01)96385074(21)X1")["text"].item() == "00000096385074|X1"
 

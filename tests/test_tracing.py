@@ -15,7 +15,8 @@ from engine.tracing.events import Cancelled
 from engine.tracing.facts import FACTS, code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
 from engine.tracing.packs import family_keys
-from engine.tracing.patterns import burst_facts, buyer_facts, lot_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.stock import lot_facts
 
 SHARED = Path(__file__).parents[2] / "shared"
 START = datetime(2025, 9, 1, 10, 0)

@@ -8,9 +8,11 @@ from engine.tracing.events import Cancelled, id_of, standing
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
-from engine.tracing.patterns import burst_facts, buyer_facts, lot_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.stock import lot_facts
 
-TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free")
+TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free",
+          "stock_moves")  # fmt: skip
 TUNED = ("tolerance_minutes", "speed", "fast_speed", "far_km", "near_km", "within_seconds")
 NEEDED = {"t03": "institutions", "t05": "drug_identifiers", "t09": "pack_relations", "t10": "fee_lines"}
 
@@ -76,7 +78,7 @@ MAKERS = {
     "code_site": lambda facts: code_site_facts(facts.bucket),
     "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
     "fee_line_codes": CodeFacts._fee_lines,
-    "lot": lambda facts: lot_facts(facts.bucket, facts.lots),
+    "lot": lambda facts: lot_facts(facts.bucket, facts.lots, facts.tables.get("stock_moves")),
     "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
 }

@@ -19,10 +19,10 @@ from engine.tables.dictionary import table, with_fields
 from engine.tracing.codes import other_codes
 from engine.tracing.events import FIELDS, UNIT, Cancelled, id_of
 from engine.tracing.packs import ancestors
-from engine.tracing.patterns import counted_rows, lot_counts, lot_sums, plain_moves
 from engine.tracing.repeats import among
 from engine.tracing.sieve import Kept, by_code, by_line, by_site
 from engine.tracing.slim import COUNT, MOVE, NONE, RECORD, SCAN, known_of, slim
+from engine.tracing.stock import counted_rows, lot_counts, lot_sums, plain_moves
 from engine.tracing.travel import site_table
 
 ROWS_A_PART = 1_000_000
