@@ -33,13 +33,14 @@ def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame
         return [None if gone else value for value, gone in zip(picked, rng.random(events) < share_null, strict=True)]
 
     genuine = [f"8{i % drugs:06}{1_000_001 + i // drugs:013}" for i in range(serials)]
-    odd = ["9" * 20, "6901234567892", "8.1E+19", "", "(01)06901234567892(21)AB1", "ABCDEFGH1234567X"]
+    odd = ["9" * 20, "6901234567892", "8.1E+19", "", "(01)06901234567892(21)AB1", "ABCDEFGH1234567X",
+           f"{genuine[0]},{genuine[-1]}", "(01)06901234567892(10)L1"]  # fmt: skip
     codes = some(genuine * 5 + odd, 0.05)
     number = rng.integers(0, events, events)
     seconds = np.where(rng.random(events) < 0.5, rng.integers(0, 40, events), rng.integers(0, 40 * 86_400, events))
     frame = pl.DataFrame({
         "event_id": [f"E{i:05}" for i in rng.permutation(events)],
-        "event_type": some(["sale"] * 5 + ["purchase"] * 4 + ["return", "stocktake"]),
+        "event_type": some(["sale"] * 5 + ["purchase"] * 4 + ["return", "stocktake", "void"]),
         "source": some(["settlement", "sales_ledger"], 0.1),
         "drug_trac_codg": codes,
         "fixmedins_code": some([f"H{i}" for i in range(sites)]),
@@ -51,6 +52,9 @@ def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame
         "event_time": [START + timedelta(seconds=int(s)) for s in seconds],
         "manu_lotnum": some(["L1", "L2"], 0.2),
         "manu_date": some([date(2025, 1, 1)] * 8 + [date(2025, 9, 20)], 0.2),
+        "rtal_docno": some([f"R{i}" for i in range(max(3, events // 3))], 0.6),
+        "medins_prod_sel_no": some([f"N{i}" for i in range(max(3, events // 3))], 0.8),
+        "hi_feesetl_type": some(["0", "1", "1"], 0.3),
         "expy_end": some([date(2027, 1, 1)] * 8 + [date(2025, 9, 20)], 0.2),
     }).with_columns(pl.when(rng_series(rng, events) > 0.2).then("setl_id").alias("setl_id"),
                     pl.when(rng_series(rng, events) > 0.2).then("feedetl_sn").alias("feedetl_sn"))  # fmt: skip
@@ -67,6 +71,10 @@ def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame
         fund_pay=pl.Series(rng.integers(0, 2_000, lines.height)),
         fee_ocur_time=pl.lit(START),
     ).sort("feedetl_sn")
+    back = lines.head(lines.height // 8).with_columns(
+        feedetl_sn=pl.col("feedetl_sn") + "B", init_feedetl_sn="feedetl_sn", cnt=-pl.col("cnt")
+    )
+    lines = pl.concat([lines, back], how="diagonal")
     pairs = rng.integers(0, serials, (max(1, events // 20), 2))
     claims = pl.DataFrame({"setl_id": ["S1", "S9"], "refd_setl_flag": ["1", "0"], "init_setl_id": ["S3", None]})
     return {
@@ -132,13 +140,19 @@ def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp
     tables = wild_tables(rng, int(rng.integers(40, 600)))
     monkeypatch.setattr(tracing, "rows_for", lambda memory: 50)
     months = {name: rng.integers(0, 3, frame.height) for name, frame in tables.items()}
+    # A return without a code looks for its sale in the months before and its own.
+    bare = tables["trace_codes"]["drug_trac_codg"].fill_null("") == ""
+    months["trace_codes"] = np.where(bare.to_numpy(), 2, months["trace_codes"])
     before: dict[str, pl.DataFrame] = {}
     for month in range(3):
         large = {n: tables[n].filter(pl.Series(months[n] == month)) for n in LARGE}
         before = {n: pl.concat([before[n], f]) if n in before else f for n, f in large.items()}
         answer = trace_sieved(typed(tables | large), region, index=tmp_path / "index")
         assert told(answer) == told(trace_bucket(typed(tables | before), region))
-    assert open_index(tmp_path / "index").months == 3
+    index = open_index(tmp_path / "index")
+    assert index.months == 3
+    codes = keyed(tables["trace_codes"]).filter(pl.col("code_key").is_not_null()).unique("code_key")
+    assert index.codes_of(codes["code_key"]).to_list() == codes["code"].to_list()
 
 
 def test_an_index_made_under_other_tables_is_sieved_anew(region, tmp_path):

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.tables.dictionary import table
+from engine.tracing.events import Cancelled
 from engine.tracing.facts import FACTS, code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
 from engine.tracing.packs import family_keys
-from engine.tracing.patterns import burst_facts, buyer_facts, lot_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.stock import lot_facts
 
 SHARED = Path(__file__).parents[2] / "shared"
 START = datetime(2025, 9, 1, 10, 0)
@@ -226,7 +228,8 @@ def test_a_negative_sale_is_a_return():
 
 def test_sales_of_cancelled_settlements_do_not_count():
     rows = trace(sale(BOX, "A", 0, 1), sale(BOX, "A", 5, 2))
-    cases = code_site_facts(read_bucket(rows, IDENTIFIERS, cancelled=pl.Series(["S1"]))).cases
+    gone = Cancelled(pl.Series(["S1"]), pl.Series([], dtype=pl.String))
+    cases = code_site_facts(read_bucket(rows, IDENTIFIERS, cancelled=gone)).cases
     assert one(cases.to_dicts())["sales"] == 1
 
 

@@ -4,13 +4,15 @@ import polars as pl
 
 from engine.language.rule import LoadedRule
 from engine.tables.dictionary import with_fields
-from engine.tracing.events import id_of
+from engine.tracing.events import Cancelled, id_of, standing
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
-from engine.tracing.patterns import burst_facts, buyer_facts, lot_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.stock import lot_facts
 
-TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free")
+TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free",
+          "stock_moves")  # fmt: skip
 TUNED = ("tolerance_minutes", "speed", "fast_speed", "far_km", "near_km", "within_seconds")
 NEEDED = {"t03": "institutions", "t05": "drug_identifiers", "t09": "pack_relations", "t10": "fee_lines"}
 
@@ -26,16 +28,19 @@ class CodeFacts:
         self,
         tables: dict[str, pl.DataFrame],
         rules: list[LoadedRule],
-        cancelled: pl.Series | None = None,
+        cancelled: Cancelled | None = None,
         lines: pl.Series | None = None,
         lots: pl.DataFrame | None = None,
     ):
         self.lines, self.lots, self.cancelled = lines, lots, cancelled
         self.tables = {name: with_fields(tables[name], name) for name in TABLES if name in tables}
-        self.bucket = read_bucket(
-            self.tables["trace_codes"], *(self.tables.get(t) for t in TABLES[1:6]), cancelled=cancelled
-        )
         self.tuned = tuned_by(rules)
+        self.bucket = read_bucket(
+            self.tables["trace_codes"],
+            *(self.tables.get(t) for t in TABLES[1:6]),
+            cancelled=cancelled,
+            **self._tuning("tolerance_minutes"),
+        )
         self.made: dict[str, Facts] = {}
 
     def of(self, scope: str) -> Facts:
@@ -54,6 +59,8 @@ class CodeFacts:
     def _fee_lines(self) -> Facts:
         scans = scan_facts(self.bucket, **self._tuning("tolerance_minutes"))
         tables = {t: self.tables.get(t) for t in ("fee_lines", "drug_identifiers", "code_free")}
+        if tables["fee_lines"] is not None:  # what was taken back whole needs no code
+            tables["fee_lines"] = standing(tables["fee_lines"], self.cancelled)
         if self.lines is not None:
             scans = scans.filter(pl.col("line").is_in(self.lines.implode()))
             if tables["fee_lines"] is not None:
@@ -71,7 +78,7 @@ MAKERS = {
     "code_site": lambda facts: code_site_facts(facts.bucket),
     "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
     "fee_line_codes": CodeFacts._fee_lines,
-    "lot": lambda facts: lot_facts(facts.bucket, facts.lots),
+    "lot": lambda facts: lot_facts(facts.bucket, facts.lots, facts.tables.get("stock_moves")),
     "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
 }

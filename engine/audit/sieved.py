@@ -17,7 +17,8 @@ _NO, _ONE = (0,), (1,)
 _MAYBE = (0, 1)
 _SOLD_ONCE = {
     "sales": _ONE, "sites": _ONE, "settlements": _ONE, "persons": _MAYBE, "same_person_settlements": _MAYBE,
-    "split_sales": _MAYBE, "excess_units": (0, None), "suspect_fund": (0, None), "longest_gap_days": (None,),
+    "split_sales": _MAYBE, "uninsured_sales": _MAYBE, "chains": _ONE, "same_prescription": _NO,
+    "same_person_visits": (None,), "excess_units": (0, None), "suspect_fund": (0, None), "longest_gap_days": (None,),
     "resale_site": (None,), "shortest_gap_minutes": (None,), "travel_shortfall_minutes": (None,),
     "travel_km": (None,), "parents_sold": _NO, "family_excess": (None,),
 }  # fmt: skip
@@ -27,7 +28,8 @@ PLAIN: dict[str, dict[str, tuple]] = {
     "code": _SOLD_ONCE,
     "fee_line_codes": {
         "missing": (0, None), "split": _MAYBE, "code_free": _MAYBE, "mismatched_codes": _NO, "expired_codes": _NO,
-        "expired_days": (None,), "lot_differs_codes": _NO, "unsupplied_codes": _NO, "supplied_later_codes": _NO,
+        "expired_days": (None,), "lot_differs_codes": _NO, "unsupplied_codes": _NO,
+        "unsupplied_gs1": _NO, "in_chain": _MAYBE, "supplied_later_codes": _NO,
         "made_later_codes": _NO, "made_later_days": (None,),
     },
     "lot": {}, "burst": {}, "buyer": {},

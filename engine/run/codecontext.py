@@ -59,7 +59,10 @@ def code_history(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFact
 def _gone(facts: CodeFacts) -> pl.Expr:
     """Of a row of trace_codes: whether what it tells of was reversed as a whole."""
     gone = facts.cancelled
-    return pl.lit(False) if gone is None else pl.col("setl_id").is_in(gone.implode()).fill_null(False)
+    if gone is None:
+        return pl.lit(False)
+    whole = {"setl_id": gone.settlements, "feedetl_sn": gone.lines}
+    return pl.any_horizontal(pl.col(name).is_in(ids.implode()).fill_null(False) for name, ids in whole.items())
 
 
 def code_networks(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts) -> dict[str, pl.DataFrame]:

@@ -1,8 +1,9 @@
 """An index of the trace codes of earlier months, so that a month more is judged by reading what it can meet.
 
 The index is a folder: the rows themselves (trace_codes, fee_lines, claims), their numbers (`records`: slim.RECORD less
-the row, which is the place; `billed`), what earlier months kept, and the small tables all of it rests on. It only grows
-by files; `about.json` is written last and says how many months stand, so that a month that was killed leaves nothing.
+the row, which is the place; `billed`), the dictionary of codes outside the common family (`others`), what earlier
+months kept, and the small tables all of it rests on. It only grows by files; `about.json` is written last and says how
+many months stand, so that a month that was killed leaves nothing.
 
 A month more meets an earlier row in few ways: the same family of codes, the same fee line, or a serial beside it at the
 same site and time. Rows that meet none of the new ones were judged alone before, and stay as they were chosen.
@@ -21,11 +22,13 @@ import polars as pl
 
 from engine.run.records import spread
 from engine.run.sieving import BILLED, THREADS, Sieve, Sieved
+from engine.tracing.codes import codes_of, other_codes
+from engine.tracing.events import Cancelled
 from engine.tracing.repeats import Few, among, distinct, mixed
 from engine.tracing.sieve import by_code, by_line, by_site
 from engine.tracing.slim import MOVE, NONE, RECORD, SCAN
 
-VERSION = 1
+VERSION = 2
 LARGE = ("trace_codes", "fee_lines", "claims")
 _SEGMENT = 1_000_000
 
@@ -51,6 +54,12 @@ class CodeIndex:
             columns |= pl.read_parquet_schema(path)
         # As one scan, because a slice of several joined ones would read them all.
         return pl.scan_parquet(files, schema=columns, missing_columns="insert") if files else None
+
+    def codes_of(self, keys: pl.Series) -> pl.Series:
+        """The normal text of each key of the months that stand; null for a key they do not know."""
+        known = self.table("others")
+        others = other_codes(pl.Series([], dtype=pl.String)) if known is None else known.collect().unique()
+        return codes_of(keys, others)
 
     def write(self, kind: str, first: int, frame: pl.DataFrame | pl.LazyFrame) -> None:
         """Keep a file of the month to come."""
@@ -79,7 +88,7 @@ def basis_of(small: dict[str, pl.DataFrame], *settings: object) -> str:
 def sieve_month(
     tables: dict[str, pl.LazyFrame],
     small: dict[str, pl.DataFrame],
-    cancelled: Callable[[dict[str, pl.LazyFrame]], pl.Series | None],
+    cancelled: Callable[[dict[str, pl.LazyFrame]], Cancelled | None],
     folder: Path,
     *,
     tolerance_minutes: int = 10,
@@ -102,7 +111,7 @@ def sieve_month(
     known = index if index.basis == basis else CodeIndex(folder)
     if known is not index and index.months:
         _say(folder, index.months, index.rows, "")  # a run killed from here on sieves everything anew
-        for kind in ("records", "billed", "counted", "chosen", "lines"):
+        for kind in ("records", "others", "billed", "counted", "chosen", "lines"):
             for path in index.files(kind):
                 path.unlink()
     with tempfile.TemporaryDirectory(dir=work) as scratch:

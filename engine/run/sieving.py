@@ -16,12 +16,13 @@ import polars as pl
 
 from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
-from engine.tracing.events import FIELDS, UNIT, id_of
+from engine.tracing.codes import other_codes
+from engine.tracing.events import FIELDS, UNIT, Cancelled, id_of
 from engine.tracing.packs import ancestors
-from engine.tracing.patterns import counted_rows, lot_counts, lot_sums, plain_moves
 from engine.tracing.repeats import among
 from engine.tracing.sieve import Kept, by_code, by_line, by_site
 from engine.tracing.slim import COUNT, MOVE, NONE, RECORD, SCAN, known_of, slim
+from engine.tracing.stock import counted_rows, lot_counts, lot_sums, plain_moves
 from engine.tracing.travel import site_table
 
 ROWS_A_PART = 1_000_000
@@ -57,7 +58,7 @@ def rows_for(memory: int) -> int:
 def sieve(
     tables: dict[str, pl.LazyFrame],
     small: dict[str, pl.DataFrame],
-    cancelled: pl.Series | None = None,
+    cancelled: Cancelled | None = None,
     *,
     tolerance_minutes: int = 10,
     within_seconds: int = 1,
@@ -75,11 +76,12 @@ class Sieve:
 
     def __init__(
         self, tables, small, cancelled, tolerance_minutes: int, within_seconds: int, part: int, work: Path,
-        leave: Callable[[str, int, pl.DataFrame], None] = lambda *_: None,
+        leave: Callable[[str, int, pl.DataFrame], None] | None = None,
     ):  # fmt: skip
         self.events = tables["trace_codes"]
         self.fee_lines = tables.get("fee_lines")
-        self.cancelled, self.part, self.work, self.leave = cancelled, part, work, leave
+        self.cancelled, self.part, self.work = cancelled, part, work
+        self.leaves, self.leave = leave is not None, leave or (lambda *_: None)
         self.tolerance_minutes, self.within_seconds = tolerance_minutes, within_seconds
         self.identifiers = with_fields(_small(small, "drug_identifiers"), "drug_identifiers")
         self.above = ancestors(_small(small, "pack_relations"))
@@ -158,6 +160,8 @@ class Sieve:
         part = with_fields(part, "trace_codes", *FIELDS)
         records = slim(part, self.known, first)
         self.leave("records", first, pl.DataFrame({n: records[n] for n in RECORD.names if n != "row"}))
+        if self.leaves:
+            self.leave("others", first, other_codes(part["drug_trac_codg"]))
         counts = (records["what"] & COUNT) != 0
         self.chosen[first : first + part.height] = counts
         return records, counted_rows(part.filter(pl.Series(counts)))

@@ -1,5 +1,6 @@
 """The code split: a region's trace-code tables to findings."""
 
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -11,10 +12,13 @@ from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
 from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
-from engine.run.codeindex import sieve_month
+from engine.run.codeindex import open_index, sieve_month
 from engine.run.region import Region
 from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
+from engine.tracing.codes import apart, holds_several
+from engine.tracing.events import Cancelled
+from engine.tracing.returns import with_codes
 
 MEMORY = 4 * 2**30
 SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
@@ -52,6 +56,13 @@ def trace_sieved(
     sifted = [r for r in rules if sievable(r)]
     if "trace_codes" not in tables or not sifted:
         return trace_bucket(tables, region, beside=beside)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        before = open_index(index).table("trace_codes") if index else None
+        whole = told_apart(tables, Path(work), None if before is None else [before])
+        return _sieved(whole, region, rules, sifted, memory, Path(work), index, beside)
+
+
+def _sieved(tables, region: Region, rules, sifted, memory: int, folder: Path, index: Path | None, beside):
     small = {name: tables[name].collect() for name in SMALL if name in tables}
     tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
     if index is None:
@@ -61,11 +72,33 @@ def trace_sieved(
         tables = {**tables, **whole}
     few = {**tables, "trace_codes": kept.trace_codes.lazy()}
     few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
-    told = [judged(sifted, code_facts(few, region, kept.lines, kept.lots), beside)]
+    cancelled = _cancelled(tables)  # of all fee lines, of which few are kept
+    told = [judged(sifted, CodeFacts(_frames(few), rules, cancelled, kept.lines, kept.lots), beside)]
     if others := [r for r in rules if r not in sifted]:
         told.append(trace_bucket(tables, region, others, beside))
     found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
     return supersede(found, rows, rules), rows, unjudged
+
+
+def told_apart(
+    tables: dict[str, pl.LazyFrame], folder: Path | None = None, earlier: list[pl.LazyFrame] | None = None
+) -> dict[str, pl.LazyFrame]:
+    """The tables with every event of one code: fields of several told apart (codes.apart), returns without a code with
+    those of their sale (returns.with_codes), which may stand in `earlier` rows. Only where there are such is anything
+    rewritten, in `folder` where one is given."""
+    if "trace_codes" not in tables:
+        return tables
+    events = tables["trace_codes"]
+    if holds_several(events):
+        events = apart(events)
+    events = with_codes(events, earlier)
+    if events is tables["trace_codes"]:
+        return tables
+    if folder is None:
+        return {**tables, "trace_codes": events.collect().lazy()}
+    path = folder / "told-apart.parquet"
+    events.sink_parquet(path, compression="lz4")
+    return {**tables, "trace_codes": pl.scan_parquet(path)}
 
 
 def judged(rules: list[LoadedRule], facts: CodeFacts | None, beside: list | None = None):
@@ -93,19 +126,34 @@ def _standing(region: Region) -> list[LoadedRule]:
     return [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
 
 
-def code_facts(
-    tables: dict[str, pl.LazyFrame], region: Region, lines: pl.Series | None = None, lots: pl.DataFrame | None = None
-) -> CodeFacts | None:
-    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes. `lines` and
-    `lots` are told of sieved tables (see CodeFacts)."""
+def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | None:
+    """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
     if "trace_codes" not in tables:
         return None
+    return CodeFacts(_frames(told_apart(tables)), _standing(region), _cancelled(tables))
+
+
+def _frames(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
     frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
+    frames["trace_codes"] = _with_papers(frames["trace_codes"], tables)
     if "fee_lines" in tables:
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
         if "claims" in tables:
             frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
-    return CodeFacts(frames, _standing(region), _cancelled(tables), lines, lots)
+    return frames
+
+
+def _with_papers(events: pl.DataFrame, tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
+    """Events with the visit and the prescription their settlement and fee line tell, where they say none."""
+    for field, name, key in (("mdtrt_id", "claims", "setl_id"), ("rxno", "fee_lines", "feedetl_sn")):
+        if name in tables and {field, key} <= set(tables[name].collect_schema().names()):
+            events = with_fields(events, "trace_codes", field, key)
+            asked = events.select(key).drop_nulls().unique().lazy()
+            told = tables[name].select(key, _told=field).join(asked, on=key, how="semi").drop_nulls("_told")
+            told = told.sort("_told").unique(key, keep="first", maintain_order=True).collect()
+            events = events.join(told, on=key, how="left", maintain_order="left")
+            events = events.with_columns(pl.coalesce(field, "_told").alias(field)).drop("_told")
+    return events
 
 
 def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -129,11 +177,19 @@ def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
     return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
 
 
-def _cancelled(tables: dict[str, pl.LazyFrame]) -> pl.Series | None:
-    """Settlements that were reversed as a whole: the refund and what it names."""
-    if "claims" not in tables or "refd_setl_flag" not in tables["claims"].collect_schema().names():
-        return None
-    refunds = with_fields(tables["claims"], "claims").filter(pl.col("refd_setl_flag") == "1")
-    return (
-        refunds.select(pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()).collect().to_series()
-    )
+def _cancelled(tables: dict[str, pl.LazyFrame]) -> Cancelled | None:
+    """What was reversed as a whole: settlements, by a refund that names them, which goes too; and fee lines of which
+    later lines that name them (init_feedetl_sn) take back no less than they billed."""
+    none = pl.Series([], dtype=pl.String)
+    settlements = lines = none
+    if "claims" in tables and "refd_setl_flag" in tables["claims"].collect_schema().names():
+        refunds = with_fields(tables["claims"], "claims").filter(pl.col("refd_setl_flag") == "1")
+        named = pl.concat_list("setl_id", "init_setl_id").explode().drop_nulls().unique()
+        settlements = refunds.select(named).collect().to_series()
+    if "fee_lines" in tables and "init_feedetl_sn" in tables["fee_lines"].collect_schema().names():
+        billed = tables["fee_lines"].select("feedetl_sn", "init_feedetl_sn", "cnt")
+        back = billed.filter(pl.col("cnt") < 0, pl.col("init_feedetl_sn").is_not_null())
+        back = back.group_by(feedetl_sn="init_feedetl_sn").agg(back=-pl.col("cnt").sum())
+        whole = billed.join(back, on="feedetl_sn").filter(pl.col("back") >= pl.col("cnt"), pl.col("cnt") > 0)
+        lines = whole.select("feedetl_sn").collect().to_series()
+    return Cancelled(settlements, lines) if len(settlements) or len(lines) else None

@@ -1,92 +1,26 @@
-"""What was scanned: one normal text, one class and one 64-bit key per trace code.
+"""What was scanned as a number: one 64-bit key per trace code, which leads back to its text.
 
 The common family (20 digits beginning with 8: a 7-digit identifier and a 13-digit serial) keeps its 19 digits after
 the implied 8 as its key, so the key can be turned back into the code. Every other usable code (GS1, other issuers) gets
 10**19 plus 62 bits of the hash of its normal text, above every key of the common family; among ten million such codes
-two share a key with a chance of one in a hundred thousand, and `keyed` refuses to go on when that happens.
-Placeholders, barcodes and damaged codes have no key: they never join two events.
+two share a key with a chance of one in a hundred thousand, and `keyed` refuses to go on when that happens. A dictionary
+(`other_codes`) leads back from these. Placeholders, barcodes, damaged codes and codes of whole lots have no key: they
+never join two events.
 """
 
 import polars as pl
 
 from engine.tables.problems import InvariantBroken
+from engine.tracing.forms import CLASSES, classify, identifier, normalise, parts
 
-CLASSES = pl.Enum(["genuine", "gs1", "other_issuer", "placeholder", "barcode", "bad"])
 USABLE = ["genuine", "gs1", "other_issuer"]
 
-_GENUINE = r"^8[0-9]{19}$"
-_PLACEHOLDERS = [str(digit) * 20 for digit in range(10)]
-_GS = "\x1d"
-# Fixed-length elements, or variable ones closed by FNC1: what may stand before the element that is looked for.
-_ELEMENTS = r"^(?:(?:0[12][0-9]{14}|1[1-7][0-9]{6}|(?:10|21|22|240|241|250|30|37)[!-~]+\x1d)\x1d?)*?"
 _OTHERS_FROM = 10**19
 _IDENTIFIER_FROM = 8_000_000
 _SERIALS = 10**13
-_ALL_EIGHTS = int("8" * 19)  # the placeholder of twenty eights, without the first
-
-
-def normalise(codes: pl.Expr) -> pl.Expr:
-    """The one text of a code, however it was typed or scanned; null for blank.
-
-    Half-width, upper case, without spaces, dashes, quotes and formula signs. GS1 element strings, with parentheses or
-    with FNC1 and symbology identifier, and GS1 links become `GTIN|SERIAL`; without a serial only the GTIN is left,
-    which names a product like a barcode. Other links give the code they carry.
-    """
-    text = (
-        codes.str.normalize("NFKC")
-        .str.to_uppercase()
-        .str.replace_all(r"<GS>|\{GS\}|\[GS\]|\x{241D}", _GS)
-        .str.replace_all(r"[\s\p{Pd}\p{Cf}'\"`]+", "")
-        .str.strip_chars_start("=")
-    )
-    text = pl.when(text.str.contains(r"^HTTPS?://")).then(_from_link(text)).otherwise(text)
-    element = text.str.replace(r"^\][A-Z][0-9]", "").str.strip_chars_start(_GS)
-    gtin = pl.coalesce(element.str.extract(r"\(01\)([0-9]{14})"), element.str.extract(_ELEMENTS + "01([0-9]{14})"))
-    serial = pl.coalesce(
-        element.str.extract(r"\(21\)([!-'*-~]{1,20})(?:\(|\x1d|$)"),
-        element.str.extract(_ELEMENTS + r"21([!-'*-~]{1,20})(?:\x1d|$)"),
-    )
-    gs1 = pl.concat_str([gtin, serial], separator="|", ignore_nulls=True)
-    code = pl.when(gtin.is_not_null()).then(gs1).otherwise(element)
-    return pl.when(element.str.len_bytes() > 0).then(code)
-
-
-def _from_link(text: pl.Expr) -> pl.Expr:
-    """The code in a link: a GS1 link as an element string, a 20-digit code wherever it stands, else the last value."""
-    bare = text.str.replace(r"#.*$", "")
-    gtin = bare.str.extract(r"/01/([0-9]{14})(?:/|\?|$)")
-    serial = bare.str.extract(r"/21/([^/?&]{1,20})(?:[/?&]|$)")
-    return pl.coalesce(
-        pl.concat_str([pl.lit("(01)"), gtin, pl.lit("(21)"), serial]),
-        bare.str.extract(r"[^0-9](8[0-9]{19})(?:[^0-9]|$)"),
-        bare.str.extract(r"([^/?=&]+)/*$"),
-    )
-
-
-def _gtin_ok(normal: pl.Expr) -> pl.Expr:
-    """Whether the GTIN a normal text begins with has the right check digit."""
-    number = normal.str.slice(0, 14).cast(pl.Int64, strict=False)
-    return pl.sum_horizontal((number // 10**i) % 10 * (3 if i % 2 else 1) for i in range(14)) % 10 == 0
-
-
-def classify(normal: pl.Expr) -> pl.Expr:
-    """The class of a normalised code, one of CLASSES; null for blank.
-
-    Bad are scientific notation and other spreadsheet damage (twenty digits of which a float kept fifteen), a common
-    code of the wrong length, a GTIN with a wrong check digit, too short or too long a text, and characters no code has.
-    """
-    damaged = normal.str.contains(r"^[0-9]+\.[0-9]*$|^[0-9.]+E\+?[0-9]+$|^8[0-9]{14}0{5}$")
-    wrong_length = normal.str.contains(r"^8[0-9]+$") & (normal.str.len_bytes() != 20)
-    classes = {
-        "placeholder": normal.is_in(_PLACEHOLDERS),
-        "barcode": normal.str.contains(r"^[0-9]{13,14}$"),
-        "bad": damaged | wrong_length,
-        "genuine": normal.str.contains(_GENUINE),
-        "gs1": normal.str.contains(r"^[0-9]{14}\|[^|]{1,20}$") & _gtin_ok(normal),
-        "other_issuer": normal.str.contains(r"^[0-9A-Z.:/+*%&$#@!,;?=]{15,100}$"),
-    }
-    kind = pl.coalesce(pl.when(test).then(pl.lit(name)) for name, test in classes.items())
-    return pl.when(normal.is_not_null()).then(pl.coalesce(kind, pl.lit("bad"))).cast(CLASSES)
+_LONGEST_ALONE = 39  # bytes; two codes of the common family have forty digits
+# Placeholders that have the form of a common code, without the first eight: eights, and digits counted up and down.
+_TYPED = [int("8" * 19), 9_012_345_678_901_234_567, 7_654_321_098_765_432_109]
 
 
 def code_key(normal: pl.Expr) -> pl.Expr:
@@ -95,12 +29,6 @@ def code_key(normal: pl.Expr) -> pl.Expr:
     common = normal.str.slice(1).cast(pl.UInt64, strict=False)
     other = pl.lit(_OTHERS_FROM, pl.UInt64) + normal.hash(0) % pl.lit(2**62, pl.UInt64)
     return pl.when(kind == "genuine").then(common).when(kind.is_in(USABLE)).then(other)
-
-
-def identifier(normal: pl.Expr) -> pl.Expr:
-    """What names product and pack level in a usable code, as a number: the first seven digits, or the GTIN of GS1."""
-    digits = pl.when(normal.str.contains("|", literal=True)).then(14).otherwise(7)
-    return normal.str.slice(0, digits).cast(pl.UInt64, strict=False)
 
 
 def keyed(frame: pl.DataFrame, column: str = "drug_trac_codg") -> pl.DataFrame:
@@ -133,6 +61,65 @@ def keys_of(codes: pl.Series) -> pl.Series:
     return keys["key"].scatter(rows.arg_true(), read["odd_key"])
 
 
+def code_of(key: pl.Expr) -> pl.Expr:
+    """The code of the common family a key stands for; null for the key of any other code."""
+    digits = key.cast(pl.String).str.zfill(19)
+    return pl.when(key < _OTHERS_FROM).then(pl.lit("8") + digits)
+
+
+def other_codes(codes: pl.Series) -> pl.DataFrame:
+    """The dictionary of the usable codes outside the common family: `code_key`, `code` (normal text), each once."""
+    raw = pl.col("raw")
+    odd = pl.DataFrame({"raw": codes}).filter(_key_of_common(raw).is_null() & raw.is_not_null()).unique()
+    read = _read_odd(odd, raw).filter(pl.col("odd_key") >= _OTHERS_FROM)
+    return read.select(code_key="odd_key", code="code").unique().sort("code_key", "code")
+
+
+def codes_of(keys: pl.Series, others: pl.DataFrame) -> pl.Series:
+    """The normal text of each key: by arithmetic, or as the dictionary `others` (other_codes) tells; else null.
+
+    Raises InvariantBroken when the dictionary gives one key two texts.
+    """
+    if others["code_key"].n_unique() != others.unique().height:
+        raise InvariantBroken("两个不同的追溯码得到同一个键", where="engine.tracing.codes")
+    asked = pl.DataFrame({"code_key": keys}).join(others.unique(), on="code_key", how="left", maintain_order="left")
+    return asked.select(pl.coalesce(code_of(pl.col("code_key")), "code").alias("code"))["code"]
+
+
+def apart(trace_codes: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame | pl.DataFrame:
+    """Events, each of one code: a field in which several codes certainly stand (forms.parts) becomes so many events.
+
+    Only where the row says no quantity, or as many units as there are codes, which then are one each; other fields
+    stay as they are and are bad. The first keeps its event_id, the others get it with `#2`, `#3` … Order is kept.
+    """
+    names = trace_codes.collect_schema().names()
+    found = pl.when(pl.col("drug_trac_codg").str.len_bytes() > _LONGEST_ALONE).then(parts(pl.col("drug_trac_codg")))
+    count = pl.col("_parts").list.len()
+    said = pl.col("cnt").is_null() | (pl.col("cnt") == count) if "cnt" in names else pl.lit(True)
+    rows = trace_codes.with_columns(_parts=found).with_columns(_several=(count.is_not_null() & said))
+    alone = pl.concat_list(pl.col("drug_trac_codg"))
+    rows = rows.with_columns(
+        _parts=pl.when("_several").then("_parts").otherwise(alone),
+        _number=pl.int_ranges(1, pl.when("_several").then(count).otherwise(1) + 1),
+    )
+    rows = rows.explode("_parts", "_number").with_columns(
+        drug_trac_codg="_parts",
+        event_id=pl.when(pl.col("_number") > 1)
+        .then(pl.col("event_id") + "#" + pl.col("_number").cast(pl.String))
+        .otherwise("event_id"),
+    )
+    if "cnt" in names:
+        one = pl.when(pl.col("cnt").is_not_null()).then(pl.lit(1)).cast(rows.collect_schema()["cnt"])
+        rows = rows.with_columns(cnt=pl.when("_several").then(one).otherwise("cnt"))
+    return rows.select(names)
+
+
+def holds_several(trace_codes: pl.LazyFrame) -> bool:
+    """Whether any field holds several codes that `apart` could tell apart."""
+    long = trace_codes.filter(pl.col("drug_trac_codg").str.len_bytes() > _LONGEST_ALONE).select("drug_trac_codg")
+    return long.select(parts(pl.col("drug_trac_codg")).is_not_null().any().fill_null(False)).collect().item()
+
+
 def ident_of_common(key: str) -> pl.Expr:
     """The identifier of a code of the common family by its key."""
     return _IDENTIFIER_FROM + pl.col(key) // _SERIALS
@@ -154,7 +141,7 @@ def _key_of_common(raw: pl.Expr) -> pl.Expr:
     # reads as no number, but for a sign in front.
     number = raw.str.slice(1).cast(pl.UInt64, strict=False)
     formed = (raw.str.len_bytes() == 20) & raw.str.starts_with("8") & ~raw.str.starts_with("8+")
-    placeholder = number == _ALL_EIGHTS
+    placeholder = number.is_in(_TYPED)
     return pl.when(formed & ~placeholder & ~raw.str.ends_with("00000")).then(number)
 
 

@@ -9,6 +9,7 @@ from engine.tables.dictionary import with_fields
 from engine.tracing.events import UNIT
 
 _TEXTS = ["event_id", "code", "code_class", "fixmedins_code", "psn_no", "setl_id", "feedetl_sn", "med_list_codg"]
+_FUND = ("fund", "suspect_fund")
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,13 @@ def quantity(name: str) -> pl.Expr:
 
 def tell_sales(sales: pl.DataFrame, rows: pl.DataFrame, fee_lines: pl.DataFrame) -> pl.DataFrame:
     """Sales of codes (case, row, role, units, own_excess in ten-thousandths) with their texts and money."""
-    texts = rows.select(*_TEXTS, time="event_time")[sales["row"]].with_columns(pl.col("code_class").cast(pl.String))
+    texts = rows.select(*_TEXTS, "self_pay", time="event_time")[sales["row"]]
+    texts = texts.with_columns(pl.col("code_class").cast(pl.String))
     told = pl.concat([sales.select("case", "role", "units", "own_excess"), texts], how="horizontal")
-    return in_units(with_fund(told, fee_lines))
+    told = with_fund(told, fee_lines)
+    # What the person paid alone costs the fund nothing, with a fee line or without.
+    paid = [pl.when("self_pay").then(pl.lit(0, pl.Int64)).otherwise(name).alias(name) for name in _FUND]
+    return in_units(told.with_columns(paid).drop("self_pay"))
 
 
 def in_units(told: pl.DataFrame) -> pl.DataFrame:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from engine.tables.dictionary import table
-from engine.tracing.events import Events, read_events
+from engine.tracing.events import TOLERANCE_MINUTES, Cancelled, Events, id_of, read_events
 from engine.tracing.evidence import Facts, quantity, suspect_fund, tell_sales
 from engine.tracing.packs import ancestors, capacities
-from engine.tracing.travel import hops, site_table
+from engine.tracing.travel import hops, site_table, with_group
 from engine.tracing.words import FACTS
 
 __all__ = ["FACTS", "Bucket", "Facts", "code_facts", "code_site_facts", "read_bucket", "sales_of"]
@@ -43,15 +43,16 @@ def read_bucket(
     institutions: pl.DataFrame | None = None,
     chains: pl.DataFrame | None = None,
     fee_lines: pl.DataFrame | None = None,
-    cancelled: pl.Series | None = None,
+    cancelled: Cancelled | None = None,
+    tolerance_minutes: int = TOLERANCE_MINUTES,
 ) -> Bucket:
     """One bucket of codes, read. Of the tables only trace_codes must be there; what rests on another is then unknown.
 
     All rows of a code and of its parent packs must be in the bucket (see packs.family_keys). `cancelled` names
-    settlements (setl_id) that were reversed as a whole.
+    settlements and fee lines that were reversed as a whole.
     """
     drug_identifiers = _or_empty(drug_identifiers, "drug_identifiers")
-    events = read_events(trace_codes, cancelled)
+    events = read_events(trace_codes, cancelled, tolerance_minutes)
     sales = events.sales.join(capacities(events.sales, drug_identifiers), on="key", how="left", maintain_order="left")
     return Bucket(
         events,
@@ -70,7 +71,7 @@ def _or_empty(frame: pl.DataFrame | None, name: str) -> pl.DataFrame:
 def code_site_facts(bucket: Bucket) -> Facts:
     """One row per code and site with a standing sale. A code sold there once has no excess, whatever its capacity."""
     pack = ["key", "site"]
-    sales = _with_excess(bucket.sales, pack)
+    sales = _with_papers(_with_excess(bucket.sales, pack), bucket)
     cases = _cases(sales, pack)
     own = sales.join(cases.select("case", *pack), on=pack)
     return Facts(_told(bucket, cases, own, "code_site"), sales_of(own), bucket.tell)
@@ -90,7 +91,7 @@ def code_facts(
     Speeds are km/h, `fast_speed` beyond `far_km`; nearer than `near_km` travel says nothing. A gap of days counts
     between sites that are not of one chain. Sales of parent packs stand among the events with role `parent`.
     """
-    sales = _with_excess(bucket.sales, ["key"])
+    sales = _with_papers(_with_excess(bucket.sales, ["key"]), bucket)
     cases = _cases(sales, ["key"])
     way = hops(
         sales,
@@ -131,6 +132,17 @@ def _with_excess(sales: pl.DataFrame, pack: list[str]) -> pl.DataFrame:
     return pl.concat([once, often.with_columns(own_excess=own).drop("later")])
 
 
+def _with_papers(sales: pl.DataFrame, bucket: Bucket) -> pl.DataFrame:
+    """Sales with what may explain a second one: `uninsured` (paid by the person, or known of no settlement), `rx` and
+    `visit` (hashes), `group` (chain of the site)."""
+    silent = pl.col("hi_feesetl_type").is_null() & pl.col("mdtrt_setl_type").is_null() & pl.col("setl_id").is_null()
+    said = bucket.events.rows.select("self_pay", "hi_feesetl_type", "mdtrt_setl_type", "setl_id", "rxno", "mdtrt_id")
+    said = said[sales["row"]].select(
+        uninsured=pl.col("self_pay") | silent, rx=id_of("rxno"), visit=id_of("mdtrt_id")
+    )  # fmt: skip
+    return with_group(pl.concat([sales, said], how="horizontal"), bucket.sites)
+
+
 def _duplicated(columns: list[str]) -> pl.Expr:
     return (pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)).is_duplicated()
 
@@ -140,7 +152,7 @@ def _cases(sales: pl.DataFrame, pack: list[str]) -> pl.DataFrame:
     lone = pl.lit(1, pl.Int64)
     has_person = pl.col("person").is_not_null().cast(pl.Int64)
     ends = {"first_time": "time", "last_time": "time", "excess_units": "excess"}
-    kept = ["row", "units", "capacity", "pack_level"]
+    kept = ["row", "units", "capacity", "content", "pack_level"]
     once = sales.filter(~pl.col("several")).select(
         *pack,
         *kept,
@@ -151,10 +163,14 @@ def _cases(sales: pl.DataFrame, pack: list[str]) -> pl.DataFrame:
         persons=has_person,
         same_person_settlements=has_person,
         split_sales=pl.col("split").fill_null(False).cast(pl.Int64),
+        uninsured_sales=pl.col("uninsured").cast(pl.Int64),
+        chains=lone,
+        same_prescription=pl.lit(0, pl.Int64),
+        same_person_visits=pl.lit(None, pl.Int64),
     )
     often = sales.filter("several")
     grouped = often.group_by(pack, maintain_order=True).agg(
-        pl.col("row", "capacity", "pack_level").first(),
+        pl.col("row", "capacity", "content", "pack_level").first(),
         pl.col("units").sum(),
         first_time=pl.col("time").first(),
         last_time=pl.col("time").last(),
@@ -164,16 +180,31 @@ def _cases(sales: pl.DataFrame, pack: list[str]) -> pl.DataFrame:
         settlements=pl.col("doc").n_unique().cast(pl.Int64),
         persons=pl.col("person").drop_nulls().n_unique().cast(pl.Int64),
         split_sales=pl.col("split").sum().cast(pl.Int64),
+        uninsured_sales=pl.col("uninsured").sum().cast(pl.Int64),
+        chains=pl.col("group").n_unique().cast(pl.Int64),
+        same_prescription=_shared("rx") & _shared("person"),
     )
+    grouped = grouped.with_columns(pl.col("same_prescription").cast(pl.Int64))
     grouped = grouped.join(_same_person(often, pack), on=pack, how="left")
     grouped = grouped.with_columns(pl.col("same_person_settlements").fill_null(0))
     return pl.concat([once, grouped.select(once.columns)]).sort(pack).with_row_index("case")
 
 
 def _same_person(often: pl.DataFrame, pack: list[str]) -> pl.DataFrame:
-    """The most settlements one person has of each pack."""
-    each = often.filter(pl.col("person").is_not_null()).group_by(*pack, "person").agg(pl.col("doc").n_unique())
-    return each.group_by(pack).agg(same_person_settlements=pl.col("doc").max().cast(pl.Int64))
+    """The most settlements one person has of each pack, and of how many visits these are; null where one is unknown."""
+    visits = pl.when(pl.col("visit").is_not_null().all()).then(pl.col("visit").n_unique().cast(pl.Int64))
+    each = often.filter(pl.col("person").is_not_null()).group_by(*pack, "person")
+    each = each.agg(pl.col("doc").n_unique().cast(pl.Int64), visits=visits)
+    most = each.filter(pl.col("doc") == pl.col("doc").max().over(pack))
+    return most.group_by(pack).agg(
+        same_person_settlements=pl.col("doc").first(),
+        same_person_visits=pl.when(pl.col("visits").is_not_null().all()).then(pl.col("visits").max()),
+    )
+
+
+def _shared(column: str) -> pl.Expr:
+    """Whether all sales of a group are known to have the same."""
+    return (pl.col(column).n_unique() == 1) & pl.col(column).is_not_null().all()
 
 
 def _ways(way: pl.DataFrame) -> pl.DataFrame:
@@ -212,6 +243,9 @@ def _told(bucket: Bucket, cases: pl.DataFrame, own: pl.DataFrame, scope: str) ->
     wanted = FACTS[scope]
     excess = bucket.tell(sales_of(own.filter(pl.col("own_excess") > 0)))
     cases = cases.join(excess.group_by("case").agg(suspect_fund()), on="case", how="left", maintain_order="left")
+    if "site_type" in wanted:
+        kinds = bucket.sites.select("site", "site_type")
+        cases = cases.join(kinds, on="site", how="left", maintain_order="left")
     cases = cases.with_columns(
         suspect_fund=pl.when(pl.col("excess_units") == 0).then(pl.lit(0, pl.Int64)).otherwise("suspect_fund")
     )

@@ -9,13 +9,14 @@ from engine.tracing.evidence import Facts, in_units, quantity, with_fund
 from engine.tracing.facts import Bucket
 from engine.tracing.packs import identifiers
 from engine.tracing.provenance import sale_flags
+from engine.tracing.travel import with_group
 from engine.tracing.words import FACTS
 
 _TEXTS = ["setl_id", "fixmedins_code", "psn_no", "med_list_codg"]
 _FLAGS = {
     "unknown_identifier": "unknown_identifiers", "mismatched": "mismatched_codes", "late_mapped": "late_mapped_codes",
     "expired": "expired_codes", "lot_differs": "lot_differs_codes", "unsupplied": "unsupplied_codes",
-    "supplied_later": "supplied_later_codes", "made_later": "made_later_codes",
+    "supplied_later": "supplied_later_codes", "unsupplied_gs1": "unsupplied_gs1", "made_later": "made_later_codes",
 }  # fmt: skip
 
 
@@ -43,10 +44,15 @@ def scan_facts(bucket: Bucket, *, tolerance_minutes: int = 10) -> pl.DataFrame:
         usable=pl.col("code_class").is_in(USABLE).fill_null(False),
         covers=pl.max_horizontal("units", "content"),
         line=id_of("feedetl_sn"),
+        site=id_of("fixmedins_code"),
     )
+    scans = scans.with_columns(
+        unsupplied_gs1=pl.when(pl.col("code_class") == "gs1").then("unsupplied").otherwise(0),
+    )
+    scans = with_group(scans, bucket.sites).with_columns(in_chain=(pl.col("group") != pl.col("site")).cast(pl.Int64))
     scans = scans.filter((pl.col("stands") > 0) | pl.col("line").is_not_null() | ~pl.col("usable"))
     scans = scans.with_columns(pl.coalesce("line", id_of("event_id")).alias("line"))
-    return _each_code_once(scans).drop("row", "code_key", "ident", "units", "event_type", "content")
+    return _each_code_once(scans).drop("row", "code_key", "ident", "units", "event_type", "content", "site", "group")
 
 
 def _each_code_once(scans: pl.DataFrame) -> pl.DataFrame:
@@ -67,19 +73,20 @@ def fee_line_facts(
     """One row per fee line that has scans or bills a drug which carries codes, and per standing sale without a line.
 
     `scans` are the rows of `scan_facts` of all codes of these lines. Missing units are those billed less the codes (or
-    the units they cover, if more) and less wrong scans: who scanned the barcode did scan. Placeholders cover nothing.
+    the units they cover, if more) and less wrong scans: who scanned the barcode did scan, and so did who
+    scanned the code of a whole lot. Placeholders cover nothing.
     Events are the standing sales, with what their codes say, and the scans that gave no usable code.
     """
     empty = pl.DataFrame(schema={"feedetl_sn": pl.String})
     lines = with_fields(empty if fee_lines is None else fee_lines, "fee_lines")
     cases = _billed(scans, lines, drug_identifiers).join(_scanned(scans), on="line", how="full", coalesce=True)
     cases = _with_texts_of_scans(cases, scans).sort("line").with_row_index("case")
-    counts = ["codes", "scanned", "placeholders", "wrong_scans", "split", *_FLAGS.values()]
-    covered = pl.max_horizontal(pl.col("codes") * UNIT, "scanned") + pl.col("wrong_scans")
+    counts = ["codes", "scanned", "lot_scans", "placeholders", "wrong_scans", "split", "in_chain", *_FLAGS.values()]
+    covered = pl.max_horizontal(pl.col("codes") * UNIT, "scanned") + pl.col("lot_scans") + pl.col("wrong_scans")
     cases = _with_code_free(cases.with_columns(pl.col(counts).fill_null(0)), code_free)
     cases = cases.with_columns(missing=(pl.col("billed") - covered).clip(0))
     shown = scans.filter((pl.col("stands") > 0) | ~pl.col("usable")).join(cases.select("case", "line"), on="line")
-    amounts = map(quantity, ("billed", "scanned", "placeholders", "wrong_scans", "missing"))
+    amounts = map(quantity, ("billed", "scanned", "lot_scans", "placeholders", "wrong_scans", "missing"))
     cases = cases.with_columns(amounts).select("case", *FACTS["fee_line_codes"])
     return Facts(cases, shown, lambda chosen: _tell(chosen, lines))
 
@@ -98,6 +105,7 @@ def _billed(scans: pl.DataFrame, lines: pl.DataFrame, drug_identifiers: pl.DataF
 def _scanned(scans: pl.DataFrame) -> pl.DataFrame:
     """The scans of each line in one row."""
     usable, placeholder = pl.col("usable"), pl.col("code_class") == "placeholder"
+    lot = pl.col("code_class") == "lot_level"
 
     def units(which: pl.Expr) -> pl.Expr:
         return pl.when(which).then("covers").otherwise(0).sum()
@@ -107,8 +115,10 @@ def _scanned(scans: pl.DataFrame) -> pl.DataFrame:
         codes=(usable & (pl.col("covers") > 0)).sum().cast(pl.Int64),
         scanned=units(usable),
         placeholders=units(placeholder),
-        wrong_scans=units(~usable & ~placeholder),
+        lot_scans=units(lot),
+        wrong_scans=units(~usable & ~placeholder & ~lot),
         split=pl.col("split").fill_null(False).max().cast(pl.Int64),
+        in_chain=pl.col("in_chain").max(),
         **{name: pl.col(flag).sum() for flag, name in _FLAGS.items()},
     )
 

@@ -32,7 +32,8 @@ def identifiers(drug_identifiers: pl.DataFrame) -> pl.DataFrame:
 
 
 def capacities(sales: pl.DataFrame, drug_identifiers: pl.DataFrame) -> pl.DataFrame:
-    """One row per code: key, pack_level and capacity in ten-thousandths of a unit, both null for unknown identifiers.
+    """One row per code: key, pack_level, and capacity and `content` (of a smallest pack, split) in ten-thousandths of a
+    unit, null for unknown identifiers.
 
     A smallest pack covers one unit, or its content when every sale of it is split; a bundle or case covers its packs,
     so that an infusion whose code stands on the case alone may be sold on many lines.
@@ -40,7 +41,12 @@ def capacities(sales: pl.DataFrame, drug_identifiers: pl.DataFrame) -> pl.DataFr
     codes = sales.group_by("key").agg(pl.col("ident").first(), loose_only=pl.col("split").fill_null(False).all())
     codes = codes.join(identifiers(drug_identifiers), on="ident", how="left")
     loose = (pl.col("pack_level") == 1) & pl.col("loose_only")
-    return codes.select("key", "pack_level", capacity=pl.when(loose).then("loose").otherwise("whole")).sort("key")
+    return codes.select(
+        "key",
+        "pack_level",
+        capacity=pl.when(loose).then("loose").otherwise("whole"),
+        content=pl.when(pl.col("pack_level") == 1).then("loose"),
+    ).sort("key")
 
 
 def ancestors(pack_relations: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.tables.dictionary import with_fields
 from engine.tracing.codes import USABLE, keyed
-from engine.tracing.events import FIELDS, UNIT, id_of
+from engine.tracing.events import FIELDS, MOVES, UNIT, id_of
 from engine.tracing.packs import identifiers
 
 MOVE, SUPPLY, SCAN, FLAGGED, PLACEHOLDER, COUNT, FAMILY = 1, 2, 4, 8, 16, 32, 64
@@ -91,7 +91,7 @@ def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
     usable, kind = pl.col("code_class").is_in(USABLE).fill_null(False), pl.col("event_type")
     scan = (kind == "sale") & (pl.col("units") > 0) & pl.col("coded")
     what = {
-        MOVE: usable & kind.is_in(["sale", "return"]),
+        MOVE: usable & kind.is_in(MOVES),
         SUPPLY: usable & kind.is_in(["purchase", "stocktake"]),
         SCAN: scan,
         FLAGGED: scan & usable & (pl.col("late") | _mismatched(rows, known)),

@@ -9,15 +9,17 @@ EARTH_KM = 6371.0
 
 
 def site_table(institutions: pl.DataFrame | None, chains: pl.DataFrame | None) -> pl.DataFrame:
-    """One row per known site: site, `group` (its chain, else itself), admdvs, lon and lat in radians."""
-    schema = {"site": pl.UInt64, "group": pl.UInt64, "admdvs": pl.UInt64, "lon": pl.Float64, "lat": pl.Float64}
-    sites = pl.DataFrame(schema={name: schema[name] for name in ("site", "admdvs", "lon", "lat")})
+    """One row per known site: site, `group` (its chain, else itself), admdvs, lon and lat in radians, site_type."""
+    schema = {"site": pl.UInt64, "group": pl.UInt64, "admdvs": pl.UInt64, "lon": pl.Float64, "lat": pl.Float64,
+              "site_type": pl.String}  # fmt: skip
+    sites = pl.DataFrame(schema={name: schema[name] for name in ("site", "admdvs", "lon", "lat", "site_type")})
     if institutions is not None:
-        sites = with_fields(institutions, "institutions", "admdvs", "lon", "lat").select(
+        sites = with_fields(institutions, "institutions", "admdvs", "lon", "lat", "fixmedins_type").select(
             site=id_of("fixmedins_code"),
             admdvs=id_of("admdvs"),
             lon=pl.col("lon").cast(pl.Float64).radians(),
             lat=pl.col("lat").cast(pl.Float64).radians(),
+            site_type="fixmedins_type",
         )
     members = pl.DataFrame(schema={"site": pl.UInt64, "chain": pl.UInt64})
     if chains is not None:
