@@ -112,4 +112,5 @@ def _numbered(world: World, events: pl.DataFrame) -> pl.DataFrame:
     events = events.sort("pack", "event_time", "event_type", "source", "feedetl_sn")
     number = pl.Series(world.numbers["event"].take(events.height)).cast(pl.String).str.zfill(11)
     events = events.with_columns(pl.format("E{}", number).alias("event_id"), code_kind=pl.lit("drug"))
-    return events.select(pl.col(name).cast(kind) for name, kind in table("trace_codes").schema.items()).sort("event_id")
+    told = {name: kind for name, kind in table("trace_codes").schema.items() if name in events.columns}
+    return events.select(pl.col(name).cast(kind) for name, kind in told.items()).sort("event_id")
