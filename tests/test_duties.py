@@ -101,7 +101,8 @@ def test_what_counts_as_a_code_for_a_line(scan, coded):
 
 def test_services_code_free_drugs_and_returns_are_due_no_code():
     bill = lines({"med_list_codg": SERVICE}, {"med_list_codg": FREE, "fee_ocur_time": "2025-08-31 10:00:00"},
-                 {"med_list_codg": FREE, "fee_ocur_time": "2025-09-01 10:00:00"}, {"cnt": "-1"})  # fmt: skip
+                 {"med_list_codg": FREE, "fee_ocur_time": "2025-09-01 10:00:00"}, {"cnt": "-1"},
+                 {"fee_ocur_time": None})  # fmt: skip
     assert due(bill, codes()) == [("F3", "settle", False)]
 
 

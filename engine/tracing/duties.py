@@ -28,10 +28,12 @@ def due_lines(
     is due a code, in order of feedetl_sn.
 
     lines: feedetl_sn, fixmedins_code, med_list_codg, cnt, fee_ocur_time. codes: trace_codes that name a line.
-    Negative lines are due nothing.
+    Negative lines, and those that do not say when, are due nothing.
     """
     coded_drugs = drug_identifiers.select("med_list_codg").drop_nulls().unique()
-    due = lines.filter(pl.col("cnt") > 0).join(coded_drugs, on="med_list_codg", how="semi")
+    due = lines.filter(pl.col("cnt") > 0, pl.col("fee_ocur_time").is_not_null()).join(
+        coded_drugs, on="med_list_codg", how="semi"
+    )
     due = due.select("feedetl_sn", "fixmedins_code", "med_list_codg", day=pl.col("fee_ocur_time").dt.date())
     due = _without_free(due, code_free)
     due = due.join(duties_of(due["fixmedins_code"], institutions, scan_duties), on="fixmedins_code")
