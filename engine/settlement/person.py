@@ -321,14 +321,10 @@ def _in_rounds(amounts: pl.DataFrame, seq: Sequence, policy: Policy, rule: Simpl
                 list(threads.map(work, blocks))
             elif blocks:
                 work(blocks[0])
-    return {name: _put_back(values, order) for name, values in result.items() if wanted is None or wanted(name)}
-
-
-def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Values of the claims in that order in the order of the claims."""
-    back = np.empty_like(values)
-    back[order] = values
-    return back
+        kept = [name for name in result if wanted is None or wanted(name)]
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return dict(zip(kept, threads.map(lambda name: result[name].take(back), kept), strict=True))
 
 
 def _orphans_as_reported(frame: pl.DataFrame) -> pl.DataFrame:
