@@ -23,14 +23,20 @@ INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 IS_STAY = pl.col("visit_kind").is_in(INPATIENT) & (pl.col("refd_setl_flag").fill_null("0") != "1")
 
 
+DUE = "lines_due"  # beside the tables of a bucket, where they were asked for before
+
+
 def person_bucket(tables: dict[str, pl.DataFrame], region: Region, parts: tuple[str, ...]) -> dict[str, pl.DataFrame]:
     """Grouping, settlement, findings, evidence and not_evaluated of one bucket of persons, as far as asked for."""
     made = {}
     if "group" in parts:
         made["grouping"], made["coding"] = grouped_and_checked(tables, region)
     if "settle" in parts:
-        made["settlement"], made["ledgers"] = settled_with_books(tables, region)
-        made["scan_coverage"] = scan_coverage(tables, region)
+        due = lines_due(tables, region)
+        made["settlement"], made["ledgers"] = settled_with_books(
+            tables if due is None else {**tables, DUE: due}, region
+        )
+        made["scan_coverage"] = scan_coverage(tables, due)
     if "audit" in parts:
         known = {**tables, GROUPED: made["grouping"]} if "grouping" in made else tables
         made["findings"], made["evidence"], made["not_evaluated"] = audited(known, region)
@@ -100,20 +106,19 @@ def settling(tables: dict[str, pl.DataFrame], region: Region) -> tuple:
 
 def lines_due(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame | None:
     """duties.due_lines of a bucket; None where nothing says which drugs carry codes, or no code was uploaded."""
+    if DUE in tables:
+        return tables[DUE]
     if not {"fee_lines", "drug_identifiers", buckets.LINE_CODES} <= set(tables):
         return None
-    lines = with_fields(
-        tables["fee_lines"], "fee_lines", "feedetl_sn", "setl_id", "med_list_codg", "cnt", "fee_ocur_time"
-    )
+    columns = ["feedetl_sn", "setl_id", "med_list_codg", "cnt", "fee_ocur_time"]
     sites = with_fields(tables["claims"], "claims", "fixmedins_code").select("setl_id", "fixmedins_code")
-    lines = lines.select("feedetl_sn", "setl_id", "med_list_codg", "cnt", "fee_ocur_time").join(sites, on="setl_id")
+    lines = with_fields(tables["fee_lines"], "fee_lines", *columns).select(columns).join(sites, on="setl_id")
     registers = (tables.get(name) for name in ("institutions", "drug_identifiers", "code_free"))
     return due_lines(lines, tables[buckets.LINE_CODES], *registers, region.knowledge["scan_duties"])
 
 
-def scan_coverage(tables: dict[str, pl.DataFrame], region: Region) -> pl.DataFrame:
-    """scan_coverage of a bucket."""
-    due = lines_due(tables, region)
+def scan_coverage(tables: dict[str, pl.DataFrame], due: pl.DataFrame | None) -> pl.DataFrame:
+    """scan_coverage of a bucket, from its lines_due."""
     if due is None:
         return pl.DataFrame(schema=outputs()["scan_coverage"])
     amounts = with_fields(tables["fee_lines"], "fee_lines", "det_item_fee_sumamt")

@@ -9,8 +9,9 @@ from datetime import date
 
 import polars as pl
 
+from engine.settlement.dated import holding
 from engine.settlement.money import NO_LIMIT, PERCENT
-from engine.settlement.provider_cases import holding, number, told_for
+from engine.settlement.provider_cases import number, told_for
 from engine.settlement.provider_policy import AdvanceFund, Alliance, Clearing, SharedBand
 from engine.tables.values import rounded
 

@@ -8,9 +8,9 @@ the institution, for its level; 1.
 
 import polars as pl
 
-from engine.settlement.dated import UNITS
+from engine.settlement.dated import UNITS, holding
 from engine.settlement.money import NO_LIMIT
-from engine.settlement.provider_cases import among, holding, number, told_for
+from engine.settlement.provider_cases import among, number, told_for
 from engine.settlement.provider_policy import ByCase, Coefficients
 from engine.tables.values import rounded
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from engine.settlement.clauses import ElectronicOnly
-from engine.settlement.dated import value_on
+from engine.settlement.dated import holding, value_on
 from engine.settlement.lookup import benefit_of
 from engine.settlement.policy import Policy
 from engine.tables.dictionary import with_fields
@@ -35,9 +35,7 @@ def _with_code(lines: pl.DataFrame, policy: Policy, known: Known) -> pl.DataFram
     lines = with_fields(lines, "fee_lines", "self_pay_flag", "fee_ocur_time")
     rows = lines.select("feedetl_sn", _day=pl.col("fee_ocur_time").dt.date())
     rows = rows.join(known[UNCODED].select("feedetl_sn", "duty"), on="feedetl_sn", how="left", maintain_order="left")
-    does = pl.lit(None, pl.String)
-    for first, on in policy.without_code.items():
-        does = pl.when(pl.col("_day") >= first).then(pl.lit(on.value)).otherwise(does)
+    does = holding(policy.without_code, pl.lit, pl.lit(None, pl.String), "_day")
     by_duty = (does == "by_duty") & pl.col("duty").is_in(PAYS_BY_CODE)
     refused = pl.col("duty").is_not_null() & ((does == "refuse") | by_duty)
     unmet = rows.select(refused.fill_null(False)).to_series()

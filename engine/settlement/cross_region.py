@@ -8,7 +8,8 @@ group itself (`group`). A policy says which, dated.
 
 import polars as pl
 
-from engine.settlement.provider_cases import holding, insured_elsewhere
+from engine.settlement.dated import holding
+from engine.settlement.provider_cases import insured_elsewhere
 from engine.settlement.provider_policy import Provider
 from engine.tables.problems import InvariantBroken
 

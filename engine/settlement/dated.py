@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import polars as pl
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from engine.settlement.money import NO_LIMIT, PERCENT
@@ -177,3 +178,13 @@ def value_on(dated: ByDate, day: date, default: int = 0) -> int:
     """The value for all that holds on a day; the default before the first one."""
     held = [setting.value for begin, setting in dated.items() if begin <= day]
     return held[-1].get(ALL, {}).get(ALL, default) if held else default
+
+
+def holding(
+    dated: dict[date, On], make: Callable[[Any], pl.Expr], otherwise: pl.Expr, day: str | pl.Expr = "day"
+) -> pl.Expr:
+    """What `make` makes of the value in force on the day of each row; otherwise before the first."""
+    result, day = otherwise, pl.col(day) if isinstance(day, str) else day
+    for first, on in dated.items():
+        result = pl.when(day >= first).then(make(on.value)).otherwise(result)
+    return result

@@ -12,11 +12,12 @@ import polars as pl
 from engine.settlement.clauses import Insurer
 from engine.settlement.clearing import advance_fund
 from engine.settlement.cross_region import care_ledger, check_tied, home_ledger, is_away
+from engine.settlement.dated import holding
 from engine.settlement.direct_settlement import supplier_payments
 from engine.settlement.lookup import amount_of
 from engine.settlement.money import PERCENT
 from engine.settlement.policy import Policy
-from engine.settlement.provider_cases import holding, number
+from engine.settlement.provider_cases import number
 from engine.settlement.provider_policy import Clearing, Provider
 from engine.settlement.workdays import instant_clock
 from engine.tables.dictionary import with_fields

@@ -17,7 +17,6 @@ from engine.tables.dictionary import with_fields
 from engine.tables.values import rounded
 
 ASSISTANCE, CARE, ACCOUNT = "医疗救助基金", "长护基金", "个人账户"
-TABLES = ("ltc_visits", "maternity_leaves", "account_debits", "enrolments", "persons", "aid_spells")
 DEBIT = "account_debit"  # the kind of visit as which a debit of an account stands among the claims
 
 

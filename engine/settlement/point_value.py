@@ -10,9 +10,9 @@ back to payment by item, and what has no points, comes off the budget first.
 
 import polars as pl
 
-from engine.settlement.dated import UNITS
+from engine.settlement.dated import UNITS, holding
 from engine.settlement.money import PERCENT
-from engine.settlement.provider_cases import holding, number
+from engine.settlement.provider_cases import number
 from engine.settlement.provider_policy import Pool
 from engine.tables.problems import InvariantBroken
 from engine.tables.values import rounded

@@ -5,13 +5,12 @@ settlement, a method is that of the first line of the policy that fits.
 """
 
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import polars as pl
 
 from engine.settlement.conditions import benefits
-from engine.settlement.dated import ALL, On
+from engine.settlement.dated import ALL, holding
 from engine.settlement.lookup import amount_of, group_of
 from engine.settlement.person import ORIGINAL_MISSING
 from engine.settlement.policy import Policy
@@ -116,16 +115,6 @@ def _wrong_scheme() -> pl.Expr:
     return (
         pl.col("asked").is_in(BY_CASE) & pl.col("says_mdc") & pl.col("units").is_not_null() & (by_dip != paid_by_dip)
     ).fill_null(False)
-
-
-def holding(
-    dated: dict[date, On], make: Callable[[Any], pl.Expr], otherwise: pl.Expr, day: str | pl.Expr = "day"
-) -> pl.Expr:
-    """What `make` makes of the value in force on the day of each row; otherwise before the first."""
-    result, day = otherwise, pl.col(day) if isinstance(day, str) else day
-    for first, on in dated.items():
-        result = pl.when(day >= first).then(make(on.value)).otherwise(result)
-    return result
 
 
 def number(value: int) -> pl.Expr:

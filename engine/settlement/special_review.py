@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from engine.settlement.dated import On
+from engine.settlement.dated import On, holding
 from engine.settlement.money import PERCENT
-from engine.settlement.provider_cases import holding, number
+from engine.settlement.provider_cases import number
 from engine.settlement.provider_policy import ByCase, Review
 
 REVIEWS = {

@@ -14,9 +14,9 @@ outliers by bands of points, grade R; DIP by deviation, grade B):
 import polars as pl
 
 from engine.settlement.coefficients import with_coefficients
-from engine.settlement.dated import ALL, UNITS
+from engine.settlement.dated import ALL, UNITS, holding
 from engine.settlement.money import PERCENT
-from engine.settlement.provider_cases import among, by_level, holding, number, of_kinds, told_for
+from engine.settlement.provider_cases import among, by_level, number, of_kinds, told_for
 from engine.settlement.provider_policy import BedDay, ByCase, ByCost, Chinese, FixedPrice, Outliers
 from engine.settlement.special_review import PLACE, with_quota
 from engine.tables.values import rounded

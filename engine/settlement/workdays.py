@@ -10,8 +10,8 @@ from datetime import date
 
 import polars as pl
 
-from engine.settlement.dated import On
-from engine.settlement.provider_cases import holding, number
+from engine.settlement.dated import On, holding
+from engine.settlement.provider_cases import number
 
 
 def working_days(after: pl.Series, until: pl.Series, calendar: pl.DataFrame) -> pl.Series:
