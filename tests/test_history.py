@@ -9,8 +9,9 @@ from test_sieve import told, typed, wild_tables
 from test_tracing import BOX, BOX2, CHAINS, IDENTIFIERS, INSTITUTIONS, RELATIONS, bought, event, given_back, sale
 from test_tracing import trace as events_of
 
-from engine.run import tracing
-from engine.run.codecontext import CONTEXT, traced
+from engine.run import codeparts
+from engine.run.codecontext import CONTEXT, code_networks, with_context
+from engine.run.codeparts import trace_parts
 from engine.tables.outputs import conform
 from engine.tracing import history
 from engine.tracing.codes import keys_of
@@ -122,16 +123,25 @@ def test_a_code_that_cannot_be_used_has_no_life():
     assert lives(sale("9" * 20, "A", 1, 1), sale("9" * 20, "B", 2, 2), codes=["9" * 20]).is_empty()
 
 
+def traced(tables: dict[str, pl.LazyFrame], region) -> dict[str, pl.DataFrame]:
+    """Every output of the code split."""
+    parts = list(with_context(trace_parts(tables, region)))
+    made = {name: pl.concat([part[name] for part in parts]) for name in parts[0]}
+    places = tables.get("institutions")
+    return made | code_networks(made["ties"], None if places is None else places.collect())
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_histories_do_not_depend_on_the_order_of_rows_nor_on_a_sieve(region, seed, monkeypatch):
     rng = np.random.default_rng(seed)
     tables = wild_tables(rng, int(rng.integers(100, 600)))
-    monkeypatch.setattr(tracing, "rows_for", lambda memory: 50)
     whole = traced(typed(tables), region)
     assert whole["code_history"].height
-    sieved = traced(typed(tables), region, tracing.trace_sieved)
     turned = tables | {n: tables[n].sample(fraction=1, shuffle=True, seed=seed) for n in ("trace_codes", "fee_lines")}
     turned = traced(typed(turned), region)
+    monkeypatch.setattr(codeparts, "rows_for", lambda memory: 50)
+    monkeypatch.setattr(codeparts, "judged_rows", lambda memory: 30)
+    sieved = traced(typed(tables), region)
     for name in CONTEXT:
         assert told([sieved[name]]) == told([whole[name]]), name
         assert turned[name].equals(whole[name]), name

@@ -10,12 +10,16 @@ import pytest
 from conftest import shared
 
 from engine.audit import CODE_SCOPES
+from engine.audit.findings import supersede
 from engine.audit.sieved import sievable
-from engine.run import tracing
-from engine.run.codeindex import LARGE, open_index
-from engine.run.records import Split, by_bucket, spread
-from engine.run.tracing import trace_bucket, trace_sieved
+from engine.run import codeindex, codeparts
+from engine.run.codeindex import LARGE, Month, open_index
+from engine.run.codeparts import trace_parts
+from engine.run.records import Shelf, Split, by_bucket, spread
+from engine.run.sieving import WITH_KEY
+from engine.run.tracing import trace_bucket
 from engine.tables.dictionary import table
+from engine.tables.problems import UsageProblem
 from engine.tables.read import read
 from engine.tracing.codes import keyed, keys_of
 from engine.tracing.repeats import among
@@ -109,48 +113,65 @@ def typed(tables: dict[str, pl.DataFrame]) -> dict[str, pl.LazyFrame]:
     }
 
 
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Sieved and judged in parts of few rows, as very many are."""
+    monkeypatch.setattr(codeparts, "rows_for", lambda memory: 100)
+    monkeypatch.setattr(codeparts, "judged_rows", lambda memory: 100)
+    monkeypatch.setattr(codeindex, "BUCKETS", 3)
+
+
+def sieved(tables, region, folder=None, month=None) -> tuple[pl.DataFrame, ...]:
+    """What all parts tell together."""
+    parts = list(trace_parts(tables, region, folder=folder, month=month))
+    found, rows, left = (pl.concat([getattr(part, name) for part in parts])
+                         for name in ("findings", "evidence", "not_evaluated"))  # fmt: skip
+    keys = ["rule_id", "reason", "detail"]
+    found = supersede(found, rows, [r for r in region.rules if r.rule.scope in CODE_SCOPES])
+    return found, rows, left.group_by(keys).agg(pl.exclude(keys).sum()).select(left.columns)
+
+
 def told(answer: tuple[pl.DataFrame, ...]) -> list[list[tuple]]:
     return [sorted(map(str, frame.select(sorted(frame.columns)).rows())) for frame in answer]
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_wild_codes_are_judged_alike_sieved_and_whole(region, seed, tmp_path, monkeypatch):
+def test_wild_codes_are_judged_alike_sieved_and_whole(region, seed, tmp_path, small_parts):
     rng = np.random.default_rng(seed)
     tables = typed(wild_tables(rng, int(rng.integers(40, 600))))
     if seed % 3 == 1:
         tables.pop(str(rng.choice(["fee_lines", "pack_relations", "drug_identifiers", "institutions", "claims"])))
-    monkeypatch.setattr(tracing, "rows_for", lambda memory: 50)
-    assert told(trace_sieved(tables, region, folder=tmp_path)) == told(trace_bucket(tables, region))
+    assert told(sieved(tables, region, folder=tmp_path)) == told(trace_bucket(tables, region))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_sample_is_judged_alike_sieved_and_whole(region, tmp_path, monkeypatch):
     tables = read(shared("data", "sample-trace"), tmp_path / "read", "auto", region.knowledge["wordings"]).tables
-    monkeypatch.setattr(tracing, "rows_for", lambda memory: 20_000)
-    assert told(trace_sieved(tables, region)) == told(trace_bucket(tables, region))
+    monkeypatch.setattr(codeparts, "rows_for", lambda memory: 20_000)
+    monkeypatch.setattr(codeparts, "judged_rows", lambda memory: 2_000)
+    assert told(sieved(tables, region)) == told(trace_bucket(tables, region))
 
 
 # month by month
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp_path, monkeypatch):
+def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp_path, small_parts):
     """Rows of codes, fee lines and claims fall into three months by chance, whatever day they are of."""
     rng = np.random.default_rng(seed)
     tables = wild_tables(rng, int(rng.integers(40, 600)))
-    monkeypatch.setattr(tracing, "rows_for", lambda memory: 50)
     months = {name: rng.integers(0, 3, frame.height) for name, frame in tables.items()}
     # A return without a code looks for its sale in the months before and its own.
     bare = tables["trace_codes"]["drug_trac_codg"].fill_null("") == ""
     months["trace_codes"] = np.where(bare.to_numpy(), 2, months["trace_codes"])
     before: dict[str, pl.DataFrame] = {}
     for month in range(3):
-        large = {n: tables[n].filter(pl.Series(months[n] == month)) for n in LARGE}
+        large = {n: tables[n].filter(pl.Series(months[n] == month)) for n in LARGE if n in tables}
         before = {n: pl.concat([before[n], f]) if n in before else f for n, f in large.items()}
-        answer = trace_sieved(typed(tables | large), region, index=tmp_path / "index")
+        answer = sieved(typed(tables | large), region, month=Month(tmp_path / "index", f"month {month}"))
         assert told(answer) == told(trace_bucket(typed(tables | before), region))
-    index = open_index(tmp_path / "index")
-    assert index.months == 3
+    index = open_index(Month(tmp_path / "index", "next"))
+    assert len(index.months) == 3
     codes = keyed(tables["trace_codes"]).filter(pl.col("code_key").is_not_null()).unique("code_key")
     assert index.codes_of(codes["code_key"]).to_list() == codes["code"].to_list()
 
@@ -158,9 +179,54 @@ def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp
 def test_an_index_made_under_other_tables_is_sieved_anew(region, tmp_path):
     tables = wild_tables(np.random.default_rng(5), 300)
     first, second = (tables | {"trace_codes": tables["trace_codes"].slice(at, 150)} for at in (0, 150))
-    trace_sieved(typed(first | {"drug_identifiers": tables["drug_identifiers"].head(2)}), region, index=tmp_path)
+    months = [Month(tmp_path / "index", name) for name in ("first", "second")]
+    sieved(typed(first | {"drug_identifiers": tables["drug_identifiers"].head(2)}), region, month=months[0])
     second |= {"fee_lines": tables["fee_lines"].clear(), "claims": tables["claims"].clear()}
-    assert told(trace_sieved(typed(second), region, index=tmp_path)) == told(trace_bucket(typed(tables), region))
+    assert told(sieved(typed(second), region, month=months[1])) == told(trace_bucket(typed(tables), region))
+
+
+def test_a_month_given_again_takes_its_own_place(region, tmp_path, small_parts):
+    """As after a run that was killed once the index had the month; told again, not twice."""
+    tables = wild_tables(np.random.default_rng(7), 400)
+    large = [{n: tables[n].slice(at * tables[n].height // 2, tables[n].height // 2 + 1) for n in LARGE if n in tables}
+             for at in (0, 1)]  # fmt: skip
+    large[0] = {n: frame.head(frame.height - 1) for n, frame in large[0].items()}
+    first, second = (Month(tmp_path / "index", name) for name in "ab")
+    sieved(typed(tables | large[0]), region, month=first)
+    once = told(sieved(typed(tables | large[1]), region, month=second))
+    assert told(sieved(typed(tables | large[1]), region, month=second)) == once
+    # Sieved anew under other tables, and then given again under these.
+    sieved(typed(tables | large[1] | {"chains": tables["chains"].head(1)}), region, month=second)
+    assert told(sieved(typed(tables | large[1]), region, month=second)) == once
+    assert len(open_index(Month(tmp_path / "index", "c")).months) == 2
+
+
+def test_a_month_before_others_is_refused_and_so_is_a_folder_that_is_no_index(region, tmp_path):
+    tables = typed(wild_tables(np.random.default_rng(8), 60))
+    for name in "ab":
+        sieved(tables, region, month=Month(tmp_path / "index", name))
+    with pytest.raises(UsageProblem, match="第 1 份"):
+        sieved(tables, region, month=Month(tmp_path / "index", "a"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(UsageProblem, match="不是追溯码索引"):
+        sieved(tables, region, month=Month(tmp_path / "other", "a"))
+    about = tmp_path / "index" / "about.json"
+    about.write_text(about.read_text("utf-8").replace('"version": 3', '"version": 2'), "utf-8")
+    with pytest.raises(UsageProblem, match="第 2 版"):
+        sieved(tables, region, month=Month(tmp_path / "index", "c"))
+
+
+def test_what_lies_on_a_shelf_is_found_bucket_by_bucket(tmp_path):
+    records = np.zeros(1_000, WITH_KEY)
+    records["root"], records["row"] = np.random.default_rng(1).integers(0, 300, 1_000), np.arange(1_000)
+    split = Split(tmp_path / "split", "root", WITH_KEY, 5)
+    split.add(records)
+    shelf = Shelf(tmp_path / "shelf", WITH_KEY)
+    shelf.fill(split, lambda own: np.ascontiguousarray(own["root"]))
+    few = np.array([3, 7, 250, 900], np.uint64)
+    found = np.concatenate([shelf.among(number, few) for number in range(5)])
+    assert sorted(found["row"]) == np.flatnonzero(np.isin(records["root"], few)).tolist()
 
 
 # which rules

@@ -22,7 +22,7 @@ from test_tracing import (
     trace,
 )
 
-from engine.run.tracing import _cancelled, trace_bucket
+from engine.run.tracing import cancelled_of, trace_bucket
 from engine.tracing.events import Cancelled
 from engine.tracing.facts import code_site_facts, read_bucket
 from engine.tracing.returns import with_codes
@@ -111,8 +111,8 @@ def tables_with(*lines: dict, **more) -> dict[str, pl.LazyFrame]:
 
 def test_a_line_taken_back_whole_takes_its_sale_with_it():
     whole = [{"feedetl_sn": "F1", "cnt": 2}, {"feedetl_sn": "F2", "init_feedetl_sn": "F1", "cnt": -1}]
-    assert _cancelled(tables_with(*whole)) is None
-    gone = _cancelled(tables_with(*whole, {"feedetl_sn": "F3", "init_feedetl_sn": "F1", "cnt": -1}))
+    assert cancelled_of(tables_with(*whole)) is None
+    gone = cancelled_of(tables_with(*whole, {"feedetl_sn": "F3", "init_feedetl_sn": "F1", "cnt": -1}))
     assert gone.lines.to_list() == ["F1"]
     rows = trace(sale(BOX, "A", 0, 1), sale(BOX, "A", 5, 2))
     assert one(code_site_facts(read_bucket(rows, IDENTIFIERS, cancelled=gone)).cases.to_dicts())["sales"] == 1

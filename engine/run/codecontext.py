@@ -3,16 +3,16 @@
 Neither is evidence, and no finding changes with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
 from engine.audit.codefacts import CodeFacts
-from engine.run.region import Region
-from engine.run.tracing import trace_bucket
+from engine.run.tracing import Told
+from engine.tables.dictionary import with_fields
 from engine.tables.outputs import conform, outputs
 from engine.tracing.history import histories
-from engine.tracing.networks import networks, resale_ties
+from engine.tracing.networks import TIES, networks, resale_ties
 
 CONTEXT = ("code_history", "networks", "network_edges")
 _REAPPEARING = ("code", "buyer")  # scopes whose findings may speak of a code that was sold again elsewhere
@@ -22,19 +22,13 @@ def no_context() -> dict[str, pl.DataFrame]:
     return {name: pl.DataFrame(schema=outputs()[name]) for name in CONTEXT}
 
 
-def traced(
-    tables: dict[str, pl.LazyFrame], region: Region, judge: Callable = trace_bucket, **bounds
-) -> dict[str, pl.DataFrame]:
-    """Every output of the code split by its name: what `judge` (trace_bucket, or trace_sieved with its bounds) finds,
-    and what is told beside it."""
-    beside: list[tuple] = []
-    found, rows, unjudged = judge(tables, region, beside=beside, **bounds)
-    lives = [code_history(*part) for part in beside]
-    told = {"findings": found, "evidence": rows, "not_evaluated": unjudged}
-    if not beside:
-        return told | no_context()
-    # Where some rules are judged on what a sieve kept, all that was sold twice is among it.
-    return told | {"code_history": pl.concat(lives), **code_networks(found, rows, beside[0][2])}
+def with_context(parts: Iterable[Told]) -> Iterator[dict[str, pl.DataFrame]]:
+    """Every output of each part of the code split by its name, and the `ties` that `code_networks` is made of."""
+    for told in parts:
+        made = {"findings": told.findings, "evidence": told.evidence, "not_evaluated": told.not_evaluated}
+        if told.facts is not None:
+            made |= {"code_history": code_history(told.findings, told.evidence, told.facts), "ties": _ties(told)}
+        yield made
 
 
 def code_history(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts) -> pl.DataFrame:
@@ -65,13 +59,20 @@ def _gone(facts: CodeFacts) -> pl.Expr:
     return pl.any_horizontal(pl.col(name).is_in(ids.implode()).fill_null(False) for name, ids in whole.items())
 
 
-def code_networks(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFacts) -> dict[str, pl.DataFrame]:
-    """Networks and their edges over the codes that findings say were sold again elsewhere."""
-    named = _named(findings, evidence).filter(pl.col("scope").is_in(_REAPPEARING))
+def _ties(told: Told) -> pl.DataFrame:
+    """resale_ties of the codes that findings say were sold again elsewhere."""
+    named = _named(told.findings, told.evidence).filter(pl.col("scope").is_in(_REAPPEARING))
     if named.is_empty():
+        return pl.DataFrame(schema=TIES)
+    return resale_ties(told.facts.of("code"), named["code"].unique(), told.facts.bucket.sites)
+
+
+def code_networks(ties: pl.DataFrame, institutions: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
+    """Networks and their edges of the `ties` of all parts, in several of which a code may stand."""
+    if ties.is_empty():
         return {name: no_context()[name] for name in CONTEXT[1:]}
-    found, edges = networks(resale_ties(facts.of("code"), named["code"].unique(), facts.bucket.sites))
-    edges = edges.join(_names(facts), on="fixmedins_code", how="left", maintain_order="left")
+    found, edges = networks(ties.unique())
+    edges = edges.join(_names(institutions), on="fixmedins_code", how="left", maintain_order="left")
     return {"networks": conform(found, "networks"), "network_edges": conform(edges, "network_edges")}
 
 
@@ -89,9 +90,9 @@ def _sales(evidence: pl.DataFrame) -> pl.DataFrame:
     return sales.select("finding_id", event_id="row_key", code="name", accused=pl.col("role") == "excess")
 
 
-def _names(facts: CodeFacts) -> pl.DataFrame:
-    institutions = facts.tables.get("institutions")
+def _names(institutions: pl.DataFrame | None) -> pl.DataFrame:
     if institutions is None:
         return pl.DataFrame(schema={"fixmedins_code": pl.String, "fixmedins_name": pl.String})
-    names = institutions.select("fixmedins_code", "fixmedins_name").drop_nulls()
+    names = with_fields(institutions, "institutions", "fixmedins_code", "fixmedins_name")
+    names = names.select("fixmedins_code", "fixmedins_name").drop_nulls()
     return names.group_by("fixmedins_code").agg(pl.col("fixmedins_name").min())

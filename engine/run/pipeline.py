@@ -12,16 +12,19 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.audit import INSTITUTION_SCOPES, UNJUDGED
-from engine.audit.findings import EVIDENCE, FINDINGS
+from engine.audit import CODE_SCOPES, INSTITUTION_SCOPES, UNJUDGED
+from engine.audit.findings import EVIDENCE, FINDINGS, supersede
 from engine.audit.recovery import recover
 from engine.audit.told import amounts_table, values_table
 from engine.audit.waiving import waived, waiver_values
 from engine.grouping.care import FOUND, check_rows
+from engine.language.rule import LoadedRule
 from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, payable, stages
-from engine.run.codecontext import CONTEXT, traced
+from engine.run.codecontext import code_networks, with_context
+from engine.run.codeindex import month_of
+from engine.run.codeparts import MEMORY, trace_parts
 from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
 from engine.run.masking import masked, masked_buyers, masked_values, read_key
@@ -34,6 +37,7 @@ from engine.tables.dictionary import table, with_fields
 from engine.tables.outputs import conform, outputs
 from engine.tables.problems import InputProblem, UsageProblem
 from engine.tables.read import Extract, read
+from engine.tracing.networks import TIES
 
 ORDER = {
     "checks": ["check_id"], "rejects": ["file", "line", "column", "code"],
@@ -54,19 +58,23 @@ COLLECTED = {
     "findings": FINDINGS,
     "evidence": EVIDENCE,
     "coding": FOUND,
+    "ties": TIES,
 }  # of a bucket, richer than what is written in the end
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass
 class Options:
-    """How to run, beside the region: whether names stay, whether to go on, how many lines a bucket may hold."""
+    """How to run, beside the region: whether names stay, whether to go on, how many lines a bucket may hold, how many
+    bytes the trace codes may take, and the index of earlier months of these."""
 
     profile: str = "auto"
     reveal: bool = False
     resume: bool = False
     lines_a_bucket: int = buckets.LINES_A_BUCKET
     report: bool = True
+    memory: int = MEMORY
+    index: Path | None = None
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -104,9 +112,11 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
         _buckets(extract, region, options, work, results, parts, progress)
         if "audit" in parts:
             _institutions(extract, region, options, results, progress)
+    tables |= code_networks(pl.DataFrame(schema=TIES), None)
     if "trace" in parts:
-        _codes(extract, region, results, progress)
-    tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers", *CONTEXT)}
+        tables |= _codes(extract, region, options, results, progress)
+    tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers", "code_history")}
+    tables["findings"] = supersede(tables["findings"], tables["evidence"], _of_codes(region))
     tables["scan_coverage"] = _added(_collected(results, "scan_coverage"), "fixmedins_code", "month", "duty")
     if "group" in parts:
         rows = check_rows(_collected(results, "coding"), region.scheme.book)
@@ -190,13 +200,26 @@ def _institutions(extract: Extract, region: Region, options: Options, results: P
     progress("机构 institutions", len(groups), len(groups))
 
 
-def _codes(extract: Extract, region: Region, results: Path, progress: Progress) -> None:
-    """The code split: everything that is judged over the life of trace codes."""
-    if (results / "codes.done").exists():
-        return
-    progress("追溯码 trace codes", 0, 1)
-    _write(results, "codes", traced(extract.tables, region))
+def _codes(
+    extract: Extract, region: Region, options: Options, results: Path, progress: Progress
+) -> dict[str, pl.DataFrame]:
+    """The code split: everything that is judged over the life of trace codes, part by part, and the networks."""
+    if not (results / "codes.done").exists():
+        progress("追溯码 trace codes", 0, 1)
+        month = month_of(options.index, extract.inputs) if options.index else None
+        told = trace_parts(extract.tables, region, options.memory, results.parent, month)
+        for number, made in enumerate(with_context(told)):
+            _write(results, f"codes-{number:05}", made)
+            progress("追溯码 trace codes", number, number + 1)
+        (results / "codes.done").touch()
     progress("追溯码 trace codes", 1, 1)
+    institutions = extract.tables.get("institutions")
+    return code_networks(_collected(results, "ties"), None if institutions is None else institutions.collect())
+
+
+def _of_codes(region: Region) -> list[LoadedRule]:
+    """Rules over trace codes, whose findings come part by part: what one supersedes may stand in another part."""
+    return [r for r in region.rules if r.rule.scope in CODE_SCOPES]
 
 
 def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:

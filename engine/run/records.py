@@ -39,6 +39,41 @@ class Split:
         return np.fromfile(path, self.dtype) if path.exists() else np.empty(0, self.dtype)
 
 
+class Shelf:
+    """Records of buckets on disk, those of a bucket in the order of some value, so that few are found among many."""
+
+    def __init__(self, folder: Path, dtype: np.dtype):
+        self.folder, self.dtype = folder, dtype
+
+    def fill(self, split: Split, value_of: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Keep the records of a split of these fields, in order of the value (uint64) they have."""
+        self.folder.mkdir(parents=True)
+        ends = [0]
+        with (self.folder / "values").open("wb") as values, (self.folder / "records").open("wb") as records:
+            for number in range(split.count):
+                own = split.bucket(number)
+                value = value_of(own)
+                order = np.argsort(value, kind="stable")
+                value[order].tofile(values)
+                own[order].tofile(records)
+                ends.append(ends[-1] + len(own))
+        np.save(self.folder / "ends.npy", np.array(ends))
+
+    def among(self, number: int, few: np.ndarray) -> np.ndarray:
+        """The records of a bucket whose value is one of `few`, which are distinct and rise."""
+        begin, end = np.load(self.folder / "ends.npy", mmap_mode="r")[number : number + 2]
+        if begin == end or not len(few):
+            return np.empty(0, self.dtype)
+        values = np.fromfile(self.folder / "values", "u8", end - begin, offset=begin * 8)
+        first, last = np.searchsorted(values, few, "left"), np.searchsorted(values, few, "right")
+        sizes = last - first
+        places = np.repeat(first - (sizes.cumsum() - sizes), sizes) + np.arange(sizes.sum())
+        if not len(places):
+            return np.empty(0, self.dtype)
+        at = begin * self.dtype.itemsize
+        return np.memmap(self.folder / "records", self.dtype, "r", at, (end - begin,))[places]
+
+
 def bucket_of(values: np.ndarray, count: int) -> np.ndarray:
     """The bucket of each 64-bit value, as a short number."""
     return (mixed(np.ascontiguousarray(values)) % np.uint64(count)).astype(np.uint16)

@@ -6,7 +6,7 @@ Then the rows that were kept are fetched with their texts, whole lives of codes,
 fell through adds to the stock of its lot alone. The findings are those of all rows at once.
 """
 
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,9 @@ import polars as pl
 
 from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
-from engine.tracing.codes import other_codes
 from engine.tracing.events import FIELDS, UNIT, Cancelled, id_of
 from engine.tracing.packs import ancestors
-from engine.tracing.repeats import among
+from engine.tracing.repeats import among, distinct
 from engine.tracing.sieve import Kept, by_code, by_line, by_site
 from engine.tracing.slim import COUNT, MOVE, NONE, RECORD, SCAN, known_of, slim
 from engine.tracing.stock import counted_rows, lot_counts, lot_sums, plain_moves
@@ -28,23 +27,31 @@ from engine.tracing.travel import site_table
 ROWS_A_PART = 1_000_000
 THREADS = 2  # parts or buckets at a time; what a part does with texts uses every processor anyway
 _BYTES_A_ROW = 1_600  # at the peak, of THREADS parts or buckets
-_WITH_KEY = ("row", "key", "root", "site", "time", "lot", "line", "what")
-_OF_LINE = ("line", "key", "root", "row", "covers", "what")
-_OF_SITE = ("site", "key", "root", "time", "what")
+
+
+def _fields(*names: str) -> np.dtype:
+    return np.dtype([(name, RECORD[name]) for name in names])
+
+
+WITH_KEY = _fields("row", "key", "root", "site", "time", "lot", "line", "what")
+OF_LINE = _fields("line", "key", "root", "row", "covers", "what")
+OF_SITE = _fields("site", "key", "root", "time", "what")
 BILLED = np.dtype([("line", "u8"), ("billed", "i8"), ("named", "u1")])
 
 
 @dataclass(frozen=True)
 class Sieved:
-    """What is left to judge.
+    """What is left to judge, in files under the folder that was worked in.
 
     trace_codes: rows of codes that could concern a rule, whole lives of each, in the order of the table
+    rows:        how many these are
     fee_lines:   the fee lines of these rows, and those that bill more than was scanned; None without fee lines
     lines:       hashes of the fee lines all of whose codes are there
     lots:        what moved of each counted lot in the rows that fell through (patterns.lot_sums)
     """
 
-    trace_codes: pl.DataFrame
+    trace_codes: pl.LazyFrame
+    rows: int
     fee_lines: pl.LazyFrame | None
     lines: pl.Series
     lots: pl.DataFrame
@@ -58,30 +65,28 @@ def rows_for(memory: int) -> int:
 def sieve(
     tables: dict[str, pl.LazyFrame],
     small: dict[str, pl.DataFrame],
-    cancelled: Cancelled | None = None,
+    cancelled: Cancelled | None,
+    folder: Path,
     *,
     tolerance_minutes: int = 10,
     within_seconds: int = 1,
     rows_a_part: int = ROWS_A_PART,
-    folder: Path | None = None,
 ) -> Sieved:
     """Sieve `tables` (trace_codes and, where given, fee_lines) knowing the `small` tables. `folder` takes some
-    120 bytes a row while it works."""
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        return Sieve(tables, small, cancelled, tolerance_minutes, within_seconds, rows_a_part, Path(work)).sieved()
+    120 bytes a row while it works, and then holds what was kept."""
+    return Sieve(tables, small, cancelled, tolerance_minutes, within_seconds, rows_a_part, folder).sieved()
 
 
 class Sieve:
-    """One sieving of some tables. `leave(kind, first row, frame)` is told what a later month needs (codeindex)."""
+    """One sieving of some tables; see codeindex for one that knows most of them already."""
 
     def __init__(
         self, tables, small, cancelled, tolerance_minutes: int, within_seconds: int, part: int, work: Path,
-        leave: Callable[[str, int, pl.DataFrame], None] | None = None,
+        buckets: int = 0,
     ):  # fmt: skip
         self.events = tables["trace_codes"]
         self.fee_lines = tables.get("fee_lines")
         self.cancelled, self.part, self.work = cancelled, part, work
-        self.leaves, self.leave = leave is not None, leave or (lambda *_: None)
         self.tolerance_minutes, self.within_seconds = tolerance_minutes, within_seconds
         self.identifiers = with_fields(_small(small, "drug_identifiers"), "drug_identifiers")
         self.above = ancestors(_small(small, "pack_relations"))
@@ -89,33 +94,38 @@ class Sieve:
         self.groups = sites.filter(pl.col("group") != pl.col("site")).select("site", "group")
         self.known = known_of(self.identifiers, self.above)
         rows = self.events.select(pl.len()).collect().item()
-        self.rows, count = rows, max(1, -(-rows // part))
-        self.codes = Split(work / "codes", "root", _fields(*_WITH_KEY), count)
-        self.lines = Split(work / "lines", "line", _fields(*_OF_LINE), count)
-        self.sites = Split(work / "sites", "site", _fields(*_OF_SITE), count)
+        self.rows, count = rows, buckets or max(1, -(-rows // part))
+        self.codes = Split(work / "codes", "root", WITH_KEY, count)
+        self.lines = Split(work / "lines", "line", OF_LINE, count)
+        self.sites = Split(work / "sites", "site", OF_SITE, count)
         self.billed = Split(work / "billed", "line", BILLED, count)
         self.chosen = np.zeros(rows, bool)
-        self.counted: list[pl.DataFrame] = []  # counts of lots, part by part
+        self.counted = [counted_rows(with_fields(self.events.head(0).collect(), "trace_codes", *FIELDS))]
 
     def sieved(self) -> Sieved:
+        return self.kept(self.choose())
+
+    def choose(self) -> np.ndarray:
+        """Mark the rows to keep; returns the lines (hashes) all of whose codes are among them."""
         self._cut()
         kept = self._each(self._codes_of)
         self.wrong = by_bucket(_all([k.lines for k in kept], "u8"), self.lines.count)
-        of_lines = self._each(lambda n: by_line(self.lines.bucket(n), self.billed.bucket(n), self.wrong[n]))
-        of_sites = self._each(lambda n: by_site(self.sites.bucket(n), self.within_seconds))
-        roots = np.unique(_all([k.roots for k in (*kept, *of_lines, *of_sites)], "u8"))
+        of_lines, of_sites = self._each(self._lines_of), self._each(self._sites_of)
+        roots = distinct(_all([k.roots for k in (*kept, *of_lines, *of_sites)], "u8"))
         wanted = by_bucket(roots, self.codes.count)
         for rows in self._each(lambda n: self._rows_of(n, wanted[n])):
             self.chosen[rows] = True
         for k in of_lines:
             self.chosen[k.rows] = True
-        return self._judged_on(_all([k.lines for k in of_lines], "u8"))
+        return _all([k.lines for k in of_lines], "u8")
 
-    def _judged_on(self, of_lines: np.ndarray) -> Sieved:
+    def kept(self, of_lines: np.ndarray) -> Sieved:
         """What is left to judge, once rows and lines are chosen."""
+        for cut in (self.codes, self.lines, self.sites, self.billed):
+            shutil.rmtree(cut.folder)
         rows, lots = self._fetch()
         lines = pl.Series("line", of_lines, pl.UInt64)
-        return Sieved(rows, self._lines_of(rows, lines), lines, lots)
+        return Sieved(rows, int(self.chosen.sum()), self._bills_of(rows, lines), lines, lots)
 
     def _each(self, work: Callable[[int], object]) -> list:
         """`work` of the number of every bucket."""
@@ -123,6 +133,12 @@ class Sieve:
 
     def _codes_of(self, number: int) -> Kept:
         return by_code(self.codes.bucket(number), self.above, self.groups, self.tolerance_minutes)
+
+    def _lines_of(self, number: int) -> Kept:
+        return by_line(self.lines.bucket(number), self.billed.bucket(number), self.wrong[number])
+
+    def _sites_of(self, number: int) -> Kept:
+        return by_site(self.sites.bucket(number), self.within_seconds)
 
     def _rows_of(self, number: int, roots: np.ndarray) -> np.ndarray:
         records = self.codes.bucket(number)
@@ -133,13 +149,13 @@ class Sieve:
         for first in range(0, frame.select(pl.len()).collect().item(), self.part):
             yield frame.slice(first, self.part).collect()
 
-    def _cut(self) -> None:
-        """Every row into its buckets, as numbers."""
-        self.counted = list(spread(self._into_buckets, self._numbered(), THREADS))
-        if self.fee_lines is not None:
-            for number, part in enumerate(self._parts(self._billed_lines(self.fee_lines))):
+    def _cut(self, first: int = 0, bills: pl.LazyFrame | None = None) -> None:
+        """Every row from some row on into its buckets, as numbers, and the fee lines, if not those of `bills`."""
+        self.counted += spread(self._into_buckets, self._numbered(first), THREADS)
+        bills = self.fee_lines if bills is None else bills
+        if bills is not None:
+            for part in self._parts(self._billed_lines(bills)):
                 self.billed.add(part)
-                self.leave("billed", number, part)
 
     def _numbered(self, begin: int = 0) -> Iterator[tuple[int, pl.DataFrame]]:
         """Parts of trace_codes from some row on, with the number of their first row."""
@@ -148,23 +164,16 @@ class Sieve:
 
     def _into_buckets(self, numbered: tuple[int, pl.DataFrame]) -> pl.DataFrame:
         """A part into the buckets; returns the counts of lots in it, which are chosen."""
-        records, counted = self._slim(*numbered)
+        first, part = numbered
+        part = with_fields(part, "trace_codes", *FIELDS)
+        records = slim(part, self.known, first)
         what = records["what"]
         self.codes.add(records[records["key"] != NONE])
         self.lines.add(records[(what & SCAN) != 0])
         self.sites.add(records[(what & MOVE) != 0])
-        return counted
-
-    def _slim(self, first: int, part: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
-        """A part as records, and the counts of lots in it, which are chosen."""
-        part = with_fields(part, "trace_codes", *FIELDS)
-        records = slim(part, self.known, first)
-        self.leave("records", first, pl.DataFrame({n: records[n] for n in RECORD.names if n != "row"}))
-        if self.leaves:
-            self.leave("others", first, other_codes(part["drug_trac_codg"]))
-        counts = (records["what"] & COUNT) != 0
+        counts = (what & COUNT) != 0
         self.chosen[first : first + part.height] = counts
-        return records, counted_rows(part.filter(pl.Series(counts)))
+        return counted_rows(part.filter(pl.Series(counts)))
 
     def _billed_lines(self, fee_lines: pl.LazyFrame) -> pl.LazyFrame:
         named = pl.col("med_list_codg").is_in(self.identifiers["med_list_codg"].unique().implode())
@@ -174,40 +183,35 @@ class Sieve:
             named=named.fill_null(False).cast(pl.UInt8),
         )  # fmt: skip
 
-    def _fetch(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _fetch(self) -> tuple[pl.LazyFrame, pl.DataFrame]:
         """The chosen rows with their texts, and what moved of counted lots in the others."""
-        counts = lot_counts(pl.concat([self.no_counts(), *self.counted]))
-        lots = counts.select("manu_lotnum", "fixmedins_code").unique().lazy()
-        kept, sums = self.work / "kept", []
-        kept.mkdir()
-        for first, part in self._numbered():
+        counts = lot_counts(pl.concat(self.counted))
+        lots = counts.select("manu_lotnum", "fixmedins_code").unique()
+        folder = self.work / "kept"
+        folder.mkdir()
+        none = self.events.head(0).collect()
+        none.write_parquet(folder / "none.parquet")
+        none = lot_sums(plain_moves(none, self.identifiers, None), counts.clear())
+
+        def moved_beside(numbered: tuple[int, pl.DataFrame]) -> pl.DataFrame:
+            first, part = numbered
             chosen = pl.Series(self.chosen[first : first + part.height])
             # By way of a file, because a few rows in memory would hold on to the texts of their whole part.
-            part.filter(chosen).write_parquet(kept / f"{first:012}.parquet", compression="lz4")
-            if counts.height:
-                others = part.lazy().filter(~chosen).join(lots, on=["manu_lotnum", "fixmedins_code"], how="semi")
-                others = plain_moves(others.collect(), self.identifiers, self.cancelled)
-                sums.append(lot_sums(others, counts))
-        files = sorted(kept.glob("*.parquet"))
-        rows = pl.read_parquet(files) if files else self.events.head(0).collect()
-        none = lot_sums(plain_moves(rows.clear(), self.identifiers, None), counts.clear())
-        sums = pl.concat([none, *sums])
+            part.filter(chosen).write_parquet(folder / f"{first:012}.parquet", compression="lz4")
+            others = part.lazy().filter(~chosen).join(lots.lazy(), on=lots.columns, how="semi").collect()
+            return lot_sums(plain_moves(others, self.identifiers, self.cancelled), counts) if others.height else none
+
+        parts = (part for part in self._numbered() if lots.height or self.chosen[part[0] : part[0] + self.part].any())
+        sums = pl.concat([none, *spread(moved_beside, parts, THREADS)])
+        rows = pl.scan_parquet(sorted(folder.glob("*.parquet")))
         return rows, sums.group_by(sums.columns[:3], maintain_order=True).sum()
 
-    def no_counts(self) -> pl.DataFrame:
-        """No counts of lots."""
-        return counted_rows(with_fields(self.events.head(0).collect(), "trace_codes", *FIELDS))
-
-    def _lines_of(self, rows: pl.DataFrame, lines: pl.Series) -> pl.LazyFrame | None:
+    def _bills_of(self, rows: pl.LazyFrame, lines: pl.Series) -> pl.LazyFrame | None:
         if self.fee_lines is None:
             return None
-        known = with_fields(rows, "trace_codes", "feedetl_sn").select(id_of("feedetl_sn")).to_series().drop_nulls()
-        wanted = pl.concat([known, lines]).unique().sort()
+        known = with_fields(rows, "trace_codes", "feedetl_sn").select(id_of("feedetl_sn")).collect().to_series()
+        wanted = pl.concat([known.drop_nulls(), lines]).unique().sort()
         return self.fee_lines.filter(id_of("feedetl_sn").is_in(wanted.implode()))
-
-
-def _fields(*names: str) -> np.dtype:
-    return np.dtype([(name, RECORD[name]) for name in names])
 
 
 def _all(parts: list[np.ndarray], dtype: str) -> np.ndarray:

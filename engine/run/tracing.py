@@ -1,83 +1,49 @@
 """The code split: a region's trace-code tables to findings."""
 
-import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from engine.audit import CODE_SCOPES, UNJUDGED
-from engine.audit.codefacts import TABLES, CodeFacts, tuned_by
+from engine.audit.codefacts import TABLES, CodeFacts
 from engine.audit.codes import judge_codes
 from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
-from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
-from engine.run.codeindex import open_index, sieve_month
 from engine.run.region import Region
-from engine.run.sieving import rows_for, sieve
 from engine.tables.dictionary import with_fields
 from engine.tracing.codes import apart, holds_several
 from engine.tracing.events import Cancelled
+from engine.tracing.evidence import Facts
 from engine.tracing.returns import with_codes
 
-MEMORY = 4 * 2**30
 SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
-LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
+CODED_LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
 
-def trace_bucket(
-    tables: dict[str, pl.LazyFrame],
-    region: Region,
-    wanted: list[LoadedRule] | None = None,
-    beside: list | None = None,
-):
-    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone. What is told
-    beside the findings needs the facts they rest on: `beside` gets (findings, evidence, facts)."""
-    rules = _standing(region) if wanted is None else wanted
-    return judged(rules, code_facts(tables, region), beside)
+@dataclass(frozen=True)
+class Told:
+    """What trace rules find in some codes, and the facts it rests on; None without trace codes."""
+
+    findings: pl.DataFrame
+    evidence: pl.DataFrame
+    not_evaluated: pl.DataFrame
+    facts: CodeFacts | None
 
 
-def trace_sieved(
-    tables: dict[str, pl.LazyFrame],
-    region: Region,
-    memory: int = MEMORY,
-    folder: Path | None = None,
-    index: Path | None = None,
-    beside: list | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """What `trace_bucket` gives, staying under so many bytes of memory beside what is found; `folder` is worked in.
-
-    With an `index` (a folder, made where it is not there) the answer is that of the tables and all that were given with
-    this index before, of which only what these can meet is looked at again. Rules that could hold of what a sieve lets
-    fall are judged on all codes at once, whatever memory that takes.
-    """
-    rules = _standing(region)
-    sifted = [r for r in rules if sievable(r)]
-    if "trace_codes" not in tables or not sifted:
-        return trace_bucket(tables, region, beside=beside)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        before = open_index(index).table("trace_codes") if index else None
-        whole = told_apart(tables, Path(work), None if before is None else [before])
-        return _sieved(whole, region, rules, sifted, memory, Path(work), index, beside)
+def trace_bucket(tables: dict[str, pl.LazyFrame], region: Region, wanted: list[LoadedRule] | None = None):
+    """(findings, evidence, not_evaluated) of every trace rule over all codes, or of those wanted alone."""
+    rules = standing_rules(region) if wanted is None else wanted
+    told = whole(tables, region, rules)
+    return supersede(told.findings, told.evidence, rules), told.evidence, told.not_evaluated
 
 
-def _sieved(tables, region: Region, rules, sifted, memory: int, folder: Path, index: Path | None, beside):
-    small = {name: tables[name].collect() for name in SMALL if name in tables}
-    tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
-    if index is None:
-        kept = sieve(tables, small, _cancelled(tables), rows_a_part=rows_for(memory), folder=folder, **tuned)
-    else:
-        kept, whole = sieve_month(tables, small, _cancelled, index, rows_a_part=rows_for(memory), work=folder, **tuned)
-        tables = {**tables, **whole}
-    few = {**tables, "trace_codes": kept.trace_codes.lazy()}
-    few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
-    cancelled = _cancelled(tables)  # of all fee lines, of which few are kept
-    told = [judged(sifted, CodeFacts(_frames(few), rules, cancelled, kept.lines, kept.lots), beside)]
-    if others := [r for r in rules if r not in sifted]:
-        told.append(trace_bucket(tables, region, others, beside))
-    found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
-    return supersede(found, rows, rules), rows, unjudged
+def whole(tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule]) -> Told:
+    """Rules judged on all codes at once."""
+    return judged(rules, code_facts(tables, region))
 
 
 def told_apart(
@@ -101,28 +67,29 @@ def told_apart(
     return {**tables, "trace_codes": pl.scan_parquet(path)}
 
 
-def judged(rules: list[LoadedRule], facts: CodeFacts | None, beside: list | None = None):
-    """(findings, evidence, not_evaluated) of some trace rules; see `trace_bucket` for `beside`."""
+def judged(
+    rules: list[LoadedRule], facts: CodeFacts | None, own: Callable[[str, Facts], Facts] = lambda _, facts: facts
+) -> Told:
+    """What some trace rules find; `own` gives of the facts of a scope those of the cases that count."""
     if facts is None:
         absent = [(r.rule.id, "missing_table", "trace_codes", 0, 0) for r in rules]
-        return *no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row")
+        return Told(*no_findings(), pl.DataFrame(absent, schema=UNJUDGED, orient="row"), None)
     findings, evidence, unjudged = [no_findings()[0]], [no_findings()[1]], []
     for loaded in rules:
         if missing := facts.missing(loaded):
             unjudged.append((loaded.rule.id, "missing_table", missing, 0, 0))
             continue
-        found, rows, cases = judge_codes(loaded, facts.of(loaded.rule.scope), facts.tables.get("fee_lines"))
+        scope = loaded.rule.scope
+        found, rows, cases = judge_codes(loaded, own(scope, facts.of(scope)), facts.tables.get("fee_lines"))
         findings.append(found)
         evidence.append(rows)
         if cases:
             unjudged.append((loaded.rule.id, "value_missing", "when", cases, 0))
-    found, rows = pl.concat(findings), pl.concat(evidence)
-    if beside is not None:
-        beside.append((found, rows, facts))
-    return supersede(found, rows, rules), rows, pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
+    told = pl.DataFrame(unjudged, schema=UNJUDGED, orient="row")
+    return Told(pl.concat(findings), pl.concat(evidence), told, facts)
 
 
-def _standing(region: Region) -> list[LoadedRule]:
+def standing_rules(region: Region) -> list[LoadedRule]:
     return [r for r in region.rules if r.rule.scope in CODE_SCOPES and r.rule.status != "retired"]
 
 
@@ -130,20 +97,20 @@ def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | N
     """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
     if "trace_codes" not in tables:
         return None
-    return CodeFacts(_frames(told_apart(tables)), _standing(region), _cancelled(tables))
+    return CodeFacts(frames_of(told_apart(tables)), standing_rules(region), cancelled_of(tables))
 
 
-def _frames(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
+def frames_of(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
     frames = {name: tables[name].collect() for name in TABLES if name in tables and name != "fee_lines"}
-    frames["trace_codes"] = _with_papers(frames["trace_codes"], tables)
+    frames["trace_codes"] = with_papers(frames["trace_codes"], tables)
     if "fee_lines" in tables:
         frames["fee_lines"] = _coded_lines(tables["fee_lines"], frames)
         if "claims" in tables:
-            frames["fee_lines"] = _with_fund(frames["fee_lines"], tables["claims"])
+            frames["fee_lines"] = with_fund(frames["fee_lines"], tables["claims"])
     return frames
 
 
-def _with_papers(events: pl.DataFrame, tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
+def with_papers(events: pl.DataFrame, tables: dict[str, pl.LazyFrame]) -> pl.DataFrame:
     """Events with the visit and the prescription their settlement and fee line tell, where they say none."""
     for field, name, key in (("mdtrt_id", "claims", "setl_id"), ("rxno", "fee_lines", "feedetl_sn")):
         if name in tables and {field, key} <= set(tables[name].collect_schema().names()):
@@ -158,7 +125,7 @@ def _with_papers(events: pl.DataFrame, tables: dict[str, pl.LazyFrame]) -> pl.Da
 
 def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """The fee lines that codes can concern: of drugs that some identifier names, and those that were scanned for."""
-    lines = with_fields(lines, "fee_lines", *LINE).select(LINE)
+    lines = with_fields(lines, "fee_lines", *CODED_LINE).select(CODED_LINE)
     scanned = frames["trace_codes"].lazy().select("feedetl_sn").drop_nulls().unique()
     wanted = lines.join(scanned, on="feedetl_sn", how="semi")
     if "drug_identifiers" in frames:
@@ -168,16 +135,17 @@ def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.Dat
     return wanted.sort("feedetl_sn").collect(engine="streaming")
 
 
-def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
+def with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
     """Fee lines whose fund payment is not told get the claim's: in-scope x fund paid / in-scope cost, half-up."""
     claims = with_fields(claims, "claims", "fund_pay_sumamt", "inscp_scp_amt")
-    paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt").collect()
+    paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt")
+    paid = paid.join(lines.lazy().select("setl_id").unique(), on="setl_id", how="semi").collect()
     share = fund_share(pl.col("inscp_scp_amt"), pl.col("_fund"), pl.col("_scope"))
     lines = lines.join(paid, on="setl_id", how="left", maintain_order="left")
     return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
 
 
-def _cancelled(tables: dict[str, pl.LazyFrame]) -> Cancelled | None:
+def cancelled_of(tables: dict[str, pl.LazyFrame]) -> Cancelled | None:
     """What was reversed as a whole: settlements, by a refund that names them, which goes too; and fee lines of which
     later lines that name them (init_feedetl_sn) take back no less than they billed."""
     none = pl.Series([], dtype=pl.String)

@@ -19,6 +19,8 @@ MIN_CODES = 2
 MAX_FIRST_BUYERS = 30
 _PAIR = ["psn_no", "fixmedins_code"]
 _KINDS = ("first", "resold", "later")
+TIES = {"code": pl.String, "kind": pl.String, "psn_no": pl.String, "fixmedins_code": pl.String,
+        "time": pl.Datetime("us"), "suspect_fund": pl.Int64}  # fmt: skip
 
 
 def resale_ties(codes: Facts, named: pl.Series, sites: pl.DataFrame) -> pl.DataFrame:

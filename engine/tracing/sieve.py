@@ -172,10 +172,15 @@ def by_site(records: np.ndarray, within_seconds: int) -> Kept:
     return Kept(near["root"].unique().to_numpy(), np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
+def place_of(moves: np.ndarray) -> np.ndarray:
+    """A number for the serial and site of each move, one more for the serial after it at the same site."""
+    return mixed(np.ascontiguousarray(moves["site"])) + moves["key"]
+
+
 def _neighbours(moves: np.ndarray) -> np.ndarray:
     """Moves of codes whose serial before or after was, as far as one number can tell, moved at the same site."""
     # Serials that follow each other at a site differ by one here too; that others may do so costs time and no more.
-    places = mixed(moves["site"]) + moves["key"]
+    places = place_of(moves)
     in_order = np.sort(places)
     first = in_order[np.concatenate([[True], in_order[1:] != in_order[:-1]])] if len(in_order) else in_order
     follows = np.roll(first, -1) == first + np.uint64(1)  # the last is followed by the first where numbers wrap

@@ -1,0 +1,265 @@
+"""Trace rules asked of very many codes: what a sieve keeps is cut into parts that fit in memory, judged one by one.
+
+What a case rests on lies in one part whole: the family of a code, a fee line, a lot, a site, a buyer. Each is a cut of
+its own, in which a family of codes stands with every part it touches, because what became of its packs is told by all
+of their events; and of the cases of a part only those count that belong to it.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from engine.audit.codefacts import CodeFacts, tuned_by
+from engine.audit.sieved import sievable
+from engine.language.rule import LoadedRule
+from engine.run.codeindex import Month, open_index, sieve_month
+from engine.run.records import bucket_of, mixed
+from engine.run.region import Region
+from engine.run.sieving import Sieved, rows_for, sieve
+from engine.run.tracing import (
+    CODED_LINE,
+    SMALL,
+    Told,
+    cancelled_of,
+    frames_of,
+    judged,
+    standing_rules,
+    told_apart,
+    whole,
+    with_fund,
+    with_papers,
+)  # fmt: skip
+from engine.tables.dictionary import table, with_fields
+from engine.tracing.codes import keyed
+from engine.tracing.events import FIELDS, MOVES, id_of
+from engine.tracing.evidence import Facts
+from engine.tracing.packs import ancestors
+from engine.tracing.slim import NONE, families
+
+MEMORY = 4 * 2**30
+LEAST_ROWS = 50_000
+_BYTES_JUDGED = 3_500  # a row at the peak, while facts of all scopes are there
+_REST = 400 * 2**20  # what everything else takes
+_OWN = {"lot": "manu_lotnum", "burst": "fixmedins_code", "buyer": "psn_no"}  # whose part decides over a case
+# What is cut by: the scopes judged on it.
+CUTS = {"family": ("code_site", "code"), "line": ("fee_line_codes",), "lot": ("lot",), "site": ("burst",),
+        "person": ("buyer",)}  # fmt: skip
+NO_PACKS = table("pack_relations").schema.to_frame()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a cut: the rules judged on it, its tables, and which of how many it is."""
+
+    rules: list[LoadedRule]
+    frames: dict[str, pl.DataFrame]
+    lines: pl.Series
+    number: int
+    count: int
+
+    def own(self, scope: str, facts: Facts) -> Facts:
+        """Facts of the cases that belong to this part; others are judged with theirs."""
+        if scope not in _OWN:
+            return facts
+        mine = facts.cases.select(id_of(_OWN[scope]).fill_null(NONE)).to_series()
+        return replace(
+            facts, cases=facts.cases.filter(pl.Series(bucket_of(mine.to_numpy(), self.count) == self.number))
+        )
+
+
+def trace_parts(
+    tables: dict[str, pl.LazyFrame],
+    region: Region,
+    memory: int = MEMORY,
+    folder: Path | None = None,
+    month: Month | None = None,
+) -> Iterator[Told]:
+    """What every trace rule finds, part by part, staying under so many bytes of memory; `folder` is worked in.
+
+    Few codes are judged whole. With a `month` of an index the answer is that of the tables and all that were given
+    with this index before, of which only what these can meet is looked at again. Rules that could hold of what a sieve
+    lets fall are judged on all codes at once, whatever memory that takes.
+    """
+    rules = standing_rules(region)
+    sifted = [r for r in rules if sievable(r)]
+    if "trace_codes" not in tables or not sifted:
+        yield whole(tables, region, rules)
+        return
+    if month is None and tables["trace_codes"].select(pl.len()).collect().item() <= judged_rows(memory):
+        yield whole(tables, region, rules)
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        work = Path(made)
+        before = open_index(month).table("trace_codes") if month else None
+        every = told_apart(tables, work, None if before is None else [before])
+        kept, every = _kept(every, rules, memory, work, month)
+        yield from _parts_of(kept, every, rules, sifted, memory, work)
+        if others := [r for r in rules if r not in sifted]:
+            yield whole(every, region, others)
+
+
+def judged_rows(memory: int) -> int:
+    """How many rows may be judged at once to stay under so many bytes."""
+    return max(LEAST_ROWS, (memory - _REST) // _BYTES_JUDGED)
+
+
+def _kept(tables, rules, memory: int, work: Path, month: Month | None) -> tuple[Sieved, dict[str, pl.LazyFrame]]:
+    """What a sieve keeps, and the tables it kept it of: with an index those of all months."""
+    small = {name: tables[name].collect() for name in SMALL if name in tables}
+    tuned = {n: v for n, v in tuned_by(rules).items() if n in ("tolerance_minutes", "within_seconds")}
+    tuned["rows_a_part"] = rows_for(memory)
+    if month is None:
+        return sieve(tables, small, cancelled_of(tables), work, **tuned), tables
+    kept, large = sieve_month(tables, small, cancelled_of, month, work, **tuned)
+    return kept, tables | large
+
+
+def _parts_of(kept: Sieved, tables, rules, sifted, memory: int, work: Path) -> Iterator[Told]:
+    """What rules find in what was kept."""
+    few = {**tables, "trace_codes": kept.trace_codes} | _few(kept, tables, work)
+    cancelled = cancelled_of(tables)  # of all fee lines, of which few are kept
+    count = -(-kept.rows // judged_rows(memory))
+    if count <= 1:
+        yield judged(sifted, CodeFacts(frames_of(few), rules, cancelled, kept.lines, kept.lots))
+        return
+    dealer = _Dealer(few, kept.lines, count, work)
+    for by, scopes in CUTS.items():
+        if own := [r for r in sifted if r.rule.scope in scopes]:
+            for part in dealer.parts(by, own):
+                facts = CodeFacts(part.frames, rules, cancelled, part.lines, kept.lots)
+                yield judged(part.rules, facts, part.own)
+
+
+def _few(kept: Sieved, tables, work: Path) -> dict[str, pl.LazyFrame]:
+    """The fee lines that were kept, and the claims of these and of the rows, on disk: both are read again and again."""
+    found = {}
+    if kept.fee_lines is not None:
+        kept.fee_lines.sink_parquet(work / "fee_lines.parquet", compression="lz4")
+        found["fee_lines"] = pl.scan_parquet(work / "fee_lines.parquet")
+    if "claims" in tables:
+        sources = [with_fields(kept.trace_codes, "trace_codes", "setl_id"), *found.values()]
+        asked = pl.concat([rows.select("setl_id") for rows in sources]).drop_nulls().unique()
+        tables["claims"].join(asked, on="setl_id", how="semi").sink_parquet(work / "claims.parquet", compression="lz4")
+        found["claims"] = pl.scan_parquet(work / "claims.parquet")
+    return found
+
+
+class _Dealer:
+    """Rows and fee lines that were kept, dealt into `count` parts by one thing after another."""
+
+    def __init__(self, few: dict[str, pl.LazyFrame], lines: pl.Series, count: int, work: Path):
+        self.lines, self.count, self.work = lines, count, work
+        self.small = {name: few[name].collect() for name in (*SMALL, "code_free", "stock_moves") if name in few}
+        size = -(-few["trace_codes"].select(pl.len()).collect().item() // count)
+        roots = families(ancestors(with_fields(self.small.get("pack_relations", NO_PACKS), "pack_relations")))
+        self.rows, self.bills, numbers = [], [], []
+        for number, rows in enumerate(_slices(few["trace_codes"], size)):
+            numbers.append(_numbers(rows, roots, number * size))
+            self.rows.append(_written(with_papers(rows, few), work / "rows", number))
+        for number, bills in enumerate(_slices(few["fee_lines"], size) if "fee_lines" in few else ()):
+            bills = with_fields(bills, "fee_lines", *CODED_LINE).select(CODED_LINE)
+            bills = with_fund(bills, few["claims"]) if "claims" in few else bills
+            self.bills.append(_written(bills, work / "bills", number))
+        self.numbers = _written(_cuts(pl.concat(numbers), lines), work / "numbers", 0)
+
+    def parts(self, by: str, rules: list[LoadedRule]) -> Iterator[Part]:
+        """The parts of one cut; the files of all are gone after the last."""
+        numbers = pl.read_parquet(self.numbers, columns=[*{"family", "scan", "bill", by}])
+        family, bill, own = self._where(numbers, by)
+        folder, first = self.work / by, 0
+        for number, path in enumerate(self.rows):
+            rows = pl.read_parquet(path)
+            _deal(rows.with_columns(_by=numbers["family"].slice(first, rows.height)), family, folder / "rows", number)
+            first += rows.height
+        for number, path in enumerate(self.bills):
+            _deal(pl.read_parquet(path).with_columns(_by=id_of("feedetl_sn")), bill, folder / "bills", number)
+        for number in range(self.count):
+            frames = {**self.small, "trace_codes": _read(folder / "rows", number, self.rows)}
+            if self.bills:
+                frames["fee_lines"] = _read(folder / "bills", number, self.bills).sort("feedetl_sn")
+            yield Part(rules, frames, own.filter(pl.col("part") == number)["line"], number, self.count)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _where(self, numbers: pl.DataFrame, by: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """In which parts each family of codes and each fee line stands (_by, part), and of which part each fee line
+        or sale is a case (line, part)."""
+        lying = numbers.filter(pl.col(by) != NONE)
+        lying = lying.with_columns(part=pl.Series(bucket_of(lying[by].to_numpy(), self.count)))
+        family = lying.select("part", _by="family").unique()
+        bill = numbers.filter(pl.col("bill") != NONE).join(family, left_on="family", right_on="_by")
+        bill = bill.select("part", _by="bill").unique()
+        if by != "line":
+            return family, bill, pl.DataFrame({"line": self.lines}).with_columns(part=pl.lit(None, pl.UInt16)).clear()
+        scanned = lying.select("part", line="scan").unique()
+        rest = self.lines.filter(~self.lines.is_in(scanned["line"].implode()))  # that nothing was scanned for
+        rest = pl.DataFrame({"part": bucket_of(rest.to_numpy(), self.count), "line": rest})
+        own = pl.concat([scanned, rest])
+        return family, pl.concat([bill, own.select("part", _by="line")]).unique(), own
+
+
+def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFrame:
+    """One row per row of trace_codes, as numbers (NONE where there is no such): its `family` of codes, alone where it
+    has no usable code; the `scan` as cases of fee lines know it, and the `bill` it names; whether it moves or counts
+    stock; its site, lot and person."""
+    keys = keyed(with_fields(rows, "trace_codes", *FIELDS)).join(
+        roots, left_on="code_key", right_on="key", how="left", maintain_order="left"
+    )
+    alone = pl.Series(mixed(np.arange(first, first + rows.height, dtype=np.uint64)))
+    kind, site = pl.col("event_type"), id_of("fixmedins_code")
+    usable = pl.col("code_key").is_not_null()
+    sale = (kind == "sale") & pl.col("code").is_not_null()
+    return keys.select(
+        pl.coalesce("root", "code_key", alone).alias("family"),
+        scan=pl.when(sale).then(pl.coalesce(id_of("feedetl_sn"), id_of("event_id"))),
+        bill=id_of("feedetl_sn"),
+        place=pl.coalesce(id_of("feedetl_sn"), site),
+        site=pl.when(usable & kind.is_in(MOVES)).then(site),
+        lot=id_of("manu_lotnum"),
+        counts=(kind == "stocktake") & ~pl.col("code").is_not_null(),
+        person=id_of("psn_no"),
+    ).with_columns(pl.col(pl.UInt64).fill_null(NONE))
+
+
+def _cuts(numbers: pl.DataFrame, lines: pl.Series) -> pl.DataFrame:
+    """`_numbers` of all rows with what they are cut by: `line` only for scans of `lines`, in one part for all sales of
+    a site that name none, since these are told apart by their place among each other; `lot` only where it was counted;
+    `person` only of families that moved at several sites."""
+    counted = numbers.filter("counts")["lot"].unique()
+    moved = numbers.filter(pl.col("site") != NONE).group_by("family").agg(pl.col("site").n_unique())
+    far = moved.filter(pl.col("site") > 1)["family"]
+    cut = {
+        "line": pl.when(pl.col("scan").is_in(lines.implode())).then("place"),
+        "lot": pl.when(pl.col("lot").is_in(counted.implode())).then("lot"),
+        "person": pl.when(pl.col("family").is_in(far.implode())).then("person"),
+    }
+    cut = {name: value.fill_null(NONE) for name, value in cut.items()}
+    return numbers.with_columns(**cut).select("family", "scan", "bill", "line", "site", "lot", "person")
+
+
+def _slices(frame: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
+    for first in range(0, frame.select(pl.len()).collect().item(), size):
+        yield frame.slice(first, size).collect()
+
+
+def _deal(rows: pl.DataFrame, where: pl.DataFrame, folder: Path, number: int) -> None:
+    """Rows into a folder for every part that they stand in, as `where` (_by, part) says."""
+    dealt = rows.join(where, on="_by", maintain_order="left").drop("_by")
+    for (part,), own in dealt.partition_by("part", as_dict=True, include_key=False, maintain_order=True).items():
+        _written(own, folder / str(part), number)
+
+
+def _read(folder: Path, part: int, like: list[Path]) -> pl.DataFrame:
+    """The rows of a part, in order; none, with the columns of others, where it has no row."""
+    paths = sorted((folder / str(part)).glob("*.parquet"))
+    return pl.concat([pl.read_parquet(path) for path in paths]) if paths else pl.read_parquet(like[0], n_rows=0)
+
+
+def _written(frame: pl.DataFrame, folder: Path, number: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(folder / f"{number:05}.parquet", compression="lz4")
+    return folder / f"{number:05}.parquet"
