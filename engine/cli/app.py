@@ -61,6 +61,12 @@ SchemeName = Annotated[str, typer.Option("--scheme", help="分组方案：名称
 Rules = Annotated[Path | None, typer.Option("--rules", help="规则目录 · folder of rules")]
 Params = Annotated[Path | None, typer.Option(help="本地规则参数 · a region's parameters of rules")]
 Knowledge = Annotated[list[Path] | None, typer.Option(help="本地知识表目录，可重复 · a region's tables, repeatable")]
+Memory = Annotated[str | None, typer.Option(help="内存上限，如 4GB · memory to stay under")]
+Index = Annotated[
+    Path | None, typer.Option(help="以前各月的索引目录，本次是其后一个月 · index of earlier months, this is the next")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="从中断处继续 · go on with a killed run")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="不化名，记入清单 · keep names, recorded")]
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON · answer as JSON")]
 
 
@@ -81,15 +87,15 @@ def run_command(
     rules: Rules = None,
     params: Params = None,
     knowledge: Knowledge = None,
-    memory: Annotated[str | None, typer.Option(help="内存上限，如 4GB · memory to stay under")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="从中断处继续 · go on with a killed run")] = False,
-    reveal: Annotated[bool, typer.Option("--reveal", help="不化名，记入清单 · keep names, recorded")] = False,
+    memory: Memory = None,
+    resume: Resume = False,
+    reveal: Reveal = False,
     fail_on: Annotated[str | None, typer.Option(help="violation 或 suspicion：有则退出码 1 · exit 1 if any")] = None,
 ):
     """结算、审核、追回、报告，一次完成 · the whole job: settle, audit, recover, report."""
     if fail_on not in (None, "violation", "suspicion"):
         raise UsageProblem(f"--fail-on {fail_on!r}", allowed="violation, suspicion")
-    options = pipeline.Options(profile, reveal, resume, lines_for(memory))
+    options = pipeline.Options(profile, reveal, resume, **bounds(memory))
     region = load_region(policy, scheme, rules, params, knowledge or [])
     with show.progress() as progress:
         record = pipeline.run(source, out, region, options, progress)
@@ -103,15 +109,20 @@ def run_command(
         raise typer.Exit(1)
 
 
-def lines_for(memory: str | None) -> int:
-    """How many lines a bucket may hold to stay under the memory; about 6 kB a line at the peak of a bucket."""
+def bytes_of(memory: str | None) -> int | None:
+    """How many bytes `--memory` says; None where it is not given."""
     if memory is None:
-        return pipeline.buckets.LINES_A_BUCKET
+        return None
     said = re.fullmatch(r"(\d+)\s*(MB?|GB?)", memory.strip().upper(), re.ASCII)
     if not said:
         raise UsageProblem(f"--memory {memory!r}", allowed="512MB, 4GB …")
-    size = int(said[1]) * (2**30 if said[2].startswith("G") else 2**20)
-    return max(20_000, size // 6_000)
+    return int(said[1]) * (2**30 if said[2].startswith("G") else 2**20)
+
+
+def bounds(memory: str | None) -> dict[str, int]:
+    """Options of the run that stay under the memory; a line takes about 6 kB at the peak of a bucket of persons."""
+    size = bytes_of(memory)
+    return {} if size is None else {"lines_a_bucket": max(20_000, size // 6_000), "memory": size}
 
 
 @app.command("check")
@@ -139,7 +150,7 @@ def _stage(name: str, help_: str, target):
         params: Params = None,
         knowledge: Knowledge = None,
     ):
-        region = load_region(policy, scheme, rules, params, knowledge or [], judging=name in ("audit", "trace"))
+        region = load_region(policy, scheme, rules, params, knowledge or [], judging=name == "audit")
         with show.progress() as progress:
             said = run_stage(name, source, out, region, profile, progress)
         print(said)
@@ -151,9 +162,32 @@ for _stage_of in (
     ("group", "只分组：结算单、诊断、手术 · group stays alone", OutFile),
     ("settle", "只结算 · settle claims alone", OutFile),
     ("audit", "只审核 · audit alone", Out),
-    ("trace", "只查追溯码 · trace codes alone", Out),
 ):
     _stage(*_stage_of)
+
+
+@app.command("trace")
+def trace_command(
+    source: Source,
+    out: Out,
+    profile: Profile = "auto",
+    rules: Rules = None,
+    params: Params = None,
+    knowledge: Knowledge = None,
+    memory: Memory = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="以前各月的索引目录：本次是其后一个月 · index of earlier months, to which this is added"),
+    ] = None,
+    resume: Resume = False,
+    reveal: Reveal = False,
+):
+    """只查追溯码；可按月累加 · trace codes alone; month by month with --index."""
+    options = pipeline.Options(profile, reveal, resume, report=False, index=index, **bounds(memory))
+    region = load_region(rules=rules, params=params, knowledge=knowledge or [])
+    with show.progress() as progress:
+        record = pipeline.run(source, out, region, options, progress, parts=("trace",))
+    print(f"{record['rows']['findings']:,} 疑点 findings: {out}")
 
 
 @app.command("report")

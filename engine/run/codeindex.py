@@ -142,6 +142,17 @@ def open_index(month: Month) -> CodeIndex:
     return CodeIndex(folder, months, said["buckets"], basis, said["first"])
 
 
+def months_before(month: Month) -> list[dict]:
+    """The months an answer about this one rests on too, as inputs of a run (path, sha256)."""
+    return [{"path": f"index {n}", "sha256": name} for n, (name, _) in enumerate(open_index(month).months)]
+
+
+def all_months(folder: Path) -> dict[str, pl.LazyFrame]:
+    """The large tables of all months that stand."""
+    index = open_index(Month(folder, ""))
+    return {name: frame for name in LARGE if (frame := index.table(name)) is not None}
+
+
 def basis_of(small: dict[str, pl.DataFrame], *settings: object) -> str:
     """A hash of the small tables and settings: under others, what was chosen before may have been chosen otherwise.
     Hashes of texts are those of one version of Polars."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.run.codeindex import Month, months_before
 from engine.run.region import Region
 from engine.tables.outputs import outputs
 
@@ -49,6 +50,7 @@ def describe(folder: Path, extract, region: Region, options, run_id: str, waiver
         "scheme": region.scheme.name,
         "scheme_sha256": region.scheme_sha256,
         "rows": rows,
+        **({"index": [month["sha256"] for month in months_before(Month(options.index, ""))]} if options.index else {}),
         "control_totals": _controls(folder),
     }
 

@@ -23,7 +23,7 @@ from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, payable, stages
 from engine.run.codecontext import code_networks, with_context
-from engine.run.codeindex import month_of
+from engine.run.codeindex import all_months, month_of, months_before
 from engine.run.codeparts import MEMORY, trace_parts
 from engine.run.comparing import with_region_peers
 from engine.run.lock import LOCK, only_run
@@ -100,7 +100,8 @@ def run(
 def _run(source: Path, out: Path, region: Region, options: Options, progress: Progress, parts: tuple[str, ...]) -> dict:
     work = prepare(out, options.resume)
     extract = read_once(source, work, region, options, progress)
-    identity = manifest.identity(extract.inputs, region, options, parts)
+    earlier = months_before(month_of(options.index, extract.inputs)) if options.index else []
+    identity = manifest.identity([*extract.inputs, *earlier], region, options, parts)
     if manifest.finished(out, identity):
         shutil.rmtree(work)
         return json.loads((out / "manifest.json").read_text("utf-8"))
@@ -115,6 +116,8 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
     tables |= code_networks(pl.DataFrame(schema=TIES), None)
     if "trace" in parts:
         tables |= _codes(extract, region, options, results, progress)
+    if options.index:
+        extract.tables |= all_months(options.index)
     tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers", "code_history")}
     tables["findings"] = supersede(tables["findings"], tables["evidence"], _of_codes(region))
     tables["scan_coverage"] = _added(_collected(results, "scan_coverage"), "fixmedins_code", "month", "duty")
@@ -258,7 +261,8 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
     made = {"provider_payment": pl.DataFrame(schema=outputs()["provider_payment"]), "checks": tables["checks"]}
     books, columns = [tables["ledgers"]], ["setl_id", "fixmedins_code", "fund_pay_sumamt"]
     claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
-    claims = with_fields(claims, "claims", *columns).select(columns).collect()
+    told = tables["evidence"].lazy().select("setl_id").unique()
+    claims = with_fields(claims, "claims", *columns).select(columns).join(told, on="setl_id", how="semi").collect()
     ours = by_claim["settlement"].select("setl_id", "fund_pay_sumamt_fen").collect()
     if ours.height:
         given = payable.given(extract.tables, region, by_claim["settlement"], by_claim["grouping"])

@@ -24,7 +24,7 @@ Made = Iterator[tuple[pl.DataFrame, pl.DataFrame | None]]
 
 def run_stage(name: str, source: Path, out: Path, region: Region, profile: str, progress) -> str:
     """Run one stage; returns what to print."""
-    if name in ("audit", "trace"):
+    if name == "audit":
         options = pipeline.Options(profile=profile, report=False)
         record = pipeline.run(source, out, region, options, progress, parts=(name,))
         return f"{record['rows']['findings']:,} 疑点 findings: {out}"
