@@ -8,6 +8,8 @@ two share a key with a chance of one in a hundred thousand, and `keyed` refuses 
 never join two events.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import polars as pl
 
 from engine.tables.problems import InvariantBroken
@@ -18,6 +20,7 @@ USABLE = ["genuine", "gs1", "other_issuer"]
 _OTHERS_FROM = 10**19
 _IDENTIFIER_FROM = 8_000_000
 _SERIALS = 10**13
+_AT_ONCE = 1 << 20
 _LONGEST_ALONE = 39  # bytes; two codes of the common family have forty digits
 # Placeholders that have the form of a common code, without the first eight: eights, and digits counted up and down.
 _TYPED = [int("8" * 19), 9_012_345_678_901_234_567, 7_654_321_098_765_432_109]
@@ -51,6 +54,12 @@ def keyed(frame: pl.DataFrame, column: str = "drug_trac_codg") -> pl.DataFrame:
 
 def keys_of(codes: pl.Series) -> pl.Series:
     """The UInt64 key of each code, null where it cannot be used: what `keyed` says, without the rest of it."""
+    parts = [codes.slice(at, _AT_ONCE) for at in range(0, max(1, len(codes)), _AT_ONCE)]
+    with ThreadPoolExecutor() as pool:  # one expression over one column keeps one processor busy
+        return pl.concat(list(pool.map(_keys_of, parts))).alias("key")
+
+
+def _keys_of(codes: pl.Series) -> pl.Series:
     raw = pl.col("raw")
     keys = pl.DataFrame({"raw": codes}).with_columns(key=_key_of_common(raw))
     rows = keys["key"].is_null() & codes.is_not_null()
