@@ -32,6 +32,7 @@ from engine.run.region import DEFAULT_SCHEME, load_region
 from engine.run.rulebook import rule_infos
 from synthetic import bench, bench_trace
 from synthetic.make import make
+from synthetic.trace_region import write_region
 
 DEMO_CLAIMS, DEMO_SEED = 12_000, 2026
 
@@ -42,8 +43,17 @@ def synth_command(
     claims: Annotated[int, typer.Option(min=50, help="结算单数 · number of claims")] = 1000,
     seed: Annotated[int, typer.Option(help="随机种子 · seed")] = 1,
     profile: Annotated[str, typer.Option(help="canonical 或 flight-inspection-2024")] = "canonical",
+    events: Annotated[
+        int | None,
+        typer.Option(min=1000, help="只生成一个地区的追溯码，这么多条 · a region's trace codes alone, so many"),
+    ] = None,
+    after: Annotated[int, typer.Option(min=0, help="这么多条之后的一个月 · the month after so many events")] = 0,
 ):
-    """生成带标注的模拟数据 · labelled synthetic claims; the truth lies apart in OUT/truth."""
+    """生成带标注的模拟数据 · labelled synthetic claims; the truth lies apart in OUT/truth. Trace codes alone have none:
+    they are for measuring speed."""
+    if events:
+        write_region(out, events, seed, from_day=365 if after else 0, first=after // 2, known=after // 2)
+        return
     made = make(out, claims, seed, profile)
     plain.print(", ".join(f"{k} {v:,}" for k, v in made.items() if isinstance(v, int)))
 

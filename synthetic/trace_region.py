@@ -37,8 +37,10 @@ def write_region(
 
 
 def tables_of(folder: Path) -> dict[str, pl.LazyFrame]:
-    """The tables of a region written here."""
+    """The tables of a region written here, in the types of the dictionary."""
     large = {name: pl.scan_parquet(folder / name / "*.parquet") for name in ("trace_codes", "fee_lines")}
+    fen = (pl.col("det_item_fee_sumamt", "fund_pay") * 100).cast(pl.Int64)
+    large["fee_lines"] = large["fee_lines"].with_columns(fen)
     return large | {path.stem: pl.scan_parquet(path) for path in sorted(folder.glob("*.parquet"))}
 
 
@@ -95,7 +97,8 @@ def _part(packs: np.ndarray, rng: np.random.Generator, from_day: int, low: int, 
     )  # fmt: skip
     lines = sales.select(
         "feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt",
-        det_item_fee_sumamt=pl.lit(2_000, pl.Int64), fund_pay=pl.lit(1_400, pl.Int64), fee_ocur_time="event_time",
+        pric=pl.lit("20").cast(pl.Decimal(16, 6)), det_item_fee_sumamt=pl.lit("20").cast(pl.Decimal(16, 2)),
+        fund_pay=pl.lit("14").cast(pl.Decimal(16, 2)), fee_ocur_time="event_time",
     )  # fmt: skip
     return pl.concat([bought, sales]), lines
 
@@ -112,7 +115,8 @@ def _small() -> dict[str, pl.DataFrame]:
         pack_level=pl.lit(1, pl.Int64), pack_units=pl.lit(10).cast(pl.Decimal(16, 4)),
     )  # fmt: skip
     institutions = pl.DataFrame({"site": site}).select(
-        fixmedins_code=_site("site"), admdvs=pl.format("4401{}", (pl.col("site") % 21).cast(pl.String).str.zfill(2)),
+        fixmedins_code=_site("site"), fixmedins_type=pl.lit("pharmacy"),
+        admdvs=pl.format("4401{}", (pl.col("site") % 21).cast(pl.String).str.zfill(2)),
         lon=(pl.lit(110) + pl.col("site") % 97 * pl.lit("0.07").cast(pl.Decimal(6, 2))).cast(pl.Decimal(12, 6)),
         lat=(pl.lit(21) + pl.col("site") % 89 * pl.lit("0.04").cast(pl.Decimal(6, 2))).cast(pl.Decimal(12, 6)),
     )  # fmt: skip

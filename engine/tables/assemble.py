@@ -7,6 +7,7 @@ import polars as pl
 from engine.tables import dictionary, reasons
 from engine.tables.profiles import Profile
 
+KEYS_AT_ONCE = 20_000_000
 
 def scan(table: str, work: Path) -> pl.LazyFrame | None:
     """All parts of a table as one lazy frame; a column that a source lacks is null."""
@@ -26,11 +27,20 @@ def drop_duplicates(runs: list, work: Path) -> None:
         if not frames:
             continue
         keys = pl.concat(frames)
-        hashes = keys.select("_keyhash").collect().to_series()
-        twins = hashes.filter(hashes.is_duplicated()).unique()
+        twins = _twins(keys.select("_keyhash"))
         if twins.len():
             suspects = keys.filter(pl.col("_keyhash").is_in(twins.implode())).collect().sort("_number", "_line")
             _set_aside(suspects, own, work)
+
+
+def _twins(hashes: pl.LazyFrame) -> pl.Series:
+    """The hashes that occur more than once, sought in so many passes that those of one fit into memory."""
+    passes = -(-hashes.select(pl.len()).collect().item() // KEYS_AT_ONCE)
+    found = [pl.Series([], dtype=pl.UInt64)]
+    for number in range(passes):
+        own = hashes.filter(pl.col("_keyhash") % passes == number).collect(engine="streaming").to_series()
+        found.append(own.filter(own.is_duplicated()).unique())
+    return pl.concat(found)
 
 
 def _set_aside(suspects: pl.DataFrame, runs: list, work: Path) -> None:
