@@ -27,7 +27,8 @@ PLAIN: dict[str, dict[str, tuple]] = {
     "code_site": {name: values for name, values in _SOLD_ONCE.items() if name in FACTS["code_site"]},
     "code": _SOLD_ONCE,
     "fee_line_codes": {
-        "missing": (0, None), "split": _MAYBE, "code_free": _MAYBE, "mismatched_codes": _NO, "expired_codes": _NO,
+        "missing": (0, None), "split": _MAYBE, "code_free": _MAYBE, "unscanned": _MAYBE, "unlinked": _MAYBE,
+        "due": _MAYBE, "case_only": _MAYBE, "mismatched_codes": _NO, "expired_codes": _NO,
         "expired_days": (None,), "lot_differs_codes": _NO, "unsupplied_codes": _NO,
         "unsupplied_gs1": _NO, "in_chain": _MAYBE, "supplied_later_codes": _NO,
         "made_later_codes": _NO, "made_later_days": (None,),

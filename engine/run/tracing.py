@@ -23,7 +23,7 @@ from engine.tracing.returns import with_codes
 MEMORY = 4 * 2**30
 SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
 LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
-        "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
+        "inscp_scp_amt", "fund_pay", "fee_ocur_time", "self_pay_flag"]  # fmt: skip
 
 
 def trace_bucket(
@@ -73,7 +73,8 @@ def _sieved(tables, region: Region, rules, sifted, memory: int, folder: Path, in
     few = {**tables, "trace_codes": kept.trace_codes.lazy()}
     few |= {} if kept.fee_lines is None else {"fee_lines": kept.fee_lines}
     cancelled = _cancelled(tables)  # of all fee lines, of which few are kept
-    told = [judged(sifted, CodeFacts(_frames(few), rules, cancelled, kept.lines, kept.lots), beside)]
+    few = {**_frames(few), "scan_duties": region.knowledge["scan_duties"]}
+    told = [judged(sifted, CodeFacts(few, rules, cancelled, kept.lines, kept.lots, tables["trace_codes"]), beside)]
     if others := [r for r in rules if r not in sifted]:
         told.append(trace_bucket(tables, region, others, beside))
     found, rows, unjudged = (pl.concat(frames) for frames in zip(*told, strict=True))
@@ -130,7 +131,8 @@ def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | N
     """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
     if "trace_codes" not in tables:
         return None
-    return CodeFacts(_frames(told_apart(tables)), _standing(region), _cancelled(tables))
+    frames = {**_frames(told_apart(tables)), "scan_duties": region.knowledge["scan_duties"]}
+    return CodeFacts(frames, _standing(region), _cancelled(tables))
 
 
 def _frames(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
@@ -169,12 +171,21 @@ def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.Dat
 
 
 def _with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
-    """Fee lines whose fund payment is not told get the claim's: in-scope x fund paid / in-scope cost, half-up."""
-    claims = with_fields(claims, "claims", "fund_pay_sumamt", "inscp_scp_amt")
-    paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt").collect()
+    """Fee lines with what their claim tells and they do not: institution, person, that no insurance pays, and the fund
+    payment (in-scope x fund paid / in-scope cost, half-up)."""
+    known = ("fund_pay_sumamt", "inscp_scp_amt", "fixmedins_code", "psn_no", "insured_flag")
+    paid = with_fields(claims, "claims", *known).select(
+        "setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt", _site="fixmedins_code", _person="psn_no",
+        _alone=pl.when(pl.col("insured_flag") == "0").then(pl.lit("1")),
+    ).collect()  # fmt: skip
     share = fund_share(pl.col("inscp_scp_amt"), pl.col("_fund"), pl.col("_scope"))
     lines = lines.join(paid, on="setl_id", how="left", maintain_order="left")
-    return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
+    return lines.with_columns(
+        fund_pay=pl.coalesce("fund_pay", share),
+        fixmedins_code=pl.coalesce("fixmedins_code", "_site"),
+        psn_no=pl.coalesce("psn_no", "_person"),
+        self_pay_flag=pl.coalesce("_alone", "self_pay_flag"),
+    ).drop("_fund", "_scope", "_site", "_person", "_alone")
 
 
 def _cancelled(tables: dict[str, pl.LazyFrame]) -> Cancelled | None:
