@@ -15,7 +15,7 @@ from engine.tracing.events import Cancelled
 from engine.tracing.facts import FACTS, code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
 from engine.tracing.packs import family_keys
-from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, reseller_facts, resold_codes
 from engine.tracing.stock import lot_facts
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -632,6 +632,7 @@ def test_every_fact_has_the_name_and_type_it_is_announced_with():
         "code_site": code_site_facts(read), "code": code_facts(read), "lot": lot_facts(read),
         "burst": burst_facts(read), "fee_line_codes": fee_line_facts(scan_facts(read), LINES, IDENTIFIERS),
         "buyer": buyer_facts(*resold_codes(code_facts(read))),
+        "reseller": reseller_facts(*resold_codes(code_facts(read))),
     }  # fmt: skip
     types = {"text": pl.String, "int": pl.Int64, "money": pl.Int64, "datetime": pl.Datetime("us"),
              "decimal(16,4)": pl.Decimal(16, 4), "decimal(8,1)": pl.Decimal(8, 1)}  # fmt: skip

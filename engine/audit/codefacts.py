@@ -8,7 +8,7 @@ from engine.tracing.events import Cancelled, id_of, standing
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
-from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, reseller_facts, resold_codes
 from engine.tracing.stock import lot_facts
 
 TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free",
@@ -86,4 +86,5 @@ MAKERS = {
     "lot": lambda facts: lot_facts(facts.bucket, facts.lots, facts.tables.get("stock_moves")),
     "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
+    "reseller": lambda facts: reseller_facts(*resold_codes(facts.of("code"))),
 }

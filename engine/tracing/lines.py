@@ -18,6 +18,7 @@ _FLAGS = {
     "unknown_identifier": "unknown_identifiers", "mismatched": "mismatched_codes", "late_mapped": "late_mapped_codes",
     "expired": "expired_codes", "lot_differs": "lot_differs_codes", "unsupplied": "unsupplied_codes",
     "supplied_later": "supplied_later_codes", "unsupplied_gs1": "unsupplied_gs1", "made_later": "made_later_codes",
+    "crossed": "crossed_codes", "same_drug": "same_drug_codes", "made_earlier": "made_earlier_codes",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What only shows over many codes: scans in a burst, the packs of one buyer."""
+"""What only shows over many codes: scans in a burst, the packs of one buyer, what one site sold again."""
 
 import polars as pl
 
@@ -49,15 +49,30 @@ def buyer_facts(resold: pl.DataFrame, events: pl.DataFrame) -> Facts:
 
     Takes the two frames of `resold_codes`, of all buckets put together. Events are the sales of these codes.
     """
-    resold = resold.rename({"first_person": "psn_no"})
-    at_site = resold.group_by("psn_no", "resale_site").agg(most_at_one_site=pl.len().cast(pl.Int64))
-    cases = resold.group_by("psn_no").agg(
+    return _resold_by(
+        resold.rename({"first_person": "psn_no"}), events, "buyer", "psn_no", "resale_site", "at_one_site"
+    )
+
+
+def reseller_facts(resold: pl.DataFrame, events: pl.DataFrame) -> Facts:
+    """One row per site that sold codes again whose first buyers, at other sites, are known.
+
+    Takes what `buyer_facts` takes and tells the same sales.
+    """
+    resold = resold.rename({"resale_site": "fixmedins_code"})
+    return _resold_by(resold, events, "reseller", "fixmedins_code", "first_person", "of_one_person")
+
+
+def _resold_by(resold: pl.DataFrame, events: pl.DataFrame, scope: str, key: str, other: str, most: str) -> Facts:
+    """One row per `key`, with how many codes share one `other` at most (`most_` and the rest of its name)."""
+    shared = resold.group_by(key, other).agg(pl.len().cast(pl.Int64)).group_by(key).agg(pl.col("len").max())
+    cases = resold.group_by(key).agg(
         codes=pl.len().cast(pl.Int64),
         first_sites=pl.col("first_site").n_unique().cast(pl.Int64),
-        resale_sites=pl.col("resale_site").n_unique().cast(pl.Int64),
         suspect_fund=suspect_fund(),
+        others=pl.col(other).n_unique().cast(pl.Int64),
     )
-    cases = cases.join(at_site.group_by("psn_no").agg(pl.col("most_at_one_site").max()), on="psn_no")
-    cases = cases.sort("psn_no").with_row_index("case")
-    whose = resold.select("psn_no", "code").join(cases.select("case", "psn_no"), on="psn_no").select("case", "code")
-    return Facts(cases.select("case", *FACTS["buyer"]), events.join(whose, on="code"), lambda chosen: chosen)
+    cases = cases.join(shared, on=key).rename({"len": f"most_{most}", "others": f"{other}s"})
+    cases = cases.sort(key).with_row_index("case")
+    whose = resold.select(key, "code").join(cases.select("case", key), on=key).select("case", "code")
+    return Facts(cases.select("case", *FACTS[scope]), events.join(whose, on="code"), lambda chosen: chosen)

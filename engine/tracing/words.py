@@ -54,6 +54,8 @@ FACTS: dict[str, dict[str, tuple[str, str]]] = {
         "travel_shortfall_minutes": ("int?", "两机构间路程所需时间超出间隔的分钟数"),
         "travel_km": ("decimal(8,1)?", "两机构先后售出的最远距离(公里)"),
         "parents_sold": ("int", "已售出的上级包装数"),
+        "parents_with_it": ("int", "其中在同一结算售出的上级包装数"),
+        "parents_at_site": ("int", "其中在同一机构售出的上级包装数"),
         "family_excess": ("decimal(16,4)?", "连同上级包装超出容量的数量"),
     },
     "fee_line_codes": {
@@ -80,6 +82,8 @@ FACTS: dict[str, dict[str, tuple[str, str]]] = {
         "unknown_identifiers": ("int", "标识码未收录的码数"),
         "mismatched_codes": ("int", "标识码与计费药品不符的码数"),
         "late_mapped_codes": ("int", "对照关系晚于销售的码数"),
+        "crossed_codes": ("int", "不符的码中, 与同一结算另一药品的码互相对调的码数"),
+        "same_drug_codes": ("int", "不符的码中, 只是规格、包装或企业不同的码数"),
         "expired_codes": ("int", "售出时已过期的码数"),
         "expired_days": ("int?", "最长过期天数"),
         "lot_differs_codes": ("int", "批号与购入不符的码数"),
@@ -89,6 +93,7 @@ FACTS: dict[str, dict[str, tuple[str, str]]] = {
         "supplied_later_codes": ("int", "其中售后才有购入记录的码数"),
         "made_later_codes": ("int", "售出早于生产的码数"),
         "made_later_days": ("int?", "售出早于生产的最多天数"),
+        "made_earlier_codes": ("int", "其中购进登记的生产日期不晚于售出的码数"),
     },
     "lot": {
         "fixmedins_code": ("text", "定点医药机构编号"),
@@ -122,6 +127,14 @@ FACTS: dict[str, dict[str, tuple[str, str]]] = {
         "first_sites": ("int", "首次售出机构数"),
         "resale_sites": ("int", "再次售出机构数"),
         "most_at_one_site": ("int", "在同一机构再次售出的最多码数"),
+        "suspect_fund": ("money?", "再次售出的基金支付"),
+    },
+    "reseller": {
+        "fixmedins_code": ("text", "再次售出机构"),
+        "codes": ("int", "在他处首次售出的码数"),
+        "first_sites": ("int", "首次售出机构数"),
+        "first_persons": ("int", "首次购买人数"),
+        "most_of_one_person": ("int", "同一人首次购买的最多码数"),
         "suspect_fund": ("money?", "再次售出的基金支付"),
     },
     "event": {
