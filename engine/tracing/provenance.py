@@ -24,7 +24,8 @@ def sale_flags(
     expired_days:       days the sale was after the last day of validity, null where not expired
     lot_differs:        the code was supplied under other lots only
     unsupplied:         no purchase or opening stock of the code or a parent pack at the site (any site the sale was
-                        told for) or one of its chain, up to the sale plus the tolerance
+                        told for, or any that the person got the code from by one prescription) or one of its
+                        chain, up to the sale plus the tolerance
     supplied_later:     unsupplied, but supplied there after the sale
     made_later_days:    days the production date is after the day of sale, null where it is not or is blank
     made_earlier:       made later by what the sale says, but not by what a supply of the code says
@@ -113,6 +114,8 @@ def _supply(events: Events, sites: pl.DataFrame, above: pl.DataFrame, tolerance_
     """Sales with `unsupplied` and `supplied_later`."""
     places = with_group(events.supplies, sites).group_by("key", "group").agg(supplied=pl.col("time").min())
     uploads = with_group(events.uploads.join(events.sales.select(event="row"), on="event", how="semi"), sites)
+    fetched = uploads.join(_of_one_prescription(events), on="event").with_columns(event="other").select(uploads.columns)
+    uploads = pl.concat([uploads, fetched])
     of_parents = uploads.join(above, on="key").with_columns(key="ancestor").select(uploads.columns)
     tellings = pl.concat([uploads, of_parents]).join(places, on=["key", "group"], how="left")
     first = tellings.group_by(row="event").agg(pl.col("supplied").min())
@@ -123,3 +126,15 @@ def _supply(events: Events, sites: pl.DataFrame, above: pl.DataFrame, tolerance_
         unsupplied=pl.col("supplied").is_null() | (pl.col("supplied") > by),
         supplied_later=pl.col("supplied") > by,
     )
+
+
+def _of_one_prescription(events: Events) -> pl.DataFrame:
+    """Pairs of standing sales (event, other) of one code to one person by one prescription: hospital and pharmacy may
+    each tell of the box that the pharmacy alone had."""
+    often = events.sales.filter(pl.col("key").is_duplicated(), pl.col("person").is_not_null())
+    often = often.select("row", "key", "person").with_columns(events.rows["rxno"].gather(often["row"]))
+    often = often.drop_nulls("rxno")
+    pairs = often.join(often, on=["key", "person", "rxno"], suffix="_other").filter(
+        pl.col("row") != pl.col("row_other")
+    )
+    return pairs.select(event="row", other="row_other")
