@@ -42,6 +42,7 @@ PRODUCTS = pl.concat([IDENTIFIERS, frame_of("drug_identifiers", [
 LEDGER = {"source": "sales_ledger", "feedetl_sn": None}
 SILENT = {**LEDGER, "setl_id": None}
 CARTON = [f"8100001{n:013}" for n in range(100, 112)]
+LOOSE = [f"8100001{n:013}" for n in range(200, 300, 7)]
 
 
 def split(code: str, day: float, number: int, cnt: int, **more) -> dict:
@@ -158,6 +159,12 @@ FAMILIES = {
         [bought(BOX, "A", 8 * MINUTE), sale(BOX, "A", 0, 1)],
         [bought(BOX, "A", 3 * HOUR), sale(BOX, "A", 0, 1)],
         "t07",
+    ),
+    "12 time of the upload": (
+        "a batch of packs of many people told under one time, a carton in order among them; then the carton alone",
+        [*stock(*CARTON, *LOOSE), *(sale(code, "A", 0, n) for n, code in enumerate(CARTON + LOOSE))],
+        [*stock(*CARTON, *LOOSE), *(sale(code, "A", 0, n) for n, code in enumerate(CARTON))],
+        "t11",
     ),
     "13 late mapping": (
         "a new pack whose identifier was mapped after the sale; then billed as a drug it never was mapped to",

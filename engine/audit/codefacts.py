@@ -84,7 +84,7 @@ MAKERS = {
     "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
     "fee_line_codes": CodeFacts._fee_lines,
     "lot": lambda facts: lot_facts(facts.bucket, facts.lots, facts.tables.get("stock_moves")),
-    "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
+    "burst": lambda facts: burst_facts(facts.bucket, facts.rows, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
     "reseller": lambda facts: reseller_facts(*resold_codes(facts.of("code"))),
 }

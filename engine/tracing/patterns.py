@@ -2,15 +2,18 @@
 
 import polars as pl
 
+from engine.tables.dictionary import with_fields
+from engine.tracing.codes import keyed
 from engine.tracing.evidence import Facts, suspect_fund
 from engine.tracing.facts import Bucket, sales_of
 from engine.tracing.words import FACTS
 
 
-def burst_facts(bucket: Bucket, *, within_seconds: int = 1) -> Facts:
+def burst_facts(bucket: Bucket, rows: pl.LazyFrame | None = None, *, within_seconds: int = 1) -> Facts:
     """One row per run of packs with consecutive serials sold at one site, each within some seconds of the one before.
 
-    `bucket` holds all events of the sites in it. Runs of one pack are left out.
+    `bucket` holds all codes that could be of a run; runs of one pack are left out. `rows` are all rows of trace_codes,
+    in which is counted what else the site told at the very times of a run that was sold to several people.
     """
     sales = bucket.sales.unique(["site", "key"], keep="first", maintain_order=True).sort("site", "key")
     # Keys are unsigned, so the one before plus one is compared, not a difference, which would wrap.
@@ -33,7 +36,25 @@ def burst_facts(bucket: Bucket, *, within_seconds: int = 1) -> Facts:
     texts = bucket.events.rows.select("fixmedins_code", first_code="code")[cases["row"]]
     cases = pl.concat([cases, texts], how="horizontal").sort("fixmedins_code", "first_code").with_row_index("case")
     own = sales.join(cases.select("case", "run"), on="run").with_columns(own_excess=pl.lit(0, pl.Int64))
+    beside = _told_beside(cases.filter(pl.col("persons") > 1), own, bucket.events.rows.lazy() if rows is None else rows)
+    cases = cases.join(beside, on="case", how="left", maintain_order="left").with_columns(pl.col("beside").fill_null(0))
     return Facts(cases.select("case", *FACTS["burst"]), sales_of(own), bucket.tell)
+
+
+def _told_beside(cases: pl.DataFrame, own: pl.DataFrame, rows: pl.LazyFrame) -> pl.DataFrame:
+    """case, beside: how many other codes were told as sold at the site at the very times of the codes of the run."""
+    own = own.join(cases.select("case", "fixmedins_code"), on="case")
+    if own.is_empty():
+        return pl.DataFrame(schema={"case": cases.schema["case"], "beside": pl.Int64})
+    times = own.select("case", "fixmedins_code", event_time="time").unique()
+    sold = with_fields(rows, "trace_codes", "cnt").filter(
+        pl.col("event_time").is_in(times["event_time"].unique().implode()),  # alone decides which rows are read in full
+        pl.col("event_type") == "sale", pl.col("cnt").fill_null(1) > 0,
+    ).select("drug_trac_codg", "fixmedins_code", pl.col("event_time").cast(pl.Datetime("us")))  # fmt: skip
+    met = sold.join(times.lazy(), on=["fixmedins_code", "event_time"]).select("case", "drug_trac_codg")
+    codes = keyed(met.collect(engine="streaming")).select("case", key="code_key").drop_nulls().unique()
+    others = codes.join(own, on=["case", "key"], how="anti")
+    return others.group_by("case").agg(beside=pl.len().cast(pl.Int64))
 
 
 def resold_codes(codes: Facts) -> tuple[pl.DataFrame, pl.DataFrame]:

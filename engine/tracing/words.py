@@ -119,6 +119,7 @@ FACTS: dict[str, dict[str, tuple[str, str]]] = {
         "persons": ("int", "人数"),
         "settlements": ("int", "结算笔数"),
         "seconds": ("int", "首末间隔秒数"),
+        "beside": ("int", "售给多人时, 同一时刻该机构另外售出的码数"),
         "time": ("datetime", "首个销售时间"),
     },
     "buyer": {
