@@ -45,7 +45,7 @@ def sale_flags(
     )], how="horizontal")  # fmt: skip
     flags = _identity(flags, drug_identifiers)
     flags = flags.with_columns(**_misunderstood(flags, events, drug_identifiers), made_earlier=_made(flags, events))
-    flags = flags.join(_lots(flags, events.supplies), on="row", how="left", maintain_order="left")
+    flags = flags.join(_lots(flags, events), on="row", how="left", maintain_order="left")
     flags = flags.join(_supply(events, sites, above, tolerance_minutes), on="row", how="left", maintain_order="left")
     answers = ["unknown_identifier", "mismatched", "late_mapped", "crossed", "same_drug", "lot_differs", "unsupplied",
                "supplied_later", "made_earlier"]  # fmt: skip
@@ -102,12 +102,21 @@ def _made(flags: pl.DataFrame, events: Events) -> pl.Series:
     return flags["row"].is_in(made["row"].implode())
 
 
-def _lots(flags: pl.DataFrame, supplies: pl.DataFrame) -> pl.DataFrame:
-    """Sales whose code was supplied under lots none of which is the lot of the sale."""
-    told = supplies.filter(pl.col("lot").is_not_null()).select("key", "lot").unique()
+def _lots(flags: pl.DataFrame, events: Events) -> pl.DataFrame:
+    """Sales whose code was supplied under lots none of which is the lot of the sale, however it is typed."""
+    supplies = events.supplies.filter(pl.col("lot").is_not_null())
+    told = supplies.select("key", "lot").unique()
     sold = flags.select("row", "key", "lot").drop_nulls("lot")
     differing = sold.join(told, on="key", how="semi").join(told, on=["key", "lot"], how="anti")
-    return differing.select("row", lot_differs=pl.lit(True))
+    supplies = supplies.filter(pl.col("key").is_in(differing["key"].unique().implode()))
+    typed = [frame.select("row", "key", lot=_typed_lot(events.rows["manu_lotnum"].gather(frame["row"])))
+             for frame in (differing, supplies)]  # fmt: skip
+    return typed[0].join(typed[1], on=["key", "lot"], how="anti").select("row", lot_differs=pl.lit(True))
+
+
+def _typed_lot(lots: pl.Series) -> pl.Series:
+    """Lots in one dress: full width, case, blanks and dashes are how somebody typed."""
+    return lots.str.normalize("NFKC").str.to_uppercase().str.replace_all(r"[\s\-‐-―_]", "")
 
 
 def _supply(events: Events, sites: pl.DataFrame, above: pl.DataFrame, tolerance_minutes: int) -> pl.DataFrame:
