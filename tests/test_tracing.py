@@ -15,7 +15,7 @@ from engine.tracing.events import Cancelled
 from engine.tracing.facts import FACTS, code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
 from engine.tracing.packs import family_keys
-from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, reseller_facts, resold_codes
 from engine.tracing.stock import lot_facts
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -423,6 +423,59 @@ def test_lines_are_told_whether_their_drug_needs_a_code_and_others_are_left_out(
     assert (with_scan["F2"]["code_free"], with_scan["F2"]["missing"]) == (1, 1)
 
 
+def unscanned(*events: dict, lines: pl.DataFrame | None = None, **more) -> list[tuple]:
+    """Cases of lines without a scan, with who must scan: pharmacies from 2025-09-01, hospitals from 2025-09-02."""
+    duties = [("pharmacy", date(2025, 9, 1), None), ("hospital", date(2025, 9, 2), date(2025, 9, 30))]
+    rows = [{"fixmedins_type": kind, "begndate": begin, "enddate": end, "duty": "collect", "admdvs": None,
+             "hosp_lv": None} for kind, begin, end in duties]  # fmt: skip
+    types = dict.fromkeys(("fixmedins_type", "duty", "admdvs", "hosp_lv"), pl.String)
+    known = pl.DataFrame(rows, schema_overrides=types)
+    lines = lines_at("P9") if lines is None else lines
+    facts = fee_line_facts(scan_facts(bucket(*events)), lines, IDENTIFIERS, CODE_FREE, more.get("institutions"),
+                           known, trace(*events).lazy())  # fmt: skip
+    return facts.cases.filter(unscanned=1).select("feedetl_sn", "due", "unlinked").rows()
+
+
+def lines_at(site: str, day: float = 0, **more) -> pl.DataFrame:
+    """Fee line F1 at a site, of settlement S1 and person P1."""
+    row = {"feedetl_sn": "F1", "setl_id": "S1", "psn_no": "P1", "fixmedins_code": site, "cnt": Decimal(2),
+           "fee_ocur_time": START + timedelta(days=day), "med_list_codg": DRUG, **more}  # fmt: skip
+    return frame_of("fee_lines", [row])
+
+
+def test_a_line_without_a_scan_is_due_where_and_when_a_duty_is_in_force():
+    assert [unscanned(lines=lines_at(*at)) for at in (("P9", 0), ("P9", -1), ("H9", 0), ("H9", 1), ("H9", 30))] == [
+        [("F1", due, 0)] for due in (1, 0, 0, 1, 0)
+    ]
+    # Of a kind that nothing tells: due when hospitals and pharmacies both are.
+    assert [unscanned(lines=lines_at("X9", day))[0][1] for day in (0, 1, 30)] == [0, 1, 0]
+    register = frame_of("institutions", [{"fixmedins_code": "X9", "fixmedins_type": "pharmacy"}])
+    assert unscanned(lines=lines_at("X9"), institutions=register) == [("F1", 1, 0)]
+    assert unscanned(lines=lines_at("P9", self_pay_flag="1")) == [("F1", 0, 0)]
+
+
+def test_a_code_of_the_sales_ledger_may_be_that_of_a_line_it_does_not_name():
+    ledger = {"source": "sales_ledger", "feedetl_sn": None}
+    bare = {**ledger, "setl_id": None}
+    at = START.replace(hour=18)
+    same = [sale(BOX, "P9", 0, 1, **ledger), sale(BOX, "P9", 0, 1, **bare, event_time=at)]
+    assert [unscanned(event) for event in same] == [[("F1", 1, 1)]] * 2
+    others = [
+        sale(BOX, "P9", 0, 2, **ledger), sale(BOX, "P9", 0, 2, **bare), sale(BOX, "P9", 1, 1, **bare),
+        sale(BOX, "P8", 0, 1, **bare), sale(BOX, "P9", 0, 1, **bare, med_list_codg=OTHER),
+        sale(None, "P9", 0, 1, **ledger), sale("9" * 20, "P9", 0, 1, **ledger), sale(BOX, "P9", 0, 1, feedetl_sn="F7"),
+        given_back(BOX, "P9", 0, 1), bought(BOX, "P9", 0, setl_id="S1"), sale(BOX, "P9", 0, 1, **ledger, cnt=-1),
+    ]  # fmt: skip
+    assert [unscanned(event) for event in others] == [[("F1", 1, 0)]] * len(others)
+
+
+def test_the_evidence_of_a_line_without_a_scan_is_the_line():
+    facts = fee_line_facts(scan_facts(bucket()), lines_of((1, 3, 1000)), IDENTIFIERS)
+    assert facts.events().select("event_id", "feedetl_sn", "role", "units", "fund").rows() == [
+        (None, "F1", "line", 3, 1000)
+    ]
+
+
 def test_events_of_a_line_say_which_code_is_at_fault_and_what_it_cost():
     bad = sale(BOX2, "A", 0, 1, expy_end=date(2025, 1, 1))
     scans = scan_facts(bucket(sale(BOX, "A", 0, 1), bad, sale("9" * 20, "A", 0, 1)))
@@ -579,6 +632,7 @@ def test_every_fact_has_the_name_and_type_it_is_announced_with():
         "code_site": code_site_facts(read), "code": code_facts(read), "lot": lot_facts(read),
         "burst": burst_facts(read), "fee_line_codes": fee_line_facts(scan_facts(read), LINES, IDENTIFIERS),
         "buyer": buyer_facts(*resold_codes(code_facts(read))),
+        "reseller": reseller_facts(*resold_codes(code_facts(read))),
     }  # fmt: skip
     types = {"text": pl.String, "int": pl.Int64, "money": pl.Int64, "datetime": pl.Datetime("us"),
              "decimal(16,4)": pl.Decimal(16, 4), "decimal(8,1)": pl.Decimal(8, 1)}  # fmt: skip

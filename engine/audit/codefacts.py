@@ -8,7 +8,7 @@ from engine.tracing.events import Cancelled, id_of, standing
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
 from engine.tracing.lines import fee_line_facts, scan_facts
-from engine.tracing.patterns import burst_facts, buyer_facts, resold_codes
+from engine.tracing.patterns import burst_facts, buyer_facts, reseller_facts, resold_codes
 from engine.tracing.stock import lot_facts
 
 TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free",
@@ -18,10 +18,12 @@ NEEDED = {"t03": "institutions", "t05": "drug_identifiers", "t09": "pack_relatio
 
 
 class CodeFacts:
-    """Facts of every code scope over some trace tables. `tables` are canonical frames by name.
+    """Facts of every code scope over some trace tables. `tables` are canonical frames by name, and the region's
+    `scan_duties`.
 
     Of sieved tables, which hold only the codes that can concern a rule, `lines` are the hashes of the fee lines all of
-    whose codes are there (others are no cases), and `lots` what moved of each lot in the rows that fell through.
+    whose codes are there (others are no cases), `lots` what moved of each lot in the rows that fell through, and `rows`
+    the whole of trace_codes, of which little is asked.
     """
 
     def __init__(
@@ -31,9 +33,12 @@ class CodeFacts:
         cancelled: Cancelled | None = None,
         lines: pl.Series | None = None,
         lots: pl.DataFrame | None = None,
+        rows: pl.LazyFrame | None = None,
     ):
         self.lines, self.lots, self.cancelled = lines, lots, cancelled
         self.tables = {name: with_fields(tables[name], name) for name in TABLES if name in tables}
+        self.scan_duties = tables.get("scan_duties")
+        self.rows = self.tables["trace_codes"].lazy() if rows is None else rows
         self.tuned = tuned_by(rules)
         self.bucket = read_bucket(
             self.tables["trace_codes"],
@@ -66,7 +71,7 @@ class CodeFacts:
             if tables["fee_lines"] is not None:
                 whole = id_of("feedetl_sn").is_in(self.lines.implode())
                 tables["fee_lines"] = tables["fee_lines"].filter(whole)
-        return fee_line_facts(scans, *tables.values())
+        return fee_line_facts(scans, *tables.values(), self.tables.get("institutions"), self.scan_duties, self.rows)
 
 
 def tuned_by(rules: list[LoadedRule]) -> dict[str, int]:
@@ -79,6 +84,7 @@ MAKERS = {
     "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
     "fee_line_codes": CodeFacts._fee_lines,
     "lot": lambda facts: lot_facts(facts.bucket, facts.lots, facts.tables.get("stock_moves")),
-    "burst": lambda facts: burst_facts(facts.bucket, **facts._tuning("within_seconds")),
+    "burst": lambda facts: burst_facts(facts.bucket, facts.rows, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
+    "reseller": lambda facts: reseller_facts(*resold_codes(facts.of("code"))),
 }

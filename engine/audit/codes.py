@@ -18,7 +18,7 @@ from engine.tracing.evidence import Facts as TraceFacts
 SHOWN = {  # what a finding says of a case, by scope: the parts of its key
     "code_site": ["code", "fixmedins_code"], "code": ["code"], "fee_line_codes": ["feedetl_sn"],
     "lot": ["fixmedins_code", "med_list_codg", "manu_lotnum"], "burst": ["fixmedins_code", "first_code"],
-    "buyer": ["psn_no"],
+    "buyer": ["psn_no"], "reseller": ["fixmedins_code"],
 }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def traced(body: dict) -> dict[str, pl.DataFrame]:
         {**EVENT_DEFAULTS, "event_id": f"E{n}", "setl_id": f"S{n}", **row}
         for n, row in enumerate(body.get("events", []), 1)
     ]
-    given = {**body.get("tables", {}), "trace_codes": events}
+    given = {n: rows for n, rows in body.get("tables", {}).items() if n not in shapes()} | {"trace_codes": events}
     return {name: frame_of(name, [_fields(row, name) for row in rows]) for name, rows in given.items()}
 
 

@@ -20,19 +20,22 @@ _SOLD_ONCE = {
     "split_sales": _MAYBE, "uninsured_sales": _MAYBE, "chains": _ONE, "same_prescription": _NO,
     "same_person_visits": (None,), "excess_units": (0, None), "suspect_fund": (0, None), "longest_gap_days": (None,),
     "resale_site": (None,), "shortest_gap_minutes": (None,), "travel_shortfall_minutes": (None,),
-    "travel_km": (None,), "parents_sold": _NO, "family_excess": (None,),
+    "travel_km": (None,), "parents_sold": _NO, "parents_with_it": _NO, "parents_at_site": _NO, "family_excess": (None,),
 }  # fmt: skip
-# What a case that falls may say, by scope; a fact that is not named may say anything. Lots, bursts and buyers all stay.
+# What a case that falls may say, by scope; a fact that is not named may say anything. Of lots, bursts, buyers and
+# resellers none falls.
 PLAIN: dict[str, dict[str, tuple]] = {
     "code_site": {name: values for name, values in _SOLD_ONCE.items() if name in FACTS["code_site"]},
     "code": _SOLD_ONCE,
     "fee_line_codes": {
-        "missing": (0, None), "split": _MAYBE, "code_free": _MAYBE, "mismatched_codes": _NO, "expired_codes": _NO,
+        "missing": (0, None), "split": _MAYBE, "code_free": _MAYBE, "unscanned": _MAYBE, "unlinked": _MAYBE,
+        "due": _MAYBE, "case_only": _MAYBE, "mismatched_codes": _NO, "crossed_codes": _NO, "same_drug_codes": _NO,
+        "expired_codes": _NO,
         "expired_days": (None,), "lot_differs_codes": _NO, "unsupplied_codes": _NO,
         "unsupplied_gs1": _NO, "in_chain": _MAYBE, "supplied_later_codes": _NO,
-        "made_later_codes": _NO, "made_later_days": (None,),
+        "made_later_codes": _NO, "made_later_days": (None,), "made_earlier_codes": _NO,
     },
-    "lot": {}, "burst": {}, "buyer": {},
+    "lot": {}, "burst": {}, "buyer": {}, "reseller": {},
 }  # fmt: skip
 _TYPES = {"int": pl.Int64, "money": pl.Int64, "text": pl.String, "datetime": pl.Datetime("us")}
 

@@ -137,7 +137,8 @@ def prepared(loaded: LoadedRule, knowledge: Knowledge, index: int, test: dict) -
     body = body_of(test, word)
     rule = with_values(loaded, body)
     if rule.rule.scope in CODE_SCOPES:
-        return Trial(index, test, word, body, rule, traced(body), None)
+        duties = with_rows(knowledge, {n: r for n, r in body.get("tables", {}).items() if n == "scan_duties"})
+        return Trial(index, test, word, body, rule, {**traced(body), "scan_duties": duties["scan_duties"]}, None)
     tables = canonical(body)
     paying = default_paying() if words_read(rule) & PAID or rule.rule.amount == "regroup" else None
     facts = Facts(tables, with_rows(knowledge, body.get("tables", {})), default_presumptions(), paying)

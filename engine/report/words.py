@@ -115,6 +115,7 @@ SCOPE = {
     "lot": "批号",
     "burst": "连号扫码",
     "buyer": "首次购买人",
+    "reseller": "再次售出机构",
 }
 # Scopes whose cases lie inside one institution; a visit may lean on an earlier one elsewhere, a person on any.
 WITHIN_INSTITUTION = (

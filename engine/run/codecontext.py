@@ -15,7 +15,7 @@ from engine.tracing.history import histories
 from engine.tracing.networks import TIES, networks, resale_ties
 
 CONTEXT = ("code_history", "networks", "network_edges")
-_REAPPEARING = ("code", "buyer")  # scopes whose findings may speak of a code that was sold again elsewhere
+_REAPPEARING = ("code", "buyer", "reseller")  # scopes whose findings may speak of a code that was sold again elsewhere
 
 
 def no_context() -> dict[str, pl.DataFrame]:

@@ -45,9 +45,9 @@ MEMORY = 4 * 2**30
 LEAST_ROWS = 50_000
 _BYTES_JUDGED = 3_500  # a row at the peak, while facts of all scopes are there
 _REST = 400 * 2**20  # what everything else takes
-_OWN = {"lot": "manu_lotnum", "burst": "fixmedins_code", "buyer": "psn_no"}  # whose part decides over a case
-# What is cut by: the scopes judged on it.
-CUTS = {"family": ("code_site", "code"), "line": ("fee_line_codes",), "lot": ("lot",), "site": ("burst",),
+_OWN = {"lot": "manu_lotnum", "burst": "fixmedins_code", "reseller": "fixmedins_code", "buyer": "psn_no"}
+# _OWN: whose part a case belongs to, by scope. CUTS: what is cut by, and the scopes judged on it.
+CUTS = {"family": ("code_site", "code"), "line": ("fee_line_codes",), "lot": ("lot",), "site": ("burst", "reseller"),
         "person": ("buyer",)}  # fmt: skip
 NO_PACKS = table("pack_relations").schema.to_frame()
 
@@ -98,7 +98,7 @@ def trace_parts(
         before = open_index(month).table("trace_codes") if month else None
         every = told_apart(tables, work, None if before is None else [before])
         kept, every = _kept(every, rules, memory, work, month)
-        yield from _parts_of(kept, every, rules, sifted, memory, work)
+        yield from _parts_of(kept, every, region, rules, sifted, memory, work)
         if others := [r for r in rules if r not in sifted]:
             yield whole(every, region, others)
 
@@ -119,19 +119,22 @@ def _kept(tables, rules, memory: int, work: Path, month: Month | None) -> tuple[
     return kept, tables | large
 
 
-def _parts_of(kept: Sieved, tables, rules, sifted, memory: int, work: Path) -> Iterator[Told]:
+def _parts_of(kept: Sieved, tables, region: Region, rules, sifted, memory: int, work: Path) -> Iterator[Told]:
     """What rules find in what was kept."""
     few = {**tables, "trace_codes": kept.trace_codes} | _few(kept, tables, work)
     cancelled = cancelled_of(tables)  # of all fee lines, of which few are kept
+    duties = {"scan_duties": region.knowledge["scan_duties"]}
     count = -(-kept.rows // judged_rows(memory))
     if count <= 1:
-        yield judged(sifted, CodeFacts(frames_of(few), rules, cancelled, kept.lines, kept.lots))
+        frames = frames_of(few) | duties
+        yield judged(sifted, CodeFacts(frames, rules, cancelled, kept.lines, kept.lots, tables["trace_codes"]))
         return
+    beside = _beside(tables["trace_codes"], few, work)
     dealer = _Dealer(few, kept.lines, count, work)
     for by, scopes in CUTS.items():
         if own := [r for r in sifted if r.rule.scope in scopes]:
             for part in dealer.parts(by, own):
-                facts = CodeFacts(part.frames, rules, cancelled, part.lines, kept.lots)
+                facts = CodeFacts(part.frames | duties, rules, cancelled, part.lines, kept.lots, beside)
                 yield judged(part.rules, facts, part.own)
 
 
@@ -147,6 +150,26 @@ def _few(kept: Sieved, tables, work: Path) -> dict[str, pl.LazyFrame]:
         tables["claims"].join(asked, on="setl_id", how="semi").sink_parquet(work / "claims.parquet", compression="lz4")
         found["claims"] = pl.scan_parquet(work / "claims.parquet")
     return found
+
+
+def _beside(events: pl.LazyFrame, few: dict[str, pl.LazyFrame], work: Path) -> pl.LazyFrame:
+    """Of all rows of trace_codes those that facts look for beside what was kept: told by a site at the very time of a
+    row that was kept, or naming no fee line, but the settlement, or the site and person, of one that was kept."""
+    events = with_fields(events, "trace_codes", "setl_id", "feedetl_sn", "psn_no", "cnt")
+    sales, names = events.filter(pl.col("event_type") == "sale"), events.collect_schema().names()
+    at_once = ["fixmedins_code", "event_time"]
+    ways = [sales.join(few["trace_codes"].select(at_once).unique(), on=at_once, how="semi")]
+    if "fee_lines" in few:
+        bills = with_fields(few["fee_lines"], "fee_lines", "setl_id", "fixmedins_code", "psn_no")
+        if "claims" in few:
+            bills = bills.join(few["claims"].select("setl_id", site="fixmedins_code"), on="setl_id", how="left")
+            bills = bills.with_columns(pl.coalesce("fixmedins_code", "site").alias("fixmedins_code"))
+        bare = sales.filter(pl.col("feedetl_sn").is_null())
+        ways.append(bare.join(bills.select("setl_id").unique(), on="setl_id", how="semi"))
+        bare = bare.filter(pl.col("setl_id").is_null())
+        ways.append(bare.join(bills.select("fixmedins_code").unique(), on="fixmedins_code", how="semi"))
+    pl.concat([way.select(names) for way in ways]).sink_parquet(work / "beside.parquet", compression="lz4")
+    return pl.scan_parquet(work / "beside.parquet")
 
 
 class _Dealer:

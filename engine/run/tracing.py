@@ -21,7 +21,7 @@ from engine.tracing.returns import with_codes
 
 SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
 CODED_LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
-        "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
+        "inscp_scp_amt", "fund_pay", "fee_ocur_time", "self_pay_flag"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def code_facts(tables: dict[str, pl.LazyFrame], region: Region) -> CodeFacts | N
     """The facts of all codes, computed as the region's trace rules tune them; None without trace codes."""
     if "trace_codes" not in tables:
         return None
-    return CodeFacts(frames_of(told_apart(tables)), standing_rules(region), cancelled_of(tables))
+    frames = {**frames_of(told_apart(tables)), "scan_duties": region.knowledge["scan_duties"]}
+    return CodeFacts(frames, standing_rules(region), cancelled_of(tables))
 
 
 def frames_of(tables: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
@@ -136,13 +137,22 @@ def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.Dat
 
 
 def with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
-    """Fee lines whose fund payment is not told get the claim's: in-scope x fund paid / in-scope cost, half-up."""
-    claims = with_fields(claims, "claims", "fund_pay_sumamt", "inscp_scp_amt")
-    paid = claims.select("setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt")
+    """Fee lines with what their claim tells and they do not: institution, person, that no insurance pays, and the fund
+    payment (in-scope x fund paid / in-scope cost, half-up)."""
+    known = ("fund_pay_sumamt", "inscp_scp_amt", "fixmedins_code", "psn_no", "insured_flag")
+    paid = with_fields(claims, "claims", *known).select(
+        "setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt", _site="fixmedins_code", _person="psn_no",
+        _alone=pl.when(pl.col("insured_flag") == "0").then(pl.lit("1")),
+    )  # fmt: skip
     paid = paid.join(lines.lazy().select("setl_id").unique(), on="setl_id", how="semi").collect()
     share = fund_share(pl.col("inscp_scp_amt"), pl.col("_fund"), pl.col("_scope"))
     lines = lines.join(paid, on="setl_id", how="left", maintain_order="left")
-    return lines.with_columns(fund_pay=pl.coalesce("fund_pay", share)).drop("_fund", "_scope")
+    return lines.with_columns(
+        fund_pay=pl.coalesce("fund_pay", share),
+        fixmedins_code=pl.coalesce("fixmedins_code", "_site"),
+        psn_no=pl.coalesce("psn_no", "_person"),
+        self_pay_flag=pl.coalesce("_alone", "self_pay_flag"),
+    ).drop("_fund", "_scope", "_site", "_person", "_alone")
 
 
 def cancelled_of(tables: dict[str, pl.LazyFrame]) -> Cancelled | None:

@@ -9,6 +9,7 @@ from engine.tables.profiles import Profile
 
 KEYS_AT_ONCE = 20_000_000
 
+
 def scan(table: str, work: Path) -> pl.LazyFrame | None:
     """All parts of a table as one lazy frame; a column that a source lacks is null."""
     folders = sorted((work / "parts" / table).glob("*"))

@@ -54,6 +54,28 @@ def duties_of(sites: pl.Series, institutions: pl.DataFrame | None, scan_duties: 
     An area's row holds for all that lies in it (trailing zeros of admdvs stand for any), a blank one everywhere, a
     blank level for all. Where an institution's kind is not registered the first letter of its code tells it.
     """
+    return _duties(registered(sites, institutions), scan_duties).drop("kind")
+
+
+def in_duty(days: pl.DataFrame, institutions: pl.DataFrame | None, scan_duties: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `days` (fixmedins_code, day), each once, on which the institution had some duty to collect codes.
+
+    Where its kind is not known it had one only if institutions of every kind had.
+    """
+    days = days.drop_nulls().unique()
+    known = registered(days["fixmedins_code"], institutions)
+    whichever = known.filter(pl.col("kind").is_null()).drop("kind")
+    whichever = whichever.join(scan_duties.select(kind="fixmedins_type").unique(), how="cross")
+    known = pl.concat([known.drop_nulls("kind"), whichever.select(known.columns)])
+    asked = days.join(known.select("fixmedins_code", "kind"), on="fixmedins_code")
+    held = asked.join(_duties(known, scan_duties), on=["fixmedins_code", "kind"]).filter(_holds("begndate", "enddate"))
+    free = asked.join(held, on=["fixmedins_code", "day", "kind"], how="anti")
+    return asked.select(days.columns).unique().join(free, on=days.columns, how="anti").sort(days.columns)
+
+
+def registered(sites: pl.Series, institutions: pl.DataFrame | None) -> pl.DataFrame:
+    """fixmedins_code, admdvs, hosp_lv and kind of these institutions, null where neither the register nor the first
+    letter of the code tells."""
     known = with_fields(pl.DataFrame({"fixmedins_code": sites.unique()}), "institutions")
     if institutions is not None:
         register = with_fields(institutions, "institutions", "fixmedins_type", "hosp_lv", "admdvs")
@@ -62,14 +84,18 @@ def duties_of(sites: pl.Series, institutions: pl.DataFrame | None, scan_duties: 
             on="fixmedins_code", how="left",
         )  # fmt: skip
     by_letter = pl.col("fixmedins_code").str.slice(0, 1).replace_strict(_KINDS, default=None, return_dtype=pl.String)
-    known = known.select("fixmedins_code", "admdvs", "hosp_lv", kind=pl.coalesce("fixmedins_type", by_letter))
+    return known.select("fixmedins_code", "admdvs", "hosp_lv", kind=pl.coalesce("fixmedins_type", by_letter))
+
+
+def _duties(known: pl.DataFrame, scan_duties: pl.DataFrame) -> pl.DataFrame:
+    """fixmedins_code, kind, rank, begndate, enddate of every duty of institutions as `registered` tells them."""
     rows = scan_duties.select("fixmedins_type", "begndate", "enddate", area="admdvs", level="hosp_lv",
                               rank=pl.col("duty").replace_strict({d: n for n, d in enumerate(DUTIES)}))  # fmt: skip
     found = known.join(rows, left_on="kind", right_on="fixmedins_type")
     here = pl.col("area").is_null() | pl.col("admdvs").str.starts_with(pl.col("area").str.replace(r"(00)+$", ""))
     of_level = pl.col("level").is_null() | (pl.col("level") == pl.col("hosp_lv"))
     return found.filter(here.fill_null(False) & of_level.fill_null(False)).select(
-        "fixmedins_code", "rank", "begndate", "enddate"
+        "fixmedins_code", "kind", "rank", "begndate", "enddate"
     )
 
 

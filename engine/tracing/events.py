@@ -88,8 +88,8 @@ def read_events(
     moves = standing(rows.lazy().filter(usable & pl.col("event_type").is_in(MOVES)), cancelled)
     moves = _numbers(moves).collect().with_columns(several=pl.col("key").is_duplicated())
     once = moves.filter(~pl.col("several")).drop("several")
-    told, tellings = _told_once(_one_paper(moves.filter("several").drop("several")))
-    once, told = once.drop(_PAPERS), told.drop(_PAPERS)
+    told, tellings = _told_once(_one_paper(_of_one_day(moves.filter("several").drop("several"))))
+    once, told = once.drop(*_PAPERS, "silent"), told.drop(*_PAPERS, "silent")
     sold = pl.concat([once.filter(~pl.col("back")), _netted(told, tolerance_minutes)])
     sold = sold.drop("back", "named", "event_id")
     uploads = pl.concat([once.filter(~pl.col("back")).select("key", "row", "site", event="row"), tellings])
@@ -102,7 +102,8 @@ def read_events(
 
 def _numbers(moves: pl.LazyFrame) -> pl.LazyFrame:
     """Sales and returns as numbers. `doc` is what an event is known by: settlement, fee line, or site, time, person.
-    `receipt`, `detail` and `sale_no` are the papers of the site that may say the same."""
+    `receipt`, `detail` and `sale_no` are the papers of the site that may say the same. `silent` is a sale of the ledger
+    that names no settlement and no fee line, and does not say that the person paid alone."""
     doc = pl.coalesce(
         id_of("setl_id"), id_of("feedetl_sn"), pl.struct("fixmedins_code", "event_time", "psn_no").hash(0)
     )
@@ -124,9 +125,26 @@ def _numbers(moves: pl.LazyFrame) -> pl.LazyFrame:
         item=id_of("med_list_codg"),
         time="event_time",
         ledger=pl.col("source") == "sales_ledger",
+        silent=(pl.col("source") == "sales_ledger").fill_null(False)
+        & ~is_back()
+        & ~pl.col("self_pay")
+        & pl.col("setl_id").is_null()
+        & pl.col("feedetl_sn").is_null(),
         units=pl.col("units").abs(),
         split=pl.col("trdn_flag") == "1",
     )
+
+
+def _of_one_day(moves: pl.DataFrame) -> pl.DataFrame:
+    """Moves in which a silent sale of the ledger without any paper is that of the settlement that sold the code to the
+    person on the day at the site: the ledger should name it, and tells of the same box."""
+    silent = pl.col("silent") & pl.all_horizontal(pl.col(_PAPERS).is_null())
+    if not moves.select(silent.any()).item():
+        return moves
+    sale = ["key", "site", "person", pl.col("time").dt.date()]
+    settled = pl.col("doc").filter(~pl.col("back") & pl.col("named")).min().over(sale)
+    settled = pl.when(pl.col("person").is_not_null()).then(settled)
+    return moves.with_columns(doc=pl.when(silent).then(pl.coalesce(settled, "doc")).otherwise("doc"))
 
 
 def _one_paper(moves: pl.DataFrame) -> pl.DataFrame:

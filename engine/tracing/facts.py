@@ -104,7 +104,7 @@ def code_facts(
     )
     cases = cases.join(_ways(way), on="key", how="left", maintain_order="left")
     cases = cases.join(_families(bucket), on="key", how="left", maintain_order="left")
-    cases = cases.with_columns(pl.col("parents_sold").fill_null(0))
+    cases = cases.with_columns(pl.col("parents_sold", "parents_with_it", "parents_at_site").fill_null(0))
     own = sales.join(cases.select("case", "key"), on="key")
     related = cases.filter(pl.col("parents_sold") > 0).select("case", "key").join(bucket.above, on="key")
     parents = related.select("case", key="ancestor").join(bucket.sales, on="key")
@@ -222,13 +222,21 @@ def _ways(way: pl.DataFrame) -> pl.DataFrame:
 
 
 def _families(bucket: Bucket) -> pl.DataFrame:
-    """Codes with a parent pack that was sold too: how many such parents, and what all exceed the largest parent by."""
+    """Codes with a parent pack that was sold too: how many such parents, how many of them in a settlement and at a site
+    of the code, and what all exceed the largest parent by."""
     family = pl.concat([bucket.above["key"], bucket.above["ancestor"]]).unique()
-    sold = bucket.sales.filter(pl.col("key").is_in(family.implode()))
-    sold = sold.group_by("key").agg(pl.col("units").sum(), pl.col("capacity").first())
+    sales = bucket.sales.filter(pl.col("key").is_in(family.implode()))
+    sold = sales.group_by("key").agg(pl.col("units").sum(), pl.col("capacity").first())
     pairs = bucket.above.join(sold, on="key").join(sold, left_on="ancestor", right_on="key", suffix="_parent")
     together = pl.col("units").first() + pl.col("units_parent").sum() - pl.col("capacity_parent").max()
-    return pairs.group_by("key").agg(parents_sold=pl.len(), family_excess=together.clip(0))
+    found = pairs.group_by("key").agg(parents_sold=pl.len(), family_excess=together.clip(0))
+    for name, by in (("parents_with_it", "doc"), ("parents_at_site", "site")):
+        where = sales.select("key", by).unique()
+        met = pairs.select("key", "ancestor").join(where, on="key").join(where, left_on=["ancestor", by],
+                                                                         right_on=["key", by], how="semi")  # fmt: skip
+        met = met.group_by("key").agg(pl.col("ancestor").n_unique().alias(name))
+        found = found.join(met, on="key", how="left")
+    return found
 
 
 def sales_of(own: pl.DataFrame, role: str | None = None) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from engine.tracing.facts import Bucket
 from engine.tracing.packs import identifiers
 from engine.tracing.provenance import sale_flags
 from engine.tracing.travel import with_group
+from engine.tracing.unscanned import told_without_line, with_duty
 from engine.tracing.words import FACTS
 
 _TEXTS = ["setl_id", "fixmedins_code", "psn_no", "med_list_codg"]
@@ -17,6 +18,7 @@ _FLAGS = {
     "unknown_identifier": "unknown_identifiers", "mismatched": "mismatched_codes", "late_mapped": "late_mapped_codes",
     "expired": "expired_codes", "lot_differs": "lot_differs_codes", "unsupplied": "unsupplied_codes",
     "supplied_later": "supplied_later_codes", "unsupplied_gs1": "unsupplied_gs1", "made_later": "made_later_codes",
+    "crossed": "crossed_codes", "same_drug": "same_drug_codes", "made_earlier": "made_earlier_codes",
 }  # fmt: skip
 
 
@@ -69,23 +71,31 @@ def fee_line_facts(
     fee_lines: pl.DataFrame | None = None,
     drug_identifiers: pl.DataFrame | None = None,
     code_free: pl.DataFrame | None = None,
+    institutions: pl.DataFrame | None = None,
+    scan_duties: pl.DataFrame | None = None,
+    rows: pl.LazyFrame | None = None,
 ) -> Facts:
     """One row per fee line that has scans or bills a drug which carries codes, and per standing sale without a line.
 
     `scans` are the rows of `scan_facts` of all codes of these lines. Missing units are those billed less the codes (or
     the units they cover, if more) and less wrong scans: who scanned the barcode did scan, and so did who
     scanned the code of a whole lot. Placeholders cover nothing.
-    Events are the standing sales, with what their codes say, and the scans that gave no usable code.
+    Events are the standing sales, with what their codes say, the scans that gave no usable code, and for a line without
+    any scan the line itself. `scan_duties` tell whether a code was due; `rows` are all rows of trace_codes, in which
+    one may stand that names no line.
     """
     empty = pl.DataFrame(schema={"feedetl_sn": pl.String})
     lines = with_fields(empty if fee_lines is None else fee_lines, "fee_lines")
     cases = _billed(scans, lines, drug_identifiers).join(_scanned(scans), on="line", how="full", coalesce=True)
     cases = _with_texts_of_scans(cases, scans).sort("line").with_row_index("case")
+    cases = _with_silence(with_duty(cases, institutions, drug_identifiers, scan_duties), rows)
     counts = ["codes", "scanned", "lot_scans", "placeholders", "wrong_scans", "split", "in_chain", *_FLAGS.values()]
     covered = pl.max_horizontal(pl.col("codes") * UNIT, "scanned") + pl.col("lot_scans") + pl.col("wrong_scans")
     cases = _with_code_free(cases.with_columns(pl.col(counts).fill_null(0)), code_free)
     cases = cases.with_columns(missing=(pl.col("billed") - covered).clip(0))
     shown = scans.filter((pl.col("stands") > 0) | ~pl.col("usable")).join(cases.select("case", "line"), on="line")
+    silent = cases.filter(unscanned=1).select("case", "feedetl_sn", "time", *_TEXTS, covers="billed")
+    shown = pl.concat([shown, silent], how="diagonal")
     amounts = map(quantity, ("billed", "scanned", "lot_scans", "placeholders", "wrong_scans", "missing"))
     cases = cases.with_columns(amounts).select("case", *FACTS["fee_line_codes"])
     return Facts(cases, shown, lambda chosen: _tell(chosen, lines))
@@ -98,8 +108,20 @@ def _billed(scans: pl.DataFrame, lines: pl.DataFrame, drug_identifiers: pl.DataF
     if drug_identifiers is not None:
         wanted |= pl.col("med_list_codg").is_in(drug_identifiers["med_list_codg"].unique().implode())
     return lines.filter(wanted & (pl.col("cnt") > 0)).select(
-        "line", "feedetl_sn", *_TEXTS, time="fee_ocur_time", billed=(pl.col("cnt") * UNIT).cast(pl.Int64)
-    )
+        "line", "feedetl_sn", *_TEXTS, "self_pay_flag", time="fee_ocur_time",
+        billed=(pl.col("cnt") * UNIT).cast(pl.Int64),
+    )  # fmt: skip
+
+
+def _with_silence(cases: pl.DataFrame, rows: pl.LazyFrame | None) -> pl.DataFrame:
+    """Cases with `unscanned` 1 where nothing was scanned for the line, and `unlinked` 1 where such a line's drug was
+    scanned in a row that names no line. A line without scans that bills part of a pack is one of a split pack."""
+    silent = pl.col("codes").is_null()
+    part = silent & (pl.col("billed") % UNIT != 0)
+    cases = cases.with_columns(unscanned=silent.cast(pl.Int64), split=pl.when(part).then(1).otherwise("split"))
+    due = cases.filter(unscanned=1, due=1)
+    met = pl.Series([], dtype=pl.UInt32) if rows is None or due.is_empty() else told_without_line(due, rows)
+    return cases.with_columns(unlinked=pl.col("case").is_in(met.implode()).cast(pl.Int64))
 
 
 def _scanned(scans: pl.DataFrame) -> pl.DataFrame:
@@ -149,6 +171,6 @@ def _tell(scans: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         pl.col("code_class").cast(pl.String),
         own_excess=pl.lit(0, pl.Int64),
         units=pl.when(usable).then("stands").otherwise("covers"),
-        role=pl.when(usable).then(pl.lit("basis")).otherwise(pl.lit("scan")),
+        role=pl.when(usable).then(pl.lit("basis")).when(~usable).then(pl.lit("scan")).otherwise(pl.lit("line")),
     )
     return in_units(with_fund(told, lines)).select("case", *FACTS["event"], *FACTS["flag"])
