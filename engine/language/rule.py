@@ -137,27 +137,44 @@ def load_rule(
 
 
 def rebuilt(
-    loaded: LoadedRule, params: dict | None = None, sets: dict | None = None, rule: Rule | None = None
+    loaded: LoadedRule,
+    params: dict | None = None,
+    sets: dict | None = None,
+    rule: Rule | None = None,
+    today: datetime.date | None = None,
 ) -> LoadedRule:
-    """The rule compiled anew, with some parameters or sets given other values, or its expressions another text.
+    """The rule compiled anew, with some parameters or sets given other values, its expressions another text, or
+    another day for $today.
 
     Raises RuleProblem where it cannot be.
     """
-    rule, sets = rule or loaded.rule, {k: tuple(v) for k, v in (sets or {}).items()}
-    setting = replace(loaded.setting, lets=rule.let)
+    rule, was, sets = rule or loaded.rule, loaded.setting, {k: tuple(v) for k, v in (sets or {}).items()}
     try:
         given = {name: parameter(rule.params[name], value) for name, value in (params or {}).items()}
     except ValueError as refused:
         raise RuleProblem(f"参数的值不合 a parameter does not fit: {refused}", rule.id) from None
-    setting.params = {**setting.params, **given}
-    setting.sets = {**setting.sets, **sets}
-    setting.periods = {name: spans for name, spans in setting.periods.items() if name not in sets}
+    setting = replace(
+        was,
+        lets=rule.let,
+        params=was.params | given,
+        sets=was.sets | sets,
+        periods={name: spans for name, spans in was.periods.items() if name not in sets},
+        today=today or was.today,
+    )
     notes = Notes(loaded.notes.file, loaded.notes.document)
     fresh = LoadedRule(rule, loaded.path, loaded.version, setting, notes)
     _expressions(fresh)
     if notes.faults:
         raise RuleProblem(notes.faults[0].message, rule.id)
     return fresh
+
+
+def dated(loaded: LoadedRule, today: datetime.date) -> LoadedRule:
+    """The rule on another day; compiled anew only where it asks for $today or $now."""
+    texts = (*expressions_of(loaded.rule).values(), *loaded.rule.let.values())
+    if any("$today" in text or "$now" in text for text in texts):
+        return rebuilt(loaded, today=today)
+    return replace(loaded, setting=replace(loaded.setting, today=today))
 
 
 def _setting(rule: Rule, knowledge: Knowledge, overrides: dict, today, notes: Notes) -> Setting:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.grouping.scheme import AnyScheme, load_scheme
 from engine.language.faults import Notes, RuleFault
-from engine.language.rule import LoadedRule, expressions_of, load_rules
+from engine.language.rule import LoadedRule, dated, load_rules
 from engine.language.waivers import LoadedWaiver, load_waivers
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
@@ -45,12 +45,7 @@ class Region:
 
         Data without claims have no date, and nothing that asks for one.
         """
-        if today is None:
-            return self
-        texts = [text for r in self.rules for text in (*expressions_of(r.rule).values(), *r.rule.let.values())]
-        if any("$today" in text or "$now" in text for text in texts):
-            return replace(self, rules=read_rules(self.rules_at, self.knowledge, self.params, today))
-        return self
+        return replace(self, rules=[dated(rule, today) for rule in self.rules]) if today else self
 
 
 def load_region(
