@@ -66,6 +66,11 @@ class LoadedRule:
         known = self.compiled.get("known")
         return known.columns.union(*(a.columns for a in known.aggregates)) if known else set()
 
+    @property
+    def asks_the_date(self) -> bool:
+        """Does any expression, its `let` parts put in, speak of $today or $now?"""
+        return any("$today" in parsed.text or "$now" in parsed.text for parsed in self.parsed.values())
+
     def asked(self) -> set[str]:
         """Every path and collection that the condition and the flags read."""
         read = [c for name, c in self.compiled.items() if name in ("when", "known") or name.startswith("flag.")]
@@ -171,8 +176,7 @@ def rebuilt(
 
 def dated(loaded: LoadedRule, today: datetime.date) -> LoadedRule:
     """The rule on another day; compiled anew only where it asks for $today or $now."""
-    texts = (*expressions_of(loaded.rule).values(), *loaded.rule.let.values())
-    if any("$today" in text or "$now" in text for text in texts):
+    if loaded.asks_the_date:
         return rebuilt(loaded, today=today)
     return replace(loaded, setting=replace(loaded.setting, today=today))
 
