@@ -8,7 +8,7 @@ import datetime
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -242,16 +242,44 @@ def expressions_of(rule: Rule) -> dict[str, str]:
 
 
 def _expressions(loaded: LoadedRule) -> None:
-    """Parse and compile every expression; the flags and sums of one rule share their aggregates."""
-    compiler = Compiler(loaded.setting)
+    """Parse and compile every expression of the rule, each fault to its notes."""
+    rule, setting = loaded.rule, loaded.setting
+    joined = (rule.join.table, rule.join.alias) if rule.join else ()
+    facts = tuple(setting.sets.items()), tuple(setting.periods.items()), setting.today
+    # params as they are written: 1 and true are equal, but no condition may take one for the other
+    said = tuple(expressions_of(rule).items()), tuple(rule.let.items()), repr(setting.params), facts
+    read, problems = _compiled(_Asked((rule.scope, joined, bool(rule.peers), *said), loaded))
+    for name, problem in problems:
+        loaded.notes.expression(name, problem)
+    loaded.parsed, loaded.compiled = dict(read.parsed), dict(read.compiled)
+    loaded.elements, loaded.cheap = dict(read.elements), list(read.cheap)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A rule whose expressions are wanted; equal to another where these say the same of the same things."""
+
+    said: tuple
+    loaded: LoadedRule = field(compare=False)
+
+
+@lru_cache(1024)
+def _compiled(asked: _Asked) -> tuple[LoadedRule, list[tuple[str, ExpressionProblem]]]:
+    """A rule with its expressions, and what was wrong with which; its flags and sums share their aggregates.
+
+    Kept, because all rules are read again and again while one of them is edited.
+    """
+    loaded = replace(asked.loaded, parsed={}, compiled={}, elements={}, cheap=[])
+    compiler, problems = Compiler(loaded.setting), []
     for name, text in expressions_of(loaded.rule).items():
         try:
             _compile(loaded, compiler, name, text)
         except ExpressionProblem as problem:
-            loaded.notes.expression(name, problem)
+            problems.append((name, problem))
     if "when" in loaded.compiled:
         loaded.compiled["when"] = _where_known(loaded)
         loaded.cheap = _cheap(loaded, compiler)
+    return loaded, problems
 
 
 def _where_known(loaded: LoadedRule) -> Compiled:
