@@ -136,7 +136,8 @@ def load_rule(
         return None, notes
     setting = _setting(rule, knowledge, overrides.get(rule.id, {}), today, notes)
     loaded = LoadedRule(rule, path, version_of(path), setting, notes)
-    _expressions(loaded)
+    for expression, problem in _expressions_again(loaded):
+        notes.expression(expression, problem)
     fit_faults(rule, loaded.elements, loaded.compiled, notes)
     return loaded, notes
 
@@ -168,17 +169,9 @@ def rebuilt(
     )
     notes = Notes(loaded.notes.file, loaded.notes.document)
     fresh = LoadedRule(rule, loaded.path, loaded.version, setting, notes)
-    _expressions(fresh)
-    if notes.faults:
-        raise RuleProblem(notes.faults[0].message, rule.id)
+    for _, problem in _expressions(fresh):
+        raise RuleProblem(problem.message, rule.id)
     return fresh
-
-
-def dated(loaded: LoadedRule, today: datetime.date) -> LoadedRule:
-    """The rule on another day; compiled anew only where it asks for $today or $now."""
-    if loaded.asks_the_date:
-        return rebuilt(loaded, today=today)
-    return replace(loaded, setting=replace(loaded.setting, today=today))
 
 
 def _setting(rule: Rule, knowledge: Knowledge, overrides: dict, today, notes: Notes) -> Setting:
@@ -241,18 +234,31 @@ def expressions_of(rule: Rule) -> dict[str, str]:
     return named | {f"message.{part}": part for part in message_parts(rule.message)}
 
 
-def _expressions(loaded: LoadedRule) -> None:
-    """Parse and compile every expression of the rule, each fault to its notes."""
+def _expressions(loaded: LoadedRule) -> list[tuple[str, ExpressionProblem]]:
+    """Parse and compile every expression, whose flags and sums share their aggregates; what is wrong with which."""
+    compiler, problems = Compiler(loaded.setting), []
+    for name, text in expressions_of(loaded.rule).items():
+        try:
+            _compile(loaded, compiler, name, text)
+        except ExpressionProblem as problem:
+            problems.append((name, problem))
+    if "when" in loaded.compiled:
+        loaded.compiled["when"] = _where_known(loaded)
+        loaded.cheap = _cheap(loaded, compiler)
+    return problems
+
+
+def _expressions_again(loaded: LoadedRule) -> list[tuple[str, ExpressionProblem]]:
+    """The same, of a rule as it is read: all rules are read again and again while one of them is edited."""
     rule, setting = loaded.rule, loaded.setting
     joined = (rule.join.table, rule.join.alias) if rule.join else ()
     facts = tuple(setting.sets.items()), tuple(setting.periods.items()), setting.today
     # params as they are written: 1 and true are equal, but no condition may take one for the other
     said = tuple(expressions_of(rule).items()), tuple(rule.let.items()), repr(setting.params), facts
-    read, problems = _compiled(_Asked((rule.scope, joined, bool(rule.peers), *said), loaded))
-    for name, problem in problems:
-        loaded.notes.expression(name, problem)
+    read, problems = _read(_Asked((rule.scope, joined, bool(rule.peers), *said), loaded))
     loaded.parsed, loaded.compiled = dict(read.parsed), dict(read.compiled)
     loaded.elements, loaded.cheap = dict(read.elements), list(read.cheap)
+    return problems
 
 
 @dataclass(frozen=True)
@@ -264,22 +270,9 @@ class _Asked:
 
 
 @lru_cache(1024)
-def _compiled(asked: _Asked) -> tuple[LoadedRule, list[tuple[str, ExpressionProblem]]]:
-    """A rule with its expressions, and what was wrong with which; its flags and sums share their aggregates.
-
-    Kept, because all rules are read again and again while one of them is edited.
-    """
+def _read(asked: _Asked) -> tuple[LoadedRule, list[tuple[str, ExpressionProblem]]]:
     loaded = replace(asked.loaded, parsed={}, compiled={}, elements={}, cheap=[])
-    compiler, problems = Compiler(loaded.setting), []
-    for name, text in expressions_of(loaded.rule).items():
-        try:
-            _compile(loaded, compiler, name, text)
-        except ExpressionProblem as problem:
-            problems.append((name, problem))
-    if "when" in loaded.compiled:
-        loaded.compiled["when"] = _where_known(loaded)
-        loaded.cheap = _cheap(loaded, compiler)
-    return loaded, problems
+    return loaded, _expressions(loaded)
 
 
 def _where_known(loaded: LoadedRule) -> Compiled:
