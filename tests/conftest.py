@@ -21,7 +21,8 @@ CLAIMS, SEED = 300, 7
 
 # The files that take longest, longest first: begun first, none is left for one core at the end.
 LONGEST = [
-    "test_explain", "test_rule_corpus", "test_run", "test_sieve", "test_command_line", "test_mutated_hospital",
+    "test_check_claim", "test_rule_corpus", "test_run", "test_explain", "test_sieve", "test_command_line",
+    "test_impact", "test_dip", "test_mutated_hospital", "test_why_not", "test_tracing", "test_authors",
 ]  # fmt: skip
 
 
