@@ -19,6 +19,18 @@ ABSENT = "is not here"  # the words every skip for want of ../shared ends in
 CLAIMS, SEED = 300, 7
 
 
+# The files that take longest, longest first: begun first, none is left for one core at the end.
+LONGEST = [
+    "test_check_claim", "test_rule_corpus", "test_run", "test_explain", "test_sieve", "test_command_line",
+    "test_impact", "test_dip", "test_mutated_hospital", "test_why_not", "test_tracing", "test_authors",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_key_and_cache(tmp_path_factory):
     """Runs of the suite never touch the key or the cache of the user who starts it."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 
 import jsonschema
 import pytest
@@ -160,6 +161,49 @@ def test_the_schema_refuses_what_a_rule_may_not_say(change, said):
     rule = {key: value for key, value in rule.items() if value is not None}
     errors = list(jsonschema.Draft202012Validator(schema()).iter_errors(rule))
     assert said in " ".join(e.message for e in errors)
+
+
+# read again and again
+
+
+def test_a_rule_is_compiled_again_only_where_what_it_says_or_may_speak_of_changed(tmp_path, knowledge):
+    path = tmp_path / "overcharging" / "some-rule.yaml"
+    path.parent.mkdir()
+    text = """id: some-rule
+title: 试
+description: 试
+family: overcharging
+basis: [{law: 条例}]
+for: visit_day
+params: {most: {type: decimal, default: "1", label: 上限}}
+sets: {some: [A]}
+when: visit.days > params.most and count > 0
+let: {count: "$sum([l.cnt for l in day.lines if l.item in some])"}
+flag: l.item in some
+"""
+
+    def condition(said: str = text, **given):
+        path.write_text(said, "utf-8")
+        (rule,), faults = load_rules(tmp_path, knowledge, **given)
+        assert not faults
+        return rule.parsed["when"]
+
+    first = condition()
+    assert condition(text.replace("title: 试", "title: 又试")) is first
+    assert condition() is first
+    changes = [("visit.days >", "visit.days >="), ("[A]", "[A, B]"), ("l.cnt", "l.price")]
+    others = [condition(text.replace(*change)) for change in changes]
+    others += [condition(overrides={"some-rule": {"most": "2"}}), condition(today=date(2025, 5, 6))]
+    assert first not in others and len(set(map(id, others))) == 5
+
+
+def test_only_rules_that_ask_for_today_are_compiled_anew_for_the_day_of_the_data(region):
+    day = date(2025, 5, 6)
+    later = region.dated(day)
+    anew = [after for before, after in zip(region.rules, later.rules, strict=True) if before is not after]
+    assert [rule.rule.id for rule in anew] == [rule.rule.id for rule in region.rules if rule.asks_the_date] != []
+    assert {rule.setting.today for rule in anew} == {later.today} == {day}
+    assert region.dated(None) is region
 
 
 # a first draft

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
+from test_sieve import sieved
 from test_tracing import (
     BOX,
     BOX2,
@@ -31,7 +32,8 @@ from test_tracing import (
     trace,
 )
 
-from engine.run.tracing import trace_bucket, trace_sieved
+from engine.run import codeparts
+from engine.run.tracing import trace_bucket
 
 HOUR, MINUTE = 1 / 24, 1 / 1440
 OTHER_BOX = "87000010000000000001"  # a box of OTHER
@@ -240,6 +242,12 @@ OTHERS = {
 HISTORIES = FAMILIES | OTHERS
 
 
+@pytest.fixture(autouse=True)
+def in_parts(monkeypatch):
+    """However few rows, they are sieved and judged in parts too."""
+    monkeypatch.setattr(codeparts, "judged_rows", lambda memory: 12)
+
+
 def found(rows: list[dict], region) -> dict[str, set]:
     """By the first letters of the rule's id: the first explanations that stay open."""
     events = trace(*rows)
@@ -249,8 +257,7 @@ def found(rows: list[dict], region) -> dict[str, set]:
     }  # fmt: skip
     lazy = {name: frame.lazy() for name, frame in tables.items()}
     findings = trace_bucket(lazy, region)[0]
-    sieved = trace_sieved(lazy, region)[0]
-    assert sorted(sieved["finding_id"]) == sorted(findings["finding_id"])
+    assert sorted(sieved(lazy, region)[0]["finding_id"]) == sorted(findings["finding_id"])
     told = findings.group_by(pl.col("rule_id").str.slice(0, 3)).agg("innocent_open")
     return {rule: set(why) for rule, why in told.rows()}
 

@@ -4,9 +4,13 @@ import resource
 import time
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.language.rule import load_rules
 from engine.reference.knowledge import load_knowledge
+from engine.tables import yamltext
 
 RULE = """id: hostile
 title: 试
@@ -87,3 +91,16 @@ def test_yaml_changes_no_text_that_looks_like_something_else(written, tmp_path, 
     assert rule.rule.title == written
     assert rule.setting.sets["words"] == (written,)
     assert rule.setting.params["p"] == written
+
+
+MARKS = ["a", "b: ", "'", '"', "?", " ?", "? ", "{", "}", "[", "]", ", ", "\n", "\n  ", "- ", "|\n  ", "# c?", "项？"]
+
+
+@pytest.mark.skipif(yamltext.FAST is yamltext.Plain, reason="PyYAML was built without libyaml")
+@given(st.lists(st.sampled_from(MARKS), max_size=9), st.sampled_from(["{}", "k: {{a: 'x ? y : z', b: [{}]}}"]))
+@settings(max_examples=400)
+def test_where_the_fast_reader_is_trusted_with_a_question_mark_both_read_the_same(marks, around):
+    text = around.format("".join(marks))
+    if "?" in text and yamltext._is_plain(text):
+        fast, plain = (yaml.compose(text, Loader=loader) for loader in (yamltext.FAST, yamltext.Plain))
+        assert yaml.serialize(fast) == yaml.serialize(plain)

@@ -101,10 +101,11 @@ def test_a_rule_is_judged(benchmark, facts, region, rule_id):
 
 def test_the_bench_measures_every_part_and_compares_only_what_is_equal(tmp_path, monkeypatch):
     little = {(timing, "ROUNDS"): 1, (timing, "SECONDS"): 0, (bench, "ROUNDS"): 1, (bench, "SAMPLE"): 50,
+              (bench, "STAYS"): 10, (bench, "STAYS_GROUPED"): 5_000, (bench, "STAYS_PLAIN"): 1_000,
               (bench, "TRACE_EVENTS"): 1, (bench_money, "CLAIMS"): 1, (bench_money, "LINES"): 1}  # fmt: skip
     for (module, name), value in little.items():
         monkeypatch.setattr(module, name, value)
-    measured = json.loads(json.dumps(bench.bench(tmp_path, claims=500)))
+    measured = json.loads(json.dumps(bench.bench(tmp_path, claims=300)))
     rows = measured["rows"]
     assert {row["part"] for row in rows} == {"read", "rules", "claim", "interpreter", "sql", "group", "settle", "trace"}
     compared = [row for row in rows if row["part"] in ("interpreter", "trace")]

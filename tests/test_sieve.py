@@ -155,7 +155,7 @@ def test_the_sample_is_judged_alike_sieved_and_whole(region, tmp_path, monkeypat
 # month by month
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_months_with_an_index_are_judged_like_all_rows_at_once(region, seed, tmp_path, small_parts):
     """Rows of codes, fee lines and claims fall into three months by chance, whatever day they are of."""
     rng = np.random.default_rng(seed)

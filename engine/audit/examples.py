@@ -204,13 +204,12 @@ def _typed(shape: Table, schema: dict[str, pl.DataType], rows: list[dict]) -> pl
             if any(c in row for row in rows)}  # fmt: skip
     if not told:
         return pl.DataFrame(schema=schema)
-    given = pl.DataFrame(told, schema=dict.fromkeys(told, pl.String))
-    made = given.select(_read(pl.col(c), schema[c]) for c in told)
-    for c in told:
-        for wrong in given[c].filter(made[c].is_null() & given[c].is_not_null()).head(1):
-            raise UnknownWord(f"{shape.name}.{c}: {wrong!r} cannot be read as {shape.fields[c].type}")
-    untold = (pl.lit(None, kind).alias(c) for c, kind in schema.items() if c not in told)
-    return made.with_columns(untold).select(list(schema))
+    made = pl.DataFrame(told, schema=dict.fromkeys(told, pl.String)).select(_read(pl.col(c), schema[c]) for c in told)
+    for c, texts in told.items():
+        for text, value in zip(texts, made[c].to_list(), strict=True):
+            if value is None and text is not None:
+                raise UnknownWord(f"{shape.name}.{c}: {text!r} cannot be read as {shape.fields[c].type}")
+    return pl.concat([pl.DataFrame(schema=schema), made], how="diagonal")
 
 
 def _told(value, kind: pl.DataType) -> str | None:

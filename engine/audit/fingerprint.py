@@ -36,7 +36,7 @@ def fingerprint(
         "facts": _hash([knowledge[name].write_csv() for name in behind]),
         "presumptions": _hash(presumed),
         "others": _hash(_of_others(loaded, rules)),
-        "today": _hash(setting.today if _asks_the_date(loaded) else None),
+        "today": _hash(setting.today if loaded.asks_the_date else None),
     }
 
 
@@ -63,10 +63,6 @@ def _of_others(loaded: LoadedRule, rules: list[LoadedRule]) -> list:
         return []
     return sorted({n: r.setting.params[n] for r in standing if r.rule.scope in CODE_SCOPES
                    for n in TUNED if n in r.setting.params}.items())  # fmt: skip
-
-
-def _asks_the_date(loaded: LoadedRule) -> bool:
-    return any("$today" in p.text or "$now" in p.text for p in loaded.parsed.values())
 
 
 def _hash(facts) -> str:

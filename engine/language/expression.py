@@ -9,6 +9,7 @@ import decimal
 import difflib
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import rule_engine
 from rule_engine import DataType, ast, errors
@@ -71,8 +72,12 @@ class Setting:
     def symbols(self) -> list[str]:
         return [*scopes()[self.scope].symbols, *self.joined]
 
+    @cached_property
     def context(self) -> rule_engine.Context:
-        """The rule-engine context: types for the parser, values for the interpreter."""
+        """The rule-engine context of every expression in this setting: types for the parser, values to interpret.
+
+        Made once, because rule-engine makes some fifty types for each: another setting is a `replace` of this one.
+        """
         types = dict(object_types())
         for name, kind in scopes()[self.scope].symbols.items():
             types[name] = types[f"#{kind}"]
@@ -207,7 +212,7 @@ def _parsed(text: str, setting: Setting) -> PlacedRule:
             raise ExpressionProblem(said, found[0], hint, found.span(), "E_FUNCTION", allowed)
     try:
         with decimal.localcontext(DECIMALS):  # parts without names are worked out while they are read
-            rule = PlacedRule(text, context=setting.context())
+            rule = PlacedRule(text, context=setting.context)
     except errors.EngineError as error:
         raise _problem(error, text, setting) from None
     except RecursionError:

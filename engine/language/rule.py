@@ -8,7 +8,7 @@ import datetime
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -65,6 +65,11 @@ class LoadedRule:
         """The columns of which the rule must know something: no part that reads one can clear a case before that."""
         known = self.compiled.get("known")
         return known.columns.union(*(a.columns for a in known.aggregates)) if known else set()
+
+    @property
+    def asks_the_date(self) -> bool:
+        """Does any expression, its `let` parts put in, speak of $today or $now?"""
+        return any("$today" in parsed.text or "$now" in parsed.text for parsed in self.parsed.values())
 
     def asked(self) -> set[str]:
         """Every path and collection that the condition and the flags read."""
@@ -131,32 +136,41 @@ def load_rule(
         return None, notes
     setting = _setting(rule, knowledge, overrides.get(rule.id, {}), today, notes)
     loaded = LoadedRule(rule, path, version_of(path), setting, notes)
-    _expressions(loaded)
+    for expression, problem in _expressions_again(loaded):
+        notes.expression(expression, problem)
     fit_faults(rule, loaded.elements, loaded.compiled, notes)
     return loaded, notes
 
 
 def rebuilt(
-    loaded: LoadedRule, params: dict | None = None, sets: dict | None = None, rule: Rule | None = None
+    loaded: LoadedRule,
+    params: dict | None = None,
+    sets: dict | None = None,
+    rule: Rule | None = None,
+    today: datetime.date | None = None,
 ) -> LoadedRule:
-    """The rule compiled anew, with some parameters or sets given other values, or its expressions another text.
+    """The rule compiled anew, with some parameters or sets given other values, its expressions another text, or
+    another day for $today.
 
     Raises RuleProblem where it cannot be.
     """
-    rule, sets = rule or loaded.rule, {k: tuple(v) for k, v in (sets or {}).items()}
-    setting = replace(loaded.setting, lets=rule.let)
+    rule, was, sets = rule or loaded.rule, loaded.setting, {k: tuple(v) for k, v in (sets or {}).items()}
     try:
         given = {name: parameter(rule.params[name], value) for name, value in (params or {}).items()}
     except ValueError as refused:
         raise RuleProblem(f"参数的值不合 a parameter does not fit: {refused}", rule.id) from None
-    setting.params = {**setting.params, **given}
-    setting.sets = {**setting.sets, **sets}
-    setting.periods = {name: spans for name, spans in setting.periods.items() if name not in sets}
+    setting = replace(
+        was,
+        lets=rule.let,
+        params=was.params | given,
+        sets=was.sets | sets,
+        periods={name: spans for name, spans in was.periods.items() if name not in sets},
+        today=today or was.today,
+    )
     notes = Notes(loaded.notes.file, loaded.notes.document)
     fresh = LoadedRule(rule, loaded.path, loaded.version, setting, notes)
-    _expressions(fresh)
-    if notes.faults:
-        raise RuleProblem(notes.faults[0].message, rule.id)
+    for _, problem in _expressions(fresh):
+        raise RuleProblem(problem.message, rule.id)
     return fresh
 
 
@@ -220,17 +234,45 @@ def expressions_of(rule: Rule) -> dict[str, str]:
     return named | {f"message.{part}": part for part in message_parts(rule.message)}
 
 
-def _expressions(loaded: LoadedRule) -> None:
-    """Parse and compile every expression; the flags and sums of one rule share their aggregates."""
-    compiler = Compiler(loaded.setting)
+def _expressions(loaded: LoadedRule) -> list[tuple[str, ExpressionProblem]]:
+    """Parse and compile every expression, whose flags and sums share their aggregates; what is wrong with which."""
+    compiler, problems = Compiler(loaded.setting), []
     for name, text in expressions_of(loaded.rule).items():
         try:
             _compile(loaded, compiler, name, text)
         except ExpressionProblem as problem:
-            loaded.notes.expression(name, problem)
+            problems.append((name, problem))
     if "when" in loaded.compiled:
         loaded.compiled["when"] = _where_known(loaded)
         loaded.cheap = _cheap(loaded, compiler)
+    return problems
+
+
+def _expressions_again(loaded: LoadedRule) -> list[tuple[str, ExpressionProblem]]:
+    """The same, of a rule as it is read: all rules are read again and again while one of them is edited."""
+    rule, setting = loaded.rule, loaded.setting
+    joined = (rule.join.table, rule.join.alias) if rule.join else ()
+    facts = tuple(setting.sets.items()), tuple(setting.periods.items()), setting.today
+    # params as they are written: 1 and true are equal, but no condition may take one for the other
+    said = tuple(expressions_of(rule).items()), tuple(rule.let.items()), repr(setting.params), facts
+    read, problems = _read(_Asked((rule.scope, joined, bool(rule.peers), *said), loaded))
+    loaded.parsed, loaded.compiled = dict(read.parsed), dict(read.compiled)
+    loaded.elements, loaded.cheap = dict(read.elements), list(read.cheap)
+    return problems
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A rule whose expressions are wanted; equal to another where these say the same of the same things."""
+
+    said: tuple
+    loaded: LoadedRule = field(compare=False)
+
+
+@lru_cache(1024)
+def _read(asked: _Asked) -> tuple[LoadedRule, list[tuple[str, ExpressionProblem]]]:
+    loaded = replace(asked.loaded, parsed={}, compiled={}, elements={}, cheap=[])
+    return loaded, _expressions(loaded)
 
 
 def _where_known(loaded: LoadedRule) -> Compiled:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,7 @@ def page(run: Run) -> bytes:
     return html
 
 
+@cache
 def environment() -> Environment:
     """Where the pages are rendered: everything escaped and visible, nothing undefined passed over."""
     env = Environment(

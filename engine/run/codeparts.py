@@ -66,10 +66,9 @@ class Part:
         """Facts of the cases that belong to this part; others are judged with theirs."""
         if scope not in _OWN:
             return facts
-        mine = facts.cases.select(id_of(_OWN[scope]).fill_null(NONE)).to_series()
-        return replace(
-            facts, cases=facts.cases.filter(pl.Series(bucket_of(mine.to_numpy(), self.count) == self.number))
-        )
+        whose = facts.cases.select(id_of(_OWN[scope]).fill_null(NONE)).to_series().to_numpy()
+        mine = pl.Series(bucket_of(whose, self.count) == self.number)
+        return replace(facts, cases=facts.cases.filter(mine))
 
 
 def trace_parts(
@@ -162,7 +161,8 @@ def _beside(events: pl.LazyFrame, few: dict[str, pl.LazyFrame], work: Path) -> p
     if "fee_lines" in few:
         bills = with_fields(few["fee_lines"], "fee_lines", "setl_id", "fixmedins_code", "psn_no")
         if "claims" in few:
-            bills = bills.join(few["claims"].select("setl_id", site="fixmedins_code"), on="setl_id", how="left")
+            claims = with_fields(few["claims"], "claims", "fixmedins_code").select("setl_id", site="fixmedins_code")
+            bills = bills.join(claims, on="setl_id", how="left")
             bills = bills.with_columns(pl.coalesce("fixmedins_code", "site").alias("fixmedins_code"))
         bare = sales.filter(pl.col("feedetl_sn").is_null())
         ways.append(bare.join(bills.select("setl_id").unique(), on="setl_id", how="semi"))
@@ -240,7 +240,8 @@ def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFram
         pl.coalesce("root", "code_key", alone).alias("family"),
         scan=pl.when(sale).then(pl.coalesce(id_of("feedetl_sn"), id_of("event_id"))),
         bill=id_of("feedetl_sn"),
-        place=pl.coalesce(id_of("feedetl_sn"), site),
+        place=site,
+        paper=id_of("setl_id"),
         site=pl.when(usable & kind.is_in(MOVES)).then(site),
         lot=id_of("manu_lotnum"),
         counts=(kind == "stocktake") & ~pl.col("code").is_not_null(),
@@ -249,14 +250,16 @@ def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFram
 
 
 def _cuts(numbers: pl.DataFrame, lines: pl.Series) -> pl.DataFrame:
-    """`_numbers` of all rows with what they are cut by: `line` only for scans of `lines`, in one part for all sales of
-    a site that name none, since these are told apart by their place among each other; `lot` only where it was counted;
-    `person` only of families that moved at several sites."""
+    """`_numbers` of all rows with what they are cut by: `line` only for scans of `lines`, those of one settlement
+    together, since two boxes of it may be scanned crosswise, and those of a site that name none; `lot` only where it
+    was counted; `person` only of families that moved at several sites."""
     counted = numbers.filter("counts")["lot"].unique()
     moved = numbers.filter(pl.col("site") != NONE).group_by("family").agg(pl.col("site").n_unique())
     far = moved.filter(pl.col("site") > 1)["family"]
+    paper = pl.when(pl.col("paper") != NONE).then("paper").min()
+    place = pl.coalesce(paper, pl.col("place").min()).over("scan")
     cut = {
-        "line": pl.when(pl.col("scan").is_in(lines.implode())).then("place"),
+        "line": pl.when(pl.col("scan").is_in(lines.implode())).then(place),
         "lot": pl.when(pl.col("lot").is_in(counted.implode())).then("lot"),
         "person": pl.when(pl.col("family").is_in(far.implode())).then("person"),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.grouping.scheme import AnyScheme, load_scheme
 from engine.language.faults import Notes, RuleFault
-from engine.language.rule import LoadedRule, expressions_of, load_rules
+from engine.language.rule import LoadedRule, load_rules, rebuilt
 from engine.language.waivers import LoadedWaiver, load_waivers
 from engine.reference.knowledge import Knowledge, load_knowledge
 from engine.reference.places import rules_folder, seeds_folder
@@ -34,11 +34,7 @@ class Region:
     params: dict
     rules_at: Path
     scheme_sha256: str = ""
-
-    @property
-    def today(self) -> datetime.date:
-        """The date that $today and $now stand for."""
-        return next((r.setting.today for r in self.rules), UNDATED)
+    today: datetime.date = UNDATED  # for which $today and $now stand
 
     def dated(self, today: datetime.date | None) -> "Region":
         """The region whose rules know the run's date for $today and $now: that of the data, not of the clock.
@@ -47,10 +43,8 @@ class Region:
         """
         if today is None:
             return self
-        texts = [text for r in self.rules for text in (*expressions_of(r.rule).values(), *r.rule.let.values())]
-        if any("$today" in text or "$now" in text for text in texts):
-            return replace(self, rules=read_rules(self.rules_at, self.knowledge, self.params, today))
-        return self
+        rules = [rebuilt(rule, today=today) if rule.asks_the_date else rule for rule in self.rules]
+        return replace(self, rules=rules, today=today)
 
 
 def load_region(

@@ -103,7 +103,7 @@ class Plain(yaml.BaseLoader):
         return event
 
 
-TAKEN_OTHERWISE = re.compile("[?\t\r\x85\xa0\u2028\u2029\ufeff]")
+TAKEN_OTHERWISE = re.compile("[\t\r\x85\xa0\u2028\u2029\ufeff]")
 FAST = getattr(yaml, "CBaseLoader", Plain)  # where PyYAML was built with libyaml: ten times as fast
 
 
@@ -111,17 +111,19 @@ def _is_plain(text: str) -> bool:
     """Can the fast reader be trusted with it? What it objects to, and signs it takes otherwise, Plain reads again."""
     if FAST is Plain or TAKEN_OTHERWISE.search(text):
         return False
-    depth = 0
+    depth = quoted = 0
     try:
         for event in yaml.parse(text, Loader=FAST):
             if getattr(event, "anchor", None) or getattr(event, "tag", None):
                 return False
+            if isinstance(event, yaml.ScalarEvent) and event.style:
+                quoted += text.count("?", event.start_mark.index, event.end_mark.index)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 return False
     except (yaml.YAMLError, UnicodeError):
         return False
-    return True
+    return quoted == text.count("?")  # which the readers take otherwise where it is not in quotes
 
 
 def read_yaml(path: Path) -> Document:
