@@ -22,7 +22,8 @@ _SOLD_ONCE = {
     "resale_site": (None,), "shortest_gap_minutes": (None,), "travel_shortfall_minutes": (None,),
     "travel_km": (None,), "parents_sold": _NO, "family_excess": (None,),
 }  # fmt: skip
-# What a case that falls may say, by scope; a fact that is not named may say anything. Lots, bursts and buyers all stay.
+# What a case that falls may say, by scope; a fact that is not named may say anything. Lots, their books, bursts and
+# buyers all stay.
 PLAIN: dict[str, dict[str, tuple]] = {
     "code_site": {name: values for name, values in _SOLD_ONCE.items() if name in FACTS["code_site"]},
     "code": _SOLD_ONCE,
@@ -32,7 +33,7 @@ PLAIN: dict[str, dict[str, tuple]] = {
         "unsupplied_gs1": _NO, "in_chain": _MAYBE, "supplied_later_codes": _NO,
         "made_later_codes": _NO, "made_later_days": (None,),
     },
-    "lot": {}, "burst": {}, "buyer": {},
+    "lot": {}, "lot_book": {}, "burst": {}, "buyer": {},
 }  # fmt: skip
 _TYPES = {"int": pl.Int64, "money": pl.Int64, "text": pl.String, "datetime": pl.Datetime("us")}
 

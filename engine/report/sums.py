@@ -15,7 +15,7 @@ from engine.tables.problems import InvariantBroken
 
 _ROWS = 40  # told one by one; the others are summed up
 MONEY = {"gross_fen": "涉及金额", "inscope_fen": "范围内金额", "fund_fen": "基金份额"}
-CODE_SCOPES = ("code_site", "code", "fee_line_codes", "lot", "burst", "buyer")
+CODE_SCOPES = ("code_site", "code", "fee_line_codes", "lot", "lot_book", "burst", "buyer")
 
 
 def number(value: Decimal | None) -> str:

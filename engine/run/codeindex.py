@@ -28,7 +28,7 @@ from engine.tracing.repeats import Few, among, distinct, mixed
 from engine.tracing.sieve import by_code, by_line, by_site
 from engine.tracing.slim import MOVE, NONE, RECORD, SCAN
 
-VERSION = 2
+VERSION = 3
 LARGE = ("trace_codes", "fee_lines", "claims")
 _SEGMENT = 1_000_000
 

@@ -16,13 +16,14 @@ import polars as pl
 
 from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
+from engine.tracing.book import Fallen, FallenLots, watched_rows
 from engine.tracing.codes import other_codes
 from engine.tracing.events import FIELDS, UNIT, Cancelled, id_of
 from engine.tracing.packs import ancestors
 from engine.tracing.repeats import among
 from engine.tracing.sieve import Kept, by_code, by_line, by_site
 from engine.tracing.slim import COUNT, MOVE, NONE, RECORD, SCAN, known_of, slim
-from engine.tracing.stock import counted_rows, lot_counts, lot_sums, plain_moves
+from engine.tracing.stock import counted_rows
 from engine.tracing.travel import site_table
 
 ROWS_A_PART = 1_000_000
@@ -47,7 +48,7 @@ class Sieved:
     trace_codes: pl.DataFrame
     fee_lines: pl.LazyFrame | None
     lines: pl.Series
-    lots: pl.DataFrame
+    lots: Fallen
 
 
 def rows_for(memory: int) -> int:
@@ -87,7 +88,8 @@ class Sieve:
         self.above = ancestors(_small(small, "pack_relations"))
         sites = site_table(small.get("institutions"), small.get("chains"))
         self.groups = sites.filter(pl.col("group") != pl.col("site")).select("site", "group")
-        self.known = known_of(self.identifiers, self.above)
+        self.ledger = (_small(small, "stock_moves"), _small(small, "stock_balances"))
+        self.known = known_of(self.identifiers, self.above, self.ledger[0])
         rows = self.events.select(pl.len()).collect().item()
         self.rows, count = rows, max(1, -(-rows // part))
         self.codes = Split(work / "codes", "root", _fields(*_WITH_KEY), count)
@@ -95,7 +97,7 @@ class Sieve:
         self.sites = Split(work / "sites", "site", _fields(*_OF_SITE), count)
         self.billed = Split(work / "billed", "line", BILLED, count)
         self.chosen = np.zeros(rows, bool)
-        self.counted: list[pl.DataFrame] = []  # counts of lots, part by part
+        self.counted: list[pl.DataFrame] = []  # counts of lots and lots to watch, part by part
 
     def sieved(self) -> Sieved:
         self._cut()
@@ -164,7 +166,8 @@ class Sieve:
             self.leave("others", first, other_codes(part["drug_trac_codg"]))
         counts = (records["what"] & COUNT) != 0
         self.chosen[first : first + part.height] = counts
-        return records, counted_rows(part.filter(pl.Series(counts)))
+        watched = watched_rows(part, pl.Series(records["key"] == NONE))
+        return records, pl.concat([counted_rows(part.filter(pl.Series(counts))), watched])
 
     def _billed_lines(self, fee_lines: pl.LazyFrame) -> pl.LazyFrame:
         named = pl.col("med_list_codg").is_in(self.identifiers["med_list_codg"].unique().implode())
@@ -174,25 +177,19 @@ class Sieve:
             named=named.fill_null(False).cast(pl.UInt8),
         )  # fmt: skip
 
-    def _fetch(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The chosen rows with their texts, and what moved of counted lots in the others."""
-        counts = lot_counts(pl.concat([self.no_counts(), *self.counted]))
-        lots = counts.select("manu_lotnum", "fixmedins_code").unique().lazy()
-        kept, sums = self.work / "kept", []
+    def _fetch(self) -> tuple[pl.DataFrame, Fallen]:
+        """The chosen rows with their texts, and what moved of lots in the others."""
+        counted = pl.concat([self.no_counts(), *self.counted])
+        lots = FallenLots(counted, self.groups, self.identifiers, self.cancelled, self.ledger)
+        kept = self.work / "kept"
         kept.mkdir()
         for first, part in self._numbered():
             chosen = pl.Series(self.chosen[first : first + part.height])
             # By way of a file, because a few rows in memory would hold on to the texts of their whole part.
             part.filter(chosen).write_parquet(kept / f"{first:012}.parquet", compression="lz4")
-            if counts.height:
-                others = part.lazy().filter(~chosen).join(lots, on=["manu_lotnum", "fixmedins_code"], how="semi")
-                others = plain_moves(others.collect(), self.identifiers, self.cancelled)
-                sums.append(lot_sums(others, counts))
+            lots.add(part.lazy().filter(~chosen))
         files = sorted(kept.glob("*.parquet"))
-        rows = pl.read_parquet(files) if files else self.events.head(0).collect()
-        none = lot_sums(plain_moves(rows.clear(), self.identifiers, None), counts.clear())
-        sums = pl.concat([none, *sums])
-        return rows, sums.group_by(sums.columns[:3], maintain_order=True).sum()
+        return pl.read_parquet(files) if files else self.events.head(0).collect(), lots.told()
 
     def no_counts(self) -> pl.DataFrame:
         """No counts of lots."""

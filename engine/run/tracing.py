@@ -21,7 +21,7 @@ from engine.tracing.events import Cancelled
 from engine.tracing.returns import with_codes
 
 MEMORY = 4 * 2**30
-SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
+SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains", "stock_moves", "stock_balances")
 LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
         "inscp_scp_amt", "fund_pay", "fee_ocur_time"]  # fmt: skip
 
