@@ -14,6 +14,7 @@ from engine.audit.told import DETAIL, values
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import scopes
 from engine.tracing.evidence import Facts as TraceFacts
+from engine.tracing.forms import why_unusable
 
 SHOWN = {  # what a finding says of a case, by scope: the parts of its key
     "code_site": ["code", "fixmedins_code"], "code": ["code"], "fee_line_codes": ["feedetl_sn"],
@@ -36,6 +37,11 @@ def code_key(loaded: LoadedRule) -> pl.Expr:
     symbol = symbol_of(loaded)
     parts = [pl.col(f"{symbol}.{p}").fill_null("") for p in SHOWN[loaded.rule.scope]]
     return pl.concat_str(parts, separator="|")
+
+
+def code_fault(code: pl.Expr) -> pl.Expr:
+    """What a reader of evidence is told of a code that stands for no single pack; null for one that may."""
+    return why_unusable(code)
 
 
 def code_cases(loaded: LoadedRule, facts: TraceFacts) -> Cases:

@@ -18,7 +18,7 @@ from engine.tracing.stock import lot_counts, lot_moves, lot_sums, plain_moves
 from engine.tracing.travel import with_group
 from engine.tracing.words import FACTS
 
-_SAID = ["event_id", "setl_id", "psn_no"]
+_SAID = ["event_id", "setl_id", "psn_no", "code"]
 _FIRST = ["time", *_SAID]
 _LAST = [f"{name}_last" for name in _FIRST]
 _GROUP = ["group", "med_list_codg", "manu_lotnum"]
@@ -44,7 +44,8 @@ def book_rows(moves: pl.DataFrame) -> pl.DataFrame:
         .when((pl.col("what") == "counted") & (pl.col("units") == 0)).then(pl.lit("none_left"))
         .otherwise("what")
     )  # fmt: skip
-    moves = moves.with_columns(what=kind)
+    # The code of a sale that can be followed is told by what follows it.
+    moves = moves.with_columns(what=kind, code=pl.when(~coded).then("code"))
     packs = moves.filter(coded & pl.col("what").is_in(["sold", "returned"])).sort("time", "event_id")
     back = pl.col("what") == "returned"
     packs = packs.group_by(*LOT, "key").agg(

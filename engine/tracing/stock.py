@@ -133,7 +133,7 @@ def _moves_of(
     `told`: row, back and told_units of the sales and returns that count; `counting`: the supplies that count, of all.
     """
     rows = rows.filter(pl.col("manu_lotnum").is_not_null())
-    kept = ["row", *LOT, "event_id", "setl_id", "psn_no", "split", "units", "what", "key", "content"]
+    kept = ["row", *LOT, "event_id", "setl_id", "psn_no", "code", "split", "units", "what", "key", "content"]
     rows = rows.join(packs.select("ident", content="whole"), on="ident", how="left", maintain_order="left")
     rows = rows.with_columns(
         pl.col("content").fill_null(UNIT), key="code_key", split=(pl.col("trdn_flag") == "1").fill_null(False)
