@@ -164,7 +164,8 @@ class Fallen:
 def watched_rows(trace_codes: pl.DataFrame, without_key: pl.Series) -> pl.DataFrame:
     """The lots of movements without a usable code, once each, as rows of `stock.counted_rows` that count nothing."""
     uncoded = pl.col("event_type").is_in([*MOVES, "purchase"]) & pl.col("manu_lotnum").is_not_null()
-    lots = trace_codes.filter(without_key).filter(uncoded).select(LOT).unique().sort(LOT)
+    moves = trace_codes.select(*LOT, "event_type").filter(without_key).filter(uncoded)
+    lots = moves.select(LOT).unique().sort(LOT)
     nothing = {"event_id": pl.String, "event_time": pl.Datetime("us"), "cnt": pl.Decimal(16, 4)}
     lots = lots.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items())
     return lots.select("event_id", *LOT, time="event_time", units=pl.col("cnt").cast(pl.Int64))
