@@ -57,6 +57,12 @@ def ties(people: int = 4, at: str = SITES[0], seed: int = 1) -> list[tuple]:
     return rows
 
 
+def coverage() -> list[tuple]:
+    """Rows of scan_coverage: the first site scans nine of ten lines, then all; the second one of three."""
+    return [(SITES[0], "2025-03", "collect", 10, 9, 10_000, 9_000), (SITES[0], "2025-04", "settle", 20, 20, 900, 900),
+            (SITES[1], "2025-03", "collect", 3, 1, 600, 200)]  # fmt: skip
+
+
 def fake_trace_run(out: Path, findings: int = 40, events=PLAIN, codes: int = 2, hostile: bool = False) -> Path:
     """A fake run with a life of so many codes for every finding about trace codes, and one network."""
     fake_run(out, findings=findings, hostile=hostile)
@@ -66,6 +72,7 @@ def fake_trace_run(out: Path, findings: int = 40, events=PLAIN, codes: int = 2, 
     write(out, "code_history", pl.DataFrame(rows, outputs()["code_history"]))
     schema = {"code": pl.String, "kind": pl.String, "psn_no": pl.String, "fixmedins_code": pl.String,
               "time": pl.Datetime("us"), "suspect_fund": pl.Int64}  # fmt: skip
+    write(out, "scan_coverage", pl.DataFrame(coverage(), outputs()["scan_coverage"], orient="row"))
     found, edges = networks(pl.DataFrame(ties(), schema, orient="row"))
     name = pl.col("fixmedins_code").replace_strict(NAMES, default=None)
     write(out, "networks", found)

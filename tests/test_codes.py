@@ -120,6 +120,14 @@ def test_labels_marks_and_a_code_typed_twice_are_no_part_of_it():
     assert gs1.item().to_list() == ["(01)06901234567892(21)A", "(01)06901234567892(21)B"]
 
 
+def test_a_code_that_stands_for_no_pack_says_why_in_words():
+    said = {"9" * 20: "占位码", "6901234567892": "商品条码", "06901234567892||L1": "只到批号", "8123": "不是二十位",
+            "81000010000000000001": None, "06901234567892|A1": None, "ABCDEFGH1234567X": None}  # fmt: skip
+    told = pl.DataFrame({"code": list(said)}).select(why=forms.why_unusable(pl.col("code")))["why"].to_list()
+    for text, why in zip(told, said.values(), strict=True):
+        assert (text is None) == (why is None) and (why or "") in (text or "")
+
+
 def test_a_bad_code_has_its_reason():
     said = {
         "8.38509E+19": "scientific", "83850930000879700000": "precision", PLAIN[:-1]: "length",

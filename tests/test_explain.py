@@ -266,6 +266,18 @@ def test_the_beginning_of_an_id_is_enough(explain, finished, some_finding):
     assert out.rstrip().endswith("疑点线索，需人工核实，不作为处罚依据")
 
 
+@pytest.mark.parametrize(
+    ("lang", "heading", "word"), [("zh", "、追溯码全史\n", "销售"), ("en", "lives of the codes", "sold")]
+)
+def test_a_finding_about_codes_tells_their_lives_in_the_language_asked_for(capsys, finished, lang, heading, word):
+    history = pl.read_parquet(finished / "code_history.parquet").filter(pl.col("kind") == "sale")
+    row = history.sort("finding_id", "code", "seq").row(0, named=True)
+    assert call(app, ["--lang", lang, "explain", str(finished), row["finding_id"]]) == DONE
+    out = capsys.readouterr().out
+    life = out[out.index(heading) :]
+    assert row["code"] in life and word in life and row["fixmedins_code"] in life and row["psn_no"] in life
+
+
 def test_a_program_gets_the_rows_and_the_sentences(explain, finished, some_finding):
     code, out, _ = explain(finished, some_finding["finding_id"], "--json")
     answer = json.loads(out)

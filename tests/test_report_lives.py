@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from test_browser import CHROMIUM, FLAGS
 
 from engine.report import charts, html, words, write_report
+from engine.report.codelife import history_of, lives_told
+from engine.report.evidence import evidence_of
 from engine.report.figures import Run
-from engine.report.lives import lives_of, networks_of
+from engine.report.lives import coverage_of, lives_of, networks_of
 from engine.report.text import visible
+from engine.tables.outputs import outputs
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +154,62 @@ def test_the_networks_are_told_drawn_and_what_was_cut_said(out, text):
     assert part.count('<figure class="network"') == min(5, len(found)) > 0
     assert part.count('class="tie joins') == (edges["state"] == "joins").sum()
     assert networks_of(Run(out, RULES), 400)["drawn"][0]["rank"] == 1
+
+
+def test_the_page_tells_how_much_was_scanned_of_what_was_due_the_worst_institution_first(out, text):
+    told = coverage_of(Run(out, RULES), 400)
+    assert [(r["fixmedins_code"], r["rate"], r["due_lines"]) for r in told["rows"]] == [
+        (SITES[1], 333, 3), (SITES[0], 966, 30),
+    ]  # fmt: skip
+    assert told["rows"][1]["first"] == {"month": "2025-03", "rate": 900}
+    part = text[text.index('<section id="scans">') : text.index('<section id="gaps">')]
+    assert "2025-03 90.0% → 2025-04 100.0%" in part and "33.3%" in part and "采集率 <b>90.9%</b>" in part
+    assert part.index(SITES[1]) < part.index(SITES[0]) and 'href="#scans"' in text
+
+
+def test_a_code_that_cannot_be_used_is_shown_with_its_reason(tmp_path):
+    out = fake_trace_run(tmp_path / "out")
+    evidence = pl.read_parquet(out / "evidence.parquet").sort("finding_id")
+    said = {
+        "6901234567892": "商品条码，不是追溯码", "9" * 20: "占位码，不指任何一盒",
+        "8.1E+19": "科学计数，末几位已丢失", "81000010000000000001": None,
+    }  # fmt: skip
+    run = Run(out, RULES)
+    shown = html.page(run).decode()
+    rows = evidence.filter(pl.col("finding_id").is_in(re.findall(r'id="f-(\w+)"', shown))).head(len(said))
+    rows = rows.with_columns(table=pl.lit("trace_codes"), name=pl.Series(list(said)))
+    rows.select(evidence.columns).write_parquet(out / "evidence.parquet")
+    amounts = rows.select("finding_id", "table", "row_key", "role", "name")
+    pl.concat([pl.DataFrame(schema=outputs()["amounts"]), amounts], how="diagonal").write_parquet(
+        out / "amounts.parquet"
+    )
+    told = evidence_of(run, rows["finding_id"].to_list())
+    assert {row["code"]: row["unusable"] for row in told.to_dicts()} == said
+    page = html.page(run).decode()
+    assert all(text in page for text in said.values() if text)
+
+
+@pytest.mark.parametrize("english", [False, True])
+def test_a_terminal_tells_the_life_of_every_code(out, english):
+    run = Run(out, RULES)
+    finding = pl.read_parquet(out / "code_history.parquet")["finding_id"][0]
+    rows = history_of(run, finding)
+    said = lives_told(rows, run, english)
+    assert len(said) == len(rows) + len({row["code"] for row in rows})
+    assert ("133.4 km, 18 d after" if english else "133.4 公里 · 18 天") in said[3]
+    assert "Pperson004" in said[4] and ("sold (in excess)" if english else "销售 (超出)") in said[4]
+    assert not english or not re.search(
+        "[\u4e00-\u9fff]", "".join(said).replace(NAMES[SITES[0]], "").replace(NAMES[SITES[2]], "")
+    )
+
+
+def test_long_lives_and_many_codes_are_counted_in_a_terminal(tmp_path):
+    out = fake_trace_run(tmp_path / "out", findings=20, events=everything(60), codes=7)
+    run = Run(out, RULES)
+    finding = pl.read_parquet(out / "code_history.parquet")["finding_id"][0]
+    said = lives_told(history_of(run, finding), run)
+    assert said.count("  另有 36 个事件，见 code_history.parquet。") == 5
+    assert said[-1] == "另有 2 个追溯码，见 code_history.parquet。"
 
 
 def test_a_hostile_name_is_inert_in_drawings(tmp_path):

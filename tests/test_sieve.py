@@ -10,13 +10,14 @@ import pytest
 from conftest import shared
 
 from engine.audit import CODE_SCOPES
+from engine.audit.codefacts import CodeFacts
 from engine.audit.findings import supersede
 from engine.audit.sieved import sievable
-from engine.run import codeindex, codeparts
+from engine.run import codeindex, codeparts, tracing
 from engine.run.codeindex import LARGE, Month, open_index
 from engine.run.codeparts import trace_parts
 from engine.run.records import Shelf, Split, by_bucket, spread
-from engine.run.sieving import WITH_KEY
+from engine.run.sieving import WITH_KEY, sieve
 from engine.run.tracing import trace_bucket
 from engine.tables.dictionary import table
 from engine.tables.problems import UsageProblem
@@ -26,6 +27,7 @@ from engine.tracing.repeats import among
 from engine.tracing.slim import families
 
 START = datetime(2025, 9, 1, 8)
+OPTIONAL = ("fee_lines", "pack_relations", "drug_identifiers", "institutions", "claims")
 
 
 def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame]:
@@ -81,7 +83,7 @@ def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame
     lines = pl.concat([lines, back], how="diagonal")
     pairs = rng.integers(0, serials, (max(1, events // 20), 2))
     claims = pl.DataFrame({"setl_id": ["S1", "S9"], "refd_setl_flag": ["1", "0"], "init_setl_id": ["S3", None]})
-    return {
+    return stock_tables(rng, sites, drugs) | {
         "trace_codes": frame.sample(fraction=1, shuffle=True, seed=int(rng.integers(1 << 30))),
         "fee_lines": lines,
         "claims": claims,
@@ -99,6 +101,29 @@ def wild_tables(rng: np.random.Generator, events: int) -> dict[str, pl.DataFrame
             {"parent_codg": [genuine[a] for a, _ in pairs], "child_codg": [genuine[b] for _, b in pairs]}
         ),
     }  # fmt: skip
+
+
+def stock_tables(rng: np.random.Generator, sites: int, drugs: int, moves: int = 40) -> dict[str, pl.DataFrame]:
+    """Movements, counts and balances of the lots of `wild_tables`."""
+
+    def some(values: list) -> list:
+        return [values[i] for i in rng.integers(0, len(values), moves)]
+
+    frame = pl.DataFrame({
+        "move_id": [f"M{i}" for i in range(moves)],
+        "fixmedins_code": some([f"H{i}" for i in range(sites)]),
+        "move_type": some(["purchase", "purchase_return", "transfer_in", "transfer_out", "stocktake", "delivery"]),
+        "med_list_codg": some([f"XA{i}" for i in range(drugs)]), "manu_lotnum": some(["L1", "L2", None]),
+        "cnt": some([Decimal(n) for n in range(4)]), "store_id": some(["D1", "D2"]),
+        "item_store_id": [f"W{i}" for i in range(moves)],
+        "move_time": [START + timedelta(hours=int(h)) for h in rng.integers(-100, 1000, moves)],
+        "expy_end": some([None, None, date(2025, 9, 10), date(2027, 1, 1)]),
+    })  # fmt: skip
+    balances = frame.select(
+        "fixmedins_code", "store_id", "item_store_id", begndate=pl.lit(START.date()),
+        enddate=pl.lit(START.date() + timedelta(days=30)), opening_cnt="cnt", closing_cnt="cnt",
+    )  # fmt: skip
+    return {"stock_moves": frame, "stock_balances": balances.head(moves // 8)}
 
 
 def rng_series(rng: np.random.Generator, count: int) -> pl.Series:
@@ -140,9 +165,24 @@ def test_wild_codes_are_judged_alike_sieved_and_whole(region, seed, tmp_path, sm
     rng = np.random.default_rng(seed)
     tables = typed(wild_tables(rng, int(rng.integers(40, 600))))
     if seed % 3 == 1:
-        tables.pop(str(rng.choice(["fee_lines", "pack_relations", "drug_identifiers", "institutions", "claims"])))
+        tables.pop(str(rng.choice([*OPTIONAL, "stock_moves"])))
     assert told(sieved(tables, region, folder=tmp_path)) == told(trace_bucket(tables, region))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_lots_of_wild_codes_have_the_same_facts_sieved_and_whole(region, seed, tmp_path):
+    tables = typed(wild_tables(np.random.default_rng(seed), 400))
+    small = {name: tables[name].collect() for name in tracing.SMALL}
+    cancelled = tracing.cancelled_of(tables)
+    kept = sieve(tables, small, cancelled, tmp_path, rows_a_part=50)
+    few = tables | {"trace_codes": kept.trace_codes, "fee_lines": kept.fee_lines}
+    sieved = CodeFacts(tracing.frames_of(few), region.rules, cancelled, kept.lines, kept.lots)
+    whole = CodeFacts(tracing.frames_of(tables), region.rules, cancelled)
+    assert kept.rows < 400
+    for scope in ("lot", "lot_book"):
+        assert sieved.of(scope).cases.equals(whole.of(scope).cases)
+        assert sieved.of(scope).events().equals(whole.of(scope).events())
 
 
 def test_the_sample_is_judged_alike_sieved_and_whole(region, tmp_path, monkeypatch):

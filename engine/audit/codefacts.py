@@ -4,15 +4,17 @@ import polars as pl
 
 from engine.language.rule import LoadedRule
 from engine.tables.dictionary import with_fields
+from engine.tracing.book import Fallen, book_facts
 from engine.tracing.events import Cancelled, id_of, standing
 from engine.tracing.evidence import Facts
 from engine.tracing.facts import code_facts, code_site_facts, read_bucket
+from engine.tracing.ledger import expiries, with_expiries
 from engine.tracing.lines import fee_line_facts, scan_facts
 from engine.tracing.patterns import burst_facts, buyer_facts, reseller_facts, resold_codes
 from engine.tracing.stock import lot_facts
 
 TABLES = ("trace_codes", "drug_identifiers", "pack_relations", "institutions", "chains", "fee_lines", "code_free",
-          "stock_moves")  # fmt: skip
+          "stock_moves", "stock_balances")  # fmt: skip
 TUNED = ("tolerance_minutes", "speed", "fast_speed", "far_km", "near_km", "within_seconds")
 NEEDED = {"t03": "institutions", "t05": "drug_identifiers", "t09": "pack_relations", "t10": "fee_lines"}
 
@@ -32,7 +34,7 @@ class CodeFacts:
         rules: list[LoadedRule],
         cancelled: Cancelled | None = None,
         lines: pl.Series | None = None,
-        lots: pl.DataFrame | None = None,
+        lots: Fallen | None = None,
         rows: pl.LazyFrame | None = None,
     ):
         self.lines, self.lots, self.cancelled = lines, lots, cancelled
@@ -41,7 +43,7 @@ class CodeFacts:
         self.rows = self.tables["trace_codes"].lazy() if rows is None else rows
         self.tuned = tuned_by(rules)
         self.bucket = read_bucket(
-            self.tables["trace_codes"],
+            with_expiries(self.tables["trace_codes"], expiries(self.tables.get("stock_moves"))),
             *(self.tables.get(t) for t in TABLES[1:6]),
             cancelled=cancelled,
             **self._tuning("tolerance_minutes"),
@@ -60,6 +62,9 @@ class CodeFacts:
 
     def _tuning(self, *names: str) -> dict[str, int]:
         return {name: value for name, value in self.tuned.items() if name in names}
+
+    def _ledger(self) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
+        return self.tables.get("stock_moves"), self.tables.get("stock_balances")
 
     def _fee_lines(self) -> Facts:
         scans = scan_facts(self.bucket, **self._tuning("tolerance_minutes"))
@@ -83,7 +88,8 @@ MAKERS = {
     "code_site": lambda facts: code_site_facts(facts.bucket),
     "code": lambda facts: code_facts(facts.bucket, **facts._tuning(*TUNED[:5])),
     "fee_line_codes": CodeFacts._fee_lines,
-    "lot": lambda facts: lot_facts(facts.bucket, facts.lots, facts.tables.get("stock_moves")),
+    "lot": lambda facts: lot_facts(facts.bucket, facts.lots and facts.lots.sums, *facts._ledger()),
+    "lot_book": lambda facts: book_facts(facts.bucket, facts.lots and facts.lots.book, *facts._ledger()),
     "burst": lambda facts: burst_facts(facts.bucket, facts.rows, **facts._tuning("within_seconds")),
     "buyer": lambda facts: buyer_facts(*resold_codes(facts.of("code"))),
     "reseller": lambda facts: reseller_facts(*resold_codes(facts.of("code"))),

@@ -14,11 +14,16 @@ from engine.audit.told import DETAIL, values
 from engine.language.rule import LoadedRule
 from engine.language.vocabulary import scopes
 from engine.tracing.evidence import Facts as TraceFacts
+from engine.tracing.forms import why_unusable
 
 SHOWN = {  # what a finding says of a case, by scope: the parts of its key
     "code_site": ["code", "fixmedins_code"], "code": ["code"], "fee_line_codes": ["feedetl_sn"],
-    "lot": ["fixmedins_code", "med_list_codg", "manu_lotnum"], "burst": ["fixmedins_code", "first_code"],
+    "lot": ["fixmedins_code", "med_list_codg", "manu_lotnum"],
+    "lot_book": ["fixmedins_code", "med_list_codg", "manu_lotnum"], "burst": ["fixmedins_code", "first_code"],
     "buyer": ["psn_no"], "reseller": ["fixmedins_code"],
+}  # fmt: skip
+_STANDS_IN = {
+    "trace_codes": "event_id", "fee_lines": "feedetl_sn", "stock_moves": "move_id", "stock_balances": "balance_id",
 }  # fmt: skip
 
 
@@ -32,6 +37,11 @@ def code_key(loaded: LoadedRule) -> pl.Expr:
     symbol = symbol_of(loaded)
     parts = [pl.col(f"{symbol}.{p}").fill_null("") for p in SHOWN[loaded.rule.scope]]
     return pl.concat_str(parts, separator="|")
+
+
+def code_fault(code: pl.Expr) -> pl.Expr:
+    """What a reader of evidence is told of a code that stands for no single pack; null for one that may."""
+    return why_unusable(code)
 
 
 def code_cases(loaded: LoadedRule, facts: TraceFacts) -> Cases:
@@ -54,7 +64,7 @@ def judge_codes(loaded: LoadedRule, facts: TraceFacts, fee_lines: pl.DataFrame |
     findings = _written(loaded, hits, events)
     findings = findings.join(values(loaded, hits), on="_case", how="left", maintain_order="left")
     named = findings.select("_case", "finding_id")
-    evidence = pl.concat([_rows(events, "trace_codes", "event_id"), _rows(events, "fee_lines", "feedetl_sn")])
+    evidence = pl.concat(_rows(events, name, key) for name, key in _STANDS_IN.items())
     evidence = _summed(evidence).join(named, on="_case")
     return findings.select(list(FINDINGS)), evidence.select(list(EVIDENCE)), unjudged
 
@@ -73,7 +83,7 @@ def _summed(evidence: pl.DataFrame) -> pl.DataFrame:
 def _in_evidence(loaded: LoadedRule, hits: pl.DataFrame, facts: TraceFacts, fee_lines) -> pl.DataFrame:
     """The sales behind each hit with `_role` and money: excess where the rule's flag says so."""
     events = facts.events(hits["_case"]).rename({"case": "_case"})
-    blank = dict.fromkeys(("feedetl_sn", "setl_id", "psn_no", "code"), pl.String)
+    blank = dict.fromkeys(("feedetl_sn", "setl_id", "psn_no", "code", "move_id", "balance_id"), pl.String)
     blank |= {"excess_units": UNITS, "fund": pl.Int64, "suspect_fund": pl.Int64}
     events = events.with_columns(pl.lit(None, t).alias(n) for n, t in blank.items() if n not in events.columns)
     excess = loaded.compiled.get("flag.excess")

@@ -22,8 +22,8 @@ _SOLD_ONCE = {
     "resale_site": (None,), "shortest_gap_minutes": (None,), "travel_shortfall_minutes": (None,),
     "travel_km": (None,), "parents_sold": _NO, "parents_with_it": _NO, "parents_at_site": _NO, "family_excess": (None,),
 }  # fmt: skip
-# What a case that falls may say, by scope; a fact that is not named may say anything. Of lots, bursts, buyers and
-# resellers none falls.
+# What a case that falls may say, by scope; a fact that is not named may say anything. Of lots and their books, bursts,
+# buyers and resellers none falls.
 PLAIN: dict[str, dict[str, tuple]] = {
     "code_site": {name: values for name, values in _SOLD_ONCE.items() if name in FACTS["code_site"]},
     "code": _SOLD_ONCE,
@@ -35,7 +35,7 @@ PLAIN: dict[str, dict[str, tuple]] = {
         "unsupplied_gs1": _NO, "in_chain": _MAYBE, "supplied_later_codes": _NO,
         "made_later_codes": _NO, "made_later_days": (None,), "made_earlier_codes": _NO,
     },
-    "lot": {}, "burst": {}, "buyer": {}, "reseller": {},
+    "lot": {}, "lot_book": {}, "burst": {}, "buyer": {}, "reseller": {},
 }  # fmt: skip
 _TYPES = {"int": pl.Int64, "money": pl.Int64, "text": pl.String, "datetime": pl.Datetime("us")}
 

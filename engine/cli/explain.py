@@ -15,10 +15,11 @@ from engine.cli.app import Input, Json, Knowledge, Rules, app, need_outputs, not
 from engine.cli.rules import rules_app, rules_at
 from engine.language.rule import load_rules, rule_files
 from engine.reference.knowledge import load_knowledge
+from engine.report.codelife import history_of, lives_told
 from engine.report.explain import as_data, case_of, told
 from engine.report.figures import Run
 from engine.report.text import visible
-from engine.report.words import DISCLAIMER, WAIVER
+from engine.report.words import DISCLAIMER, HISTORY, WAIVER
 from engine.run.payment import payment_of
 from engine.run.payment import told as told_payment
 from engine.run.prepared import prepared
@@ -49,11 +50,17 @@ def explain_command(
         return
     loaded, _ = load_rules(rules_at(rules), load_knowledge(knowledge or []))
     case = case_of(Run(out, {r.rule.id: rule_info(r) for r in loaded}), finding)
+    history = history_of(case.run, case.finding["finding_id"])
     if as_json:
-        print(json.dumps(as_data(case), ensure_ascii=False, default=str))
+        print(json.dumps(as_data(case) | {"code_history": history}, ensure_ascii=False, default=str))
         return
-    for number, (heading, sentences) in enumerate(told(case)):
-        print(f"{NUMERALS[number] if number < 10 else '十一'}、{heading}")
+    parts, english = told(case), state["words"].index == 1
+    if history:
+        note = "Shown for reference; no evidence, and no finding changes with it." if english else HISTORY
+        heading = "追溯码全史 lives of the codes" if english else "追溯码全史"
+        parts.append((heading, [note, *lives_told(history, case.run, english)]))
+    for number, (heading, sentences) in enumerate(parts):
+        print(f"{NUMERALS[number] if number < 10 else f'十{NUMERALS[number - 10]}'}、{heading}")
         print("\n".join(f"  {visible(sentence)}" for sentence in sentences))
     print(DISCLAIMER)
 

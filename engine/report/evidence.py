@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from engine.audit.codes import code_fault
 from engine.reference.knowledge import shapes
 from engine.report.figures import Run
 from engine.report.words import WITHIN_INSTITUTION
@@ -11,12 +12,13 @@ _SPELT_OUT = 20  # rows per finding and role; the others are counted
 
 
 def evidence_of(run: Run, finding_ids: list[str]) -> pl.DataFrame:
-    """The evidence of some findings, in a fixed order."""
+    """The evidence of some findings, in a fixed order; rows of trace_codes with their `code`, and `unusable`, why it
+    stands for no single pack, where it does not."""
+    own, row = pl.col("finding_id").is_in(finding_ids), ["finding_id", "table", "row_key", "role"]
+    codes = run.scan("amounts").filter(own, pl.col("table") == "trace_codes").select(*row, code="name")
+    rows = run.scan("evidence").filter(own).join(codes.unique(row, keep="any"), on=row, how="left")
     return (
-        run.scan("evidence")
-        .filter(pl.col("finding_id").is_in(finding_ids))
-        .sort("finding_id", "role", "table", "row_key")
-        .collect()
+        rows.sort("finding_id", "role", "table", "row_key").with_columns(unusable=code_fault(pl.col("code"))).collect()
     )
 
 

@@ -15,7 +15,7 @@ from engine.reference.knowledge import shapes
 from engine.report import charts, figures, words
 from engine.report.evidence import evidence_of
 from engine.report.figures import Run
-from engine.report.lives import lives_of, networks_of
+from engine.report.lives import coverage_of, lives_of, networks_of
 from engine.report.text import clip, visible, yuan
 from engine.tables.dictionary import tables
 from engine.tables.outputs import output_fields
@@ -48,7 +48,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(yuan=yuan, clip=clip, word=_word, count=_count, plain=_plain, labelled=_labelled)
+    env.filters.update(yuan=yuan, clip=clip, word=_word, count=_count, plain=_plain, labelled=_labelled,
+                       tenths=_tenths)  # fmt: skip
     return env
 
 
@@ -69,6 +70,7 @@ def _render(run: Run, shown: int) -> str:
             **_rules(run, shown),
             **_findings(run, shown),
             nets=networks_of(run, shown),
+            scans=coverage_of(run, shown),
             **_rest(run, shown),
         )
     )
@@ -90,6 +92,11 @@ def _plain(value) -> str:
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _tenths(rate: int) -> str:
+    """Tenths of a percent: 987 is 98.7%."""
+    return f"{rate // 10}.{rate % 10}%"
 
 
 def _count(number: int | None) -> str:

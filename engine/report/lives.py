@@ -1,4 +1,5 @@
-"""What the page shows beside findings about trace codes: the lives of their codes, and the networks they form."""
+"""What the page shows beside findings about trace codes: the lives of their codes, the networks they form, and of what
+was due a code how much was scanned."""
 
 import polars as pl
 
@@ -84,3 +85,20 @@ def networks_of(run: Run, shown: int) -> dict:
 def _drawn(network: dict, edges: pl.DataFrame) -> dict:
     rows = edges.to_dicts()
     return network | {"chart": charts.bipartite(rows), "lines": rows[:_MEMBERS], "lines_of": len(rows)}
+
+
+def coverage_of(run: Run, shown: int) -> dict:
+    """By institution the fee lines due a code and those that have one, over all months and duties, the worst first:
+    `rate` in tenths of a percent, rounded down; `first` and `last`, the months it begins and ends with, each with its
+    own rate. `all` has the same of all institutions together, None where nothing was due."""
+    rows = run.scan("scan_coverage").collect()
+    sums = [pl.col("due_lines", "coded_lines", "due_fen", "coded_fen").sum()]
+    rate = (pl.col("coded_lines") * 1000 // pl.col("due_lines")).alias("rate")
+    months = rows.group_by("fixmedins_code", "month").agg(sums).with_columns(rate).sort("month")
+    ends = months.group_by("fixmedins_code").agg(
+        pl.struct("month", "rate").first().alias("first"), pl.struct("month", "rate").last().alias("last")
+    )
+    sites = rows.group_by("fixmedins_code").agg(sums).with_columns(rate).join(ends, on="fixmedins_code")
+    sites = sites.sort("rate", "due_lines", "fixmedins_code", descending=[False, True, False])
+    whole = rows.select(sums).with_columns(rate).to_dicts()[0] if len(rows) else None
+    return {"rows": sites.head(max(20, shown // 4)).to_dicts(), "of": len(sites), "all": whole}

@@ -7,6 +7,9 @@ amounts, and where they did not the explanation would be refused.
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 
+import polars as pl
+
+from engine.audit.codes import code_fault
 from engine.report import words
 from engine.report.readings import conditions, value_said, with_values
 from engine.report.text import yuan
@@ -15,7 +18,7 @@ from engine.tables.problems import InvariantBroken
 
 _ROWS = 40  # told one by one; the others are summed up
 MONEY = {"gross_fen": "涉及金额", "inscope_fen": "范围内金额", "fund_fen": "基金份额"}
-CODE_SCOPES = ("code_site", "code", "fee_line_codes", "lot", "burst", "buyer", "reseller")
+CODE_SCOPES = ("code_site", "code", "fee_line_codes", "lot", "lot_book", "burst", "buyer", "reseller")
 
 
 def number(value: Decimal | None) -> str:
@@ -38,6 +41,7 @@ def evidence(case) -> list[str]:
 
 def _row(case, row: dict) -> str:
     code = " ".join(text for text in (row["med_list_codg"], row["name"]) if text)
+    code += f"（{why}）" if row["table"] == "trace_codes" and (why := _unusable(row["name"])) else ""
     known = [row_said(row), code, f"{row['time']:%Y-%m-%d %H:%M}" if row["time"] else ""]
     known += [f"结算单 {row['setl_id']}"] * (row["setl_id"] not in (None, case.finding["setl_id"], row["row_key"]))
     known += [f"机构 {row['fixmedins_code']}"] * (row["fixmedins_code"] not in (None, case.finding["fixmedins_code"]))
@@ -46,6 +50,10 @@ def _row(case, row: dict) -> str:
     known += [f"金额 {yuan(row['cost_fen'])} 元"] * (row["cost_fen"] is not None)
     known += [f"其中超出 {number(row['cut_cnt'])}"] * (row["cut_cnt"] is not None)
     return "，".join(text for text in known if text)
+
+
+def _unusable(code: str | None) -> str | None:
+    return pl.DataFrame({"code": [code]}, {"code": pl.String}).select(code_fault(pl.col("code"))).item()
 
 
 def excess(case) -> list[str]:

@@ -113,6 +113,7 @@ SCOPE = {
     "code_site": "追溯码·地点",
     "fee_line_codes": "明细对应追溯码",
     "lot": "批号",
+    "lot_book": "批号账",
     "burst": "连号扫码",
     "buyer": "首次购买人",
     "reseller": "再次售出机构",

@@ -31,7 +31,7 @@ from engine.tracing.sieve import Kept, by_code, by_line, by_site, place_of
 
 VERSION = 3
 BUCKETS = 64  # of every month at least
-LARGE = ("trace_codes", "fee_lines", "claims", "stock_moves")
+LARGE = ("trace_codes", "fee_lines", "claims", "stock_moves", "stock_balances")
 SHELVES = {"codes": WITH_KEY, "lines": OF_LINE, "sites": OF_SITE, "billed": BILLED}
 _VALUE = {
     "codes": lambda records: np.ascontiguousarray(records["root"]),
@@ -179,7 +179,8 @@ def sieve_month(
     `cancelled` finds what was cancelled in the tables it is given. An index made under other small tables or settings
     is sieved anew from its rows.
     """
-    index = open_index(month)
+    index, ledger = open_index(month), ("stock_moves", "stock_balances")
+    small = {name: frame for name, frame in small.items() if name not in ledger}
     basis, number = basis_of(small, tolerance_minutes, within_seconds), len(index.months)
     if index.basis != basis:
         index = replace(index, buckets=0, basis="", first=number)
@@ -193,6 +194,7 @@ def sieve_month(
             index.add(name, tables[name])
     after = replace(index, months=(*index.months, (month.name, 0)))
     whole = {name: frame for name in LARGE if (frame := after.table(name)) is not None}
+    small |= {name: whole[name].collect() for name in ledger if name in whole}
     rows = whole["trace_codes"].select(pl.len()).collect().item()
     after = replace(
         after,

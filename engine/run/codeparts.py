@@ -45,10 +45,15 @@ MEMORY = 4 * 2**30
 LEAST_ROWS = 50_000
 _BYTES_JUDGED = 3_500  # a row at the peak, while facts of all scopes are there
 _REST = 400 * 2**20  # what everything else takes
-_OWN = {"lot": "manu_lotnum", "burst": "fixmedins_code", "reseller": "fixmedins_code", "buyer": "psn_no"}
-# _OWN: whose part a case belongs to, by scope. CUTS: what is cut by, and the scopes judged on it.
-CUTS = {"family": ("code_site", "code"), "line": ("fee_line_codes",), "lot": ("lot",), "site": ("burst", "reseller"),
-        "person": ("buyer",)}  # fmt: skip
+# The scopes judged on each cut; and in which field of a case what was cut by stands, where its part decides over it.
+CUTS = {
+    "family": ("code_site", "code"), "line": ("fee_line_codes",), "lot": ("lot", "lot_book"),
+    "site": ("burst", "reseller"), "person": ("buyer",),
+}  # fmt: skip
+_OWN = {
+    "lot": "manu_lotnum", "lot_book": "manu_lotnum", "burst": "fixmedins_code", "reseller": "fixmedins_code",
+    "buyer": "psn_no",
+}  # fmt: skip
 NO_PACKS = table("pack_relations").schema.to_frame()
 
 
@@ -177,7 +182,7 @@ class _Dealer:
 
     def __init__(self, few: dict[str, pl.LazyFrame], lines: pl.Series, count: int, work: Path):
         self.lines, self.count, self.work = lines, count, work
-        self.small = {name: few[name].collect() for name in (*SMALL, "code_free", "stock_moves") if name in few}
+        self.small = {name: few[name].collect() for name in (*SMALL, "code_free") if name in few}
         size = -(-few["trace_codes"].select(pl.len()).collect().item() // count)
         roots = families(ancestors(with_fields(self.small.get("pack_relations", NO_PACKS), "pack_relations")))
         self.rows, self.bills, numbers = [], [], []
@@ -227,8 +232,8 @@ class _Dealer:
 
 def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFrame:
     """One row per row of trace_codes, as numbers (NONE where there is no such): its `family` of codes, alone where it
-    has no usable code; the `scan` as cases of fee lines know it, and the `bill` it names; whether it moves or counts
-    stock; its site, lot and person."""
+    has no usable code; the `scan` as cases of fee lines know it, the `bill` it names, its settlement (`paper`), lot
+    and person, its site if it moves, and as `place` always."""
     keys = keyed(with_fields(rows, "trace_codes", *FIELDS)).join(
         roots, left_on="code_key", right_on="key", how="left", maintain_order="left"
     )
@@ -244,23 +249,20 @@ def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFram
         paper=id_of("setl_id"),
         site=pl.when(usable & kind.is_in(MOVES)).then(site),
         lot=id_of("manu_lotnum"),
-        counts=(kind == "stocktake") & ~pl.col("code").is_not_null(),
         person=id_of("psn_no"),
     ).with_columns(pl.col(pl.UInt64).fill_null(NONE))
 
 
 def _cuts(numbers: pl.DataFrame, lines: pl.Series) -> pl.DataFrame:
     """`_numbers` of all rows with what they are cut by: `line` only for scans of `lines`, those of one settlement
-    together, since two boxes of it may be scanned crosswise, and those of a site that name none; `lot` only where it
-    was counted; `person` only of families that moved at several sites."""
-    counted = numbers.filter("counts")["lot"].unique()
+    together, since two boxes of it may be scanned crosswise, and those of a site that name none; `person` only of
+    families that moved at several sites."""
     moved = numbers.filter(pl.col("site") != NONE).group_by("family").agg(pl.col("site").n_unique())
     far = moved.filter(pl.col("site") > 1)["family"]
     paper = pl.when(pl.col("paper") != NONE).then("paper").min()
     place = pl.coalesce(paper, pl.col("place").min()).over("scan")
     cut = {
         "line": pl.when(pl.col("scan").is_in(lines.implode())).then(place),
-        "lot": pl.when(pl.col("lot").is_in(counted.implode())).then("lot"),
         "person": pl.when(pl.col("family").is_in(far.implode())).then("person"),
     }
     cut = {name: value.fill_null(NONE) for name, value in cut.items()}

@@ -10,18 +10,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import polars as pl
 
 from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
+from engine.tracing.book import Fallen, FallenLots, watched_rows
 from engine.tracing.events import FIELDS, UNIT, Cancelled, id_of
 from engine.tracing.packs import ancestors
 from engine.tracing.repeats import among, distinct
 from engine.tracing.sieve import Kept, by_code, by_line, by_site
 from engine.tracing.slim import COUNT, MOVE, NONE, RECORD, SCAN, known_of, slim
-from engine.tracing.stock import counted_rows, lot_counts, lot_sums, plain_moves
+from engine.tracing.stock import counted_rows
 from engine.tracing.travel import site_table
 
 ROWS_A_PART = 1_000_000
@@ -54,7 +56,7 @@ class Sieved:
     rows: int
     fee_lines: pl.LazyFrame | None
     lines: pl.Series
-    lots: pl.DataFrame
+    lots: Fallen
 
 
 def rows_for(memory: int) -> int:
@@ -92,7 +94,8 @@ class Sieve:
         self.above = ancestors(_small(small, "pack_relations"))
         sites = site_table(small.get("institutions"), small.get("chains"))
         self.groups = sites.filter(pl.col("group") != pl.col("site")).select("site", "group")
-        self.known = known_of(self.identifiers, self.above)
+        self.ledger = (_small(small, "stock_moves"), _small(small, "stock_balances"))
+        self.known = known_of(self.identifiers, self.above, self.ledger[0])
         rows = self.events.select(pl.len()).collect().item()
         self.rows, count = rows, buckets or max(1, -(-rows // part))
         self.codes = Split(work / "codes", "root", WITH_KEY, count)
@@ -100,6 +103,7 @@ class Sieve:
         self.sites = Split(work / "sites", "site", OF_SITE, count)
         self.billed = Split(work / "billed", "line", BILLED, count)
         self.chosen = np.zeros(rows, bool)
+        # Counts of lots and lots to watch, part by part.
         self.counted = [counted_rows(with_fields(self.events.head(0).collect(), "trace_codes", *FIELDS))]
 
     def sieved(self) -> Sieved:
@@ -173,7 +177,8 @@ class Sieve:
         self.sites.add(records[(what & MOVE) != 0])
         counts = (what & COUNT) != 0
         self.chosen[first : first + part.height] = counts
-        return counted_rows(part.filter(pl.Series(counts)))
+        watched = watched_rows(part, pl.Series(records["key"] == NONE))
+        return pl.concat([counted_rows(part.filter(pl.Series(counts))), watched])
 
     def _billed_lines(self, fee_lines: pl.LazyFrame) -> pl.LazyFrame:
         named = pl.col("med_list_codg").is_in(self.identifiers["med_list_codg"].unique().implode())
@@ -183,28 +188,25 @@ class Sieve:
             named=named.fill_null(False).cast(pl.UInt8),
         )  # fmt: skip
 
-    def _fetch(self) -> tuple[pl.LazyFrame, pl.DataFrame]:
-        """The chosen rows with their texts, and what moved of counted lots in the others."""
-        counts = lot_counts(pl.concat(self.counted))
-        lots = counts.select("manu_lotnum", "fixmedins_code").unique()
-        folder = self.work / "kept"
+    def _fetch(self) -> tuple[pl.LazyFrame, Fallen]:
+        """The chosen rows with their texts, and what moved of lots in the others."""
+        lots = FallenLots(pl.concat(self.counted), self.groups, self.identifiers, self.cancelled, self.ledger)
+        folder, adding = self.work / "kept", Lock()
         folder.mkdir()
-        none = self.events.head(0).collect()
-        none.write_parquet(folder / "none.parquet")
-        none = lot_sums(plain_moves(none, self.identifiers, None), counts.clear())
+        self.events.head(0).collect().write_parquet(folder / "none.parquet")
 
-        def moved_beside(numbered: tuple[int, pl.DataFrame]) -> pl.DataFrame:
+        def fetch(numbered: tuple[int, pl.DataFrame]) -> None:
             first, part = numbered
             chosen = pl.Series(self.chosen[first : first + part.height])
             # By way of a file, because a few rows in memory would hold on to the texts of their whole part.
             part.filter(chosen).write_parquet(folder / f"{first:012}.parquet", compression="lz4")
-            others = part.lazy().filter(~chosen).join(lots.lazy(), on=lots.columns, how="semi").collect()
-            return lot_sums(plain_moves(others, self.identifiers, self.cancelled), counts) if others.height else none
+            with adding:
+                lots.add(part.lazy().filter(~chosen))
 
-        parts = (part for part in self._numbered() if lots.height or self.chosen[part[0] : part[0] + self.part].any())
-        sums = pl.concat([none, *spread(moved_beside, parts, THREADS)])
-        rows = pl.scan_parquet(sorted(folder.glob("*.parquet")))
-        return rows, sums.group_by(sums.columns[:3], maintain_order=True).sum()
+        wanted = lots.wanted.height > 0
+        parts = (part for part in self._numbered() if wanted or self.chosen[part[0] : part[0] + self.part].any())
+        list(spread(fetch, parts, THREADS))
+        return pl.scan_parquet(sorted(folder.glob("*.parquet"))), lots.told()
 
     def _bills_of(self, rows: pl.LazyFrame, lines: pl.Series) -> pl.LazyFrame | None:
         if self.fee_lines is None:

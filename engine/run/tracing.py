@@ -19,7 +19,7 @@ from engine.tracing.events import Cancelled
 from engine.tracing.evidence import Facts
 from engine.tracing.returns import with_codes
 
-SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains")
+SMALL = ("drug_identifiers", "pack_relations", "institutions", "chains", "stock_moves", "stock_balances")
 CODED_LINE = ["feedetl_sn", "setl_id", "psn_no", "fixmedins_code", "med_list_codg", "cnt", "det_item_fee_sumamt",
         "inscp_scp_amt", "fund_pay", "fee_ocur_time", "self_pay_flag"]  # fmt: skip
 

@@ -10,7 +10,9 @@ provenance  of each sale: identity, validity, lot, supply
 facts       a bucket of codes; facts of codes at sites and of codes
 lines       facts of fee lines with their codes
 patterns    facts over many codes: bursts of scans, buyers
-stock       the stock of a lot
+ledger      what the stock ledger of a site says of its lots beside codes
+stock       the stock of a lot that was counted
+book        all that came in of a lot against all that went out, where no code follows every pack
 history     the whole life of the codes behind a finding, which is context and no evidence
 networks    persons and institutions joined by packs that were sold again elsewhere
 evidence    the sales behind a case, with texts and money

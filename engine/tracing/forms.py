@@ -19,6 +19,11 @@ REASONS = {
     "short": "过短，不成追溯码",
     "long": "过长，不成追溯码",
 }
+_UNUSABLE = {
+    "placeholder": "占位码，不指任何一盒",
+    "barcode": "商品条码，不是追溯码",
+    "lot_level": "只到批号或品种，不指单盒",
+}
 
 _GS = "\x1d"
 # What scanners and copied texts put for FNC1, which cannot be typed.
@@ -214,6 +219,14 @@ def classify(normal: pl.Expr) -> pl.Expr:
     }
     kind = pl.coalesce(pl.when(test).then(pl.lit(name)) for name, test in classes.items())
     return pl.when(normal.is_not_null()).then(pl.coalesce(kind, pl.lit("other_issuer"))).cast(CLASSES)
+
+
+def why_unusable(normal: pl.Expr) -> pl.Expr:
+    """Why a normalised code stands for no single pack, in words for a reader; null for one that may."""
+    kind = classify(normal).cast(pl.String)
+    because = reason(normal).replace_strict(REASONS, default=None, return_dtype=pl.String)
+    known = kind.replace_strict(_UNUSABLE, default=None, return_dtype=pl.String)
+    return pl.when(kind == "bad").then(because).otherwise(known)
 
 
 def identifier(normal: pl.Expr) -> pl.Expr:

@@ -14,8 +14,13 @@ from engine.tracing.events import id_of
 from engine.tracing.evidence import Facts
 from engine.tracing.travel import with_group
 
-# Demo values: no published figure says from how many codes on a tie is more than chance.
+# No published figure says from where on a tie is more than chance; every network is told with the values it rests on.
+# A person whose one box came back elsewhere may have lost or given it away, and one such box joins whoever met it to
+# everybody else: two boxes on the same way are the least that repeat, which chance seldom does.
 MIN_CODES = 2
+# All who bought first at a busy pharmacy would be one network through it, though nothing joins them but the shop.
+# Thirty such persons are more than a household, a ward or a crew of hired buyers that works together, and fewer than
+# the regular customers of any shop; ties of resales and later purchases join at any place, however busy.
 MAX_FIRST_BUYERS = 30
 _PAIR = ["psn_no", "fixmedins_code"]
 _KINDS = ("first", "resold", "later")

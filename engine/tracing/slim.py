@@ -12,6 +12,7 @@ import polars as pl
 from engine.tables.dictionary import with_fields
 from engine.tracing.codes import USABLE, keyed
 from engine.tracing.events import FIELDS, MOVES, UNIT, id_of
+from engine.tracing.ledger import expiries, with_expiries
 from engine.tracing.packs import identifiers
 
 MOVE, SUPPLY, SCAN, FLAGGED, PLACEHOLDER, COUNT, FAMILY = 1, 2, 4, 8, 16, 32, 64
@@ -29,19 +30,21 @@ class Known:
     content: ident, content (ten-thousandths of a unit in a bundle or case)
     pairs:   ident, item: which identifier names which list code
     roots:   key, root: the family of every code that has a parent or a child
+    expiry:  the last day of validity of lots (ledger.expiries)
     """
 
     content: pl.DataFrame
     pairs: pl.DataFrame
     roots: pl.DataFrame
+    expiry: pl.DataFrame
 
 
-def known_of(drug_identifiers: pl.DataFrame, above: pl.DataFrame) -> Known:
+def known_of(drug_identifiers: pl.DataFrame, above: pl.DataFrame, stock_moves: pl.DataFrame | None = None) -> Known:
     packs = identifiers(drug_identifiers).filter(pl.col("pack_level") > 1).select("ident", content="whole")
     pairs = drug_identifiers.select(
         ident=pl.col("ident7").str.strip_chars().cast(pl.UInt64, strict=False), item=id_of("med_list_codg")
     )
-    return Known(packs, pairs.drop_nulls("ident").unique(), families(above))
+    return Known(packs, pairs.drop_nulls("ident").unique(), families(above), expiries(stock_moves))
 
 
 def families(above: pl.DataFrame) -> pl.DataFrame:
@@ -67,7 +70,7 @@ def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
     FLAGGED a scan that is mismatched, expired or sold before it was made by what stands in its own row; PLACEHOLDER;
     COUNT a count of a lot; FAMILY a code that has a parent or a child.
     """
-    rows = keyed(with_fields(batch, "trace_codes", *FIELDS))
+    rows = keyed(with_expiries(with_fields(batch, "trace_codes", *FIELDS), known.expiry))
     rows = rows.select(
         "ident",
         "event_type",

@@ -4,26 +4,26 @@ from collections.abc import Callable
 
 import polars as pl
 
-from engine.tables.dictionary import table, with_fields
+from engine.tables.dictionary import with_fields
 from engine.tracing.codes import keyed, normalise
 from engine.tracing.events import FIELDS, MOVES, UNIT, Cancelled, id_of, is_back, standing
 from engine.tracing.evidence import Facts, quantity
 from engine.tracing.facts import Bucket
+from engine.tracing.ledger import LOT, booked, told_counts
 from engine.tracing.packs import identifiers
 from engine.tracing.travel import with_group
 from engine.tracing.words import FACTS
 
-_LOT = ["fixmedins_code", "med_list_codg", "manu_lotnum"]
 _KINDS = ("opening", "purchased", "sold", "returned")
+_COUNT_KEYS = ("event_id", "move_id", "balance_id")  # where a count stands: trace_codes, stock_moves, stock_balances
 
 
-_BOOKED = {  # of stock_moves: what a movement adds to
-    "purchase": ("bought", 1), "purchase_return": ("sent_back", 1), "transfer_in": ("transferred", 1),
-    "transfer_out": ("transferred", -1),
-}  # fmt: skip
-
-
-def lot_facts(bucket: Bucket, others: pl.DataFrame | None = None, stock_moves: pl.DataFrame | None = None) -> Facts:
+def lot_facts(
+    bucket: Bucket,
+    others: pl.DataFrame | None = None,
+    stock_moves: pl.DataFrame | None = None,
+    stock_balances: pl.DataFrame | None = None,
+) -> Facts:
     """One row per lot of a list code that a site counted, with what its purchases, sales and returns let expect.
 
     `bucket` holds all events of the sites in it, or the others are summed up in `others` (lot_sums). A sale or return
@@ -31,18 +31,18 @@ def lot_facts(bucket: Bucket, others: pl.DataFrame | None = None, stock_moves: p
     with packs that lie in it counts through these. Stock before the last count is an earlier count of the lot, or the
     codes listed as opening stock; movements are those after the earlier count and up to the last. `stock_moves` add
     what codes do not tell: goods sent back to the supplier, transfers, and the purchases of a lot none of whose
-    purchases was told with codes. `events` holds the last count alone, with the fields it has.
+    purchases was told with codes; and they and `stock_balances` the counts of lots that trace_codes do not count.
+    `events` holds the last count alone, with the fields it has.
     """
-    moves = _lot_moves(bucket)
-    counts = lot_counts(moves.filter(pl.col("what") == "counted")).with_row_index("case")
+    moves = lot_moves(bucket)
+    counts = lot_counts(moves.filter(pl.col("what") == "counted"), stock_moves, stock_balances).with_row_index("case")
     sums = lot_sums(moves, counts)
     if others is not None:
-        sums = pl.concat([sums, others.select(sums.columns)]).group_by(_LOT).sum()
-    cases = counts.join(sums, on=_LOT, how="left", nulls_equal=True, maintain_order="left").with_columns(
+        sums = pl.concat([sums, others.select(sums.columns)]).group_by(LOT).sum()
+    cases = counts.join(sums, on=LOT, how="left", nulls_equal=True, maintain_order="left").with_columns(
         pl.col(*_KINDS, "split_sales").fill_null(0)
     )
-    booked = _booked(table("stock_moves").schema.to_frame() if stock_moves is None else stock_moves, counts)
-    cases = cases.join(booked, on=_LOT, how="left", nulls_equal=True, maintain_order="left")
+    cases = cases.join(booked(stock_moves, counts), on=LOT, how="left", nulls_equal=True, maintain_order="left")
     cases = cases.with_columns(pl.col("bought", "sent_back", "transferred").fill_null(0))
     cases = cases.with_columns(
         opening=pl.col("opening") + pl.col("before"),
@@ -53,7 +53,7 @@ def lot_facts(bucket: Bucket, others: pl.DataFrame | None = None, stock_moves: p
     cases = cases.with_columns(difference=pl.col("counted") - came + pl.col("sold") - pl.col("returned"))
     cases = _in_chain(cases, bucket.sites)
     amounts = map(quantity, (*_KINDS, "sent_back", "transferred", "counted", "difference", "chain_difference"))
-    events = counts.select("case", "event_id", "time", "fixmedins_code", "med_list_codg", quantity("units"))
+    events = counts.select("case", *_COUNT_KEYS, "time", "fixmedins_code", "med_list_codg", quantity("units"))
     return Facts(cases.with_columns(amounts).select("case", *FACTS["lot"]), events, lambda chosen: chosen)
 
 
@@ -68,27 +68,16 @@ def _in_chain(cases: pl.DataFrame, sites: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _booked(stock_moves: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
-    """What stock_moves say of each counted lot between its counts: `bought`, `sent_back`, `transferred` (in less out),
-    in ten-thousandths of the smallest unit."""
-    moves = with_fields(stock_moves, "stock_moves").filter(pl.col("move_type").is_in(list(_BOOKED)))
-    units = (pl.col("cnt") * pl.col("conv_ratio").fill_null(1) * UNIT).cast(pl.Int64)
-    sign = pl.col("move_type").replace_strict(
-        {name: sign for name, (_, sign) in _BOOKED.items()}, return_dtype=pl.Int64
-    )
-    what = pl.col("move_type").replace_strict({n: word for n, (word, _) in _BOOKED.items()}, return_dtype=pl.String)
-    moves = moves.select(*_LOT, time="move_time", units=units.abs() * sign, what=what)
-    moved = moves.join(counts.select("since", *_LOT, until="time"), on=_LOT, nulls_equal=True)
-    moved = moved.filter((pl.col("time") <= pl.col("until")) & (pl.col("time") > pl.col("since")).fill_null(True))
-    words = ("bought", "sent_back", "transferred")
-    return moved.group_by(_LOT).agg(pl.col("units").filter(pl.col("what") == word).sum().alias(word) for word in words)
-
-
-def lot_counts(counted: pl.DataFrame) -> pl.DataFrame:
-    """The last count of each lot, in order of lots: event_id, time, units, `since` and `before` of an earlier count."""
-    counts = counted.sort(*_LOT, "time", "event_id")
-    return counts.group_by(_LOT, maintain_order=True).agg(
-        pl.col("event_id", "time", "units").last(),
+def lot_counts(
+    counted: pl.DataFrame, stock_moves: pl.DataFrame | None = None, stock_balances: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """The last count of each lot, in order of lots: where it stands (event_id, move_id or balance_id), time, units,
+    `since` and `before` of an earlier count. A lot that trace_codes count is counted by these alone."""
+    told = told_counts(stock_moves, stock_balances).join(counted, on=LOT, how="anti", nulls_equal=True)
+    counts = pl.concat([counted.select("event_id", *LOT, "time", "units"), told], how="diagonal")
+    counts = counts.sort(*LOT, "time", *_COUNT_KEYS, nulls_last=True)
+    return counts.group_by(LOT, maintain_order=True).agg(
+        pl.col(*_COUNT_KEYS, "time", "units").last(),
         since=pl.col("time").unique().sort().shift(1).last(),
         before=pl.col("units").filter(pl.col("time") < pl.col("time").max()).last().fill_null(0),
     )
@@ -97,10 +86,10 @@ def lot_counts(counted: pl.DataFrame) -> pl.DataFrame:
 def lot_sums(moves: pl.DataFrame, counts: pl.DataFrame) -> pl.DataFrame:
     """What moved of each counted lot between its counts, by kind, in ten-thousandths of a unit, and its split sales."""
     moved = moves.filter(pl.col("what") != "counted").join(
-        counts.select("since", *_LOT, until="time"), on=_LOT, nulls_equal=True
+        counts.select("since", *LOT, until="time"), on=LOT, nulls_equal=True
     )
     moved = moved.filter((pl.col("time") <= pl.col("until")) & (pl.col("time") > pl.col("since")).fill_null(True))
-    return moved.group_by(_LOT).agg(
+    return moved.group_by(LOT).agg(
         *(pl.col("units").filter(pl.col("what") == kind).sum().alias(kind) for kind in _KINDS),
         split_sales=pl.col("split").sum().cast(pl.Int64),
     )
@@ -112,7 +101,7 @@ def counted_rows(trace_codes: pl.DataFrame) -> pl.DataFrame:
         (pl.col("event_type") == "stocktake") & pl.col("manu_lotnum").is_not_null(),
         normalise(pl.col("drug_trac_codg")).is_null(),
     )
-    return rows.select("event_id", *_LOT, time="event_time", units=(pl.col("cnt").fill_null(1) * UNIT).cast(pl.Int64))
+    return rows.select("event_id", *LOT, time="event_time", units=(pl.col("cnt").fill_null(1) * UNIT).cast(pl.Int64))
 
 
 def plain_moves(trace_codes: pl.DataFrame, drug_identifiers: pl.DataFrame, cancelled: Cancelled | None) -> pl.DataFrame:
@@ -125,7 +114,7 @@ def plain_moves(trace_codes: pl.DataFrame, drug_identifiers: pl.DataFrame, cance
     return _moves_of(rows, told, identifiers(drug_identifiers), lambda supplied: supplied)
 
 
-def _lot_moves(bucket: Bucket) -> pl.DataFrame:
+def lot_moves(bucket: Bucket) -> pl.DataFrame:
     told = bucket.events.told.select("row", "back", told_units="units")
     packs = identifiers(bucket.drug_identifiers)
     return _moves_of(
@@ -144,15 +133,16 @@ def _moves_of(
     `told`: row, back and told_units of the sales and returns that count; `counting`: the supplies that count, of all.
     """
     rows = rows.filter(pl.col("manu_lotnum").is_not_null())
-    kept = ["row", *_LOT, "event_id", "split", "units", "what"]
-    rows = rows.with_columns(split=(pl.col("trdn_flag") == "1").fill_null(False))
-    content = packs.select("ident", pl.col("whole").fill_null(UNIT))
+    kept = ["row", *LOT, "event_id", "setl_id", "psn_no", "code", "split", "units", "what", "key", "content"]
+    rows = rows.join(packs.select("ident", content="whole"), on="ident", how="left", maintain_order="left")
+    rows = rows.with_columns(
+        pl.col("content").fill_null(UNIT), key="code_key", split=(pl.col("trdn_flag") == "1").fill_null(False)
+    )
     coded = pl.col("code").is_not_null()
     stock = {"purchase": "purchased", "stocktake": "opening"}
     supplied = rows.filter(pl.col("event_type").is_in(list(stock)) & (coded | (pl.col("event_type") == "purchase")))
-    supplied = counting(supplied).join(content, on="ident", how="left")
-    supplied = supplied.with_columns(
-        units=pl.col("units") * pl.col("whole").fill_null(UNIT) // UNIT, what=pl.col("event_type").replace_strict(stock)
+    supplied = counting(supplied).with_columns(
+        units=pl.col("units") * pl.col("content") // UNIT, what=pl.col("event_type").replace_strict(stock)
     )
     counted = rows.filter((pl.col("event_type") == "stocktake") & ~coded).with_columns(what=pl.lit("counted"))
     unusable = pl.col("code_key").is_null() & (pl.col("source").fill_null("settlement") == "settlement")
