@@ -23,6 +23,7 @@ import polars as pl
 from engine.run.lock import LOCK
 from engine.run.records import Shelf, by_bucket
 from engine.run.sieving import BILLED, OF_LINE, OF_SITE, WITH_KEY, Sieve, Sieved
+from engine.tables.dictionary import table
 from engine.tables.problems import UsageProblem
 from engine.tracing.codes import codes_of, other_codes
 from engine.tracing.events import Cancelled
@@ -31,7 +32,8 @@ from engine.tracing.sieve import Kept, by_code, by_line, by_site, place_of
 
 VERSION = 3
 BUCKETS = 64  # of every month at least
-LARGE = ("trace_codes", "fee_lines", "claims", "stock_moves", "stock_balances")
+LEDGER = ("stock_moves", "stock_balances")
+LARGE = ("trace_codes", "fee_lines", "claims", *LEDGER)
 SHELVES = {"codes": WITH_KEY, "lines": OF_LINE, "sites": OF_SITE, "billed": BILLED}
 _VALUE = {
     "codes": lambda records: np.ascontiguousarray(records["root"]),
@@ -74,13 +76,17 @@ class CodeIndex:
         return [Shelf(self.place(n) / name, SHELVES[name]) for n in range(self.first, len(self.months))]
 
     def table(self, name: str) -> pl.LazyFrame | None:
-        """A table of all months that stand, with the columns of any of them; None where none has it."""
+        """A table of all months that stand, with the columns of any of them; None where none has it. Of a ledger that
+        is given whole each month a row counts once."""
         paths = [self.folder / name / f"{month:04}.parquet" for month in range(len(self.months))]
         files, columns = [path for path in paths if path.exists()], {}
         for path in files:
             columns |= pl.read_parquet_schema(path)
+        if not files:
+            return None
         # As one scan, because a slice of several joined ones would read them all.
-        return pl.scan_parquet(files, schema=columns, missing_columns="insert") if files else None
+        rows = pl.scan_parquet(files, schema=columns, missing_columns="insert")
+        return rows.unique(table(name).key, keep="last", maintain_order=True) if name in LEDGER else rows
 
     def add(self, name: str, frame: pl.DataFrame | pl.LazyFrame) -> None:
         """Keep a table of the month to come."""
@@ -179,8 +185,8 @@ def sieve_month(
     `cancelled` finds what was cancelled in the tables it is given. An index made under other small tables or settings
     is sieved anew from its rows.
     """
-    index, ledger = open_index(month), ("stock_moves", "stock_balances")
-    small = {name: frame for name, frame in small.items() if name not in ledger}
+    index = open_index(month)
+    small = {name: frame for name, frame in small.items() if name not in LEDGER}
     basis, number = basis_of(small, tolerance_minutes, within_seconds), len(index.months)
     if index.basis != basis:
         index = replace(index, buckets=0, basis="", first=number)
@@ -194,7 +200,7 @@ def sieve_month(
             index.add(name, tables[name])
     after = replace(index, months=(*index.months, (month.name, 0)))
     whole = {name: frame for name in LARGE if (frame := after.table(name)) is not None}
-    small |= {name: whole[name].collect() for name in ledger if name in whole}
+    small |= {name: whole[name].collect() for name in LEDGER if name in whole}
     rows = whole["trace_codes"].select(pl.len()).collect().item()
     after = replace(
         after,

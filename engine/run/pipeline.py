@@ -15,8 +15,7 @@ import polars as pl
 from engine.audit import CODE_SCOPES, INSTITUTION_SCOPES, UNJUDGED
 from engine.audit.findings import EVIDENCE, FINDINGS, supersede
 from engine.audit.recovery import recover
-from engine.audit.told import amounts_table, values_table
-from engine.audit.waiving import waived, waiver_values
+from engine.audit.waiving import waived
 from engine.grouping.care import FOUND, check_rows
 from engine.language.rule import LoadedRule
 from engine.reference.knowledge import Knowledge
@@ -26,8 +25,9 @@ from engine.run.codecontext import code_networks, with_context
 from engine.run.codeindex import all_months, month_of, months_before
 from engine.run.codeparts import MEMORY, trace_parts
 from engine.run.comparing import with_region_peers
+from engine.run.finishing import ACCUSED, fresh, pieces, write_tables
 from engine.run.lock import LOCK, only_run
-from engine.run.masking import masked, masked_buyers, masked_values, read_key
+from engine.run.masking import read_key
 from engine.run.region import Region
 from engine.run.rulebook import rule_infos
 from engine.settlement.ledgers import region_books, summed
@@ -39,27 +39,10 @@ from engine.tables.problems import InputProblem, UsageProblem
 from engine.tables.read import Extract, read
 from engine.tracing.networks import TIES
 
-ORDER = {
-    "checks": ["check_id"], "rejects": ["file", "line", "column", "code"],
-    "provider_payment": ["fixmedins_code", "month", "method"],
-    "findings": ["rule_id", "fixmedins_code", "scope_key", "service_date", "finding_id"],
-    "evidence": ["finding_id", "role", "table", "row_key"], "values": ["finding_id", "seq"],
-    "amounts": ["finding_id", "role", "table", "row_key"], "not_evaluated": ["rule_id", "reason", "detail"],
-    "recovery": ["finding_id", "setl_id", "fixmedins_code", "fund"],
-    "scan_coverage": ["fixmedins_code", "month", "duty"],
-    "ledgers": ["ledger", "period", "payer", "payee", "item", "psn_no", "ref", "note"],
-    "code_history": ["finding_id", "code", "seq"], "networks": ["rank"],
-    "network_edges": ["network_id", "psn_no", "fixmedins_code"],
-}  # fmt: skip
-BY_CLAIM = ("grouping", "settlement")  # one row per claim, written as they are made, in the end in order
-CLAIMS_AT_ONCE = 1_000_000
+BY_CLAIM = ("grouping", "settlement")
 AUDITED = ("findings", "evidence", "not_evaluated")
-COLLECTED = {
-    "findings": FINDINGS,
-    "evidence": EVIDENCE,
-    "coding": FOUND,
-    "ties": TIES,
-}  # of a bucket, richer than what is written in the end
+# Of a bucket, richer than what is written in the end.
+COLLECTED = {"findings": FINDINGS, "evidence": EVIDENCE, "coding": FOUND, "ties": TIES}
 Progress = Callable[[str, int, int], None]
 
 
@@ -118,17 +101,28 @@ def _run(source: Path, out: Path, region: Region, options: Options, progress: Pr
         tables |= _codes(extract, region, options, results, progress)
     if options.index:
         extract.tables |= all_months(options.index)
-    tables |= {name: _collected(results, name) for name in ("findings", "evidence", "ledgers", "code_history")}
-    tables["findings"] = supersede(tables["findings"], tables["evidence"], _of_codes(region))
+    tables["ledgers"] = _collected(results, "ledgers")
+    found = _scanned(results, "findings").drop("values").collect()
+    accused = _scanned(results, "evidence").filter(pl.col("role") == "excess").select(ACCUSED).collect()
+    found = supersede(found, accused, _of_codes(region))
     tables["scan_coverage"] = _added(_collected(results, "scan_coverage"), "fixmedins_code", "month", "duty")
     if "group" in parts:
         rows = check_rows(_collected(results, "coding"), region.scheme.book)
         tables["checks"] = pl.concat([tables["checks"], rows])
     tables["not_evaluated"] = _summed(_collected(results, "not_evaluated"))
-    found, uses = waived(tables["findings"], tables["evidence"], region.rules, region.waivers, last_day(extract))
-    tables["findings"] = found
-    tables |= money(extract, region, tables, {name: _scanned(results, name) for name in BY_CLAIM})
-    return finish(out, work, tables, extract, region, options, identity, progress, uses)
+    tables["findings"], uses = waived(found, accused, region.rules, region.waivers, last_day(extract))
+    tables |= money(extract, region, tables, accused, {name: _scanned(results, name) for name in BY_CLAIM})
+    final = fresh(work / "final")
+    write_tables(final, work, tables, uses, region.rules, None if options.reveal else read_key())
+    record = manifest.describe(final, extract, region, options, identity, uses)
+    manifest.write(final, record)
+    if options.report:
+        progress("报告 report", 0, 1)
+        write_report(final, rule_infos(region))
+        progress("报告 report", 1, 1)
+    _publish(final, out)
+    shutil.rmtree(work)
+    return record
 
 
 def prepare(out: Path, resume: bool) -> Path:
@@ -232,16 +226,16 @@ def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:
 
 
 def _collected(results: Path, name: str) -> pl.DataFrame:
-    files = sorted(results.glob(f"{name}.*.parquet"))
+    files = pieces(results, name)
     if not files:
-        return pl.DataFrame(schema=COLLECTED.get(name) or outputs()[name])
+        return _scanned(results, name).collect()
     return pl.concat([pl.read_parquet(f) for f in files], how="vertical_relaxed")
 
 
 def _scanned(results: Path, name: str) -> pl.LazyFrame:
-    """A table of one row per claim, which is never held whole."""
-    files = sorted(results.glob(f"{name}.*.parquet"))
-    return pl.scan_parquet(files) if files else pl.LazyFrame(schema=outputs()[name])
+    """What all buckets gave of a table, which may be too much to be held whole."""
+    files = pieces(results, name)
+    return pl.scan_parquet(files) if files else pl.LazyFrame(schema=COLLECTED.get(name) or outputs()[name])
 
 
 def _summed(unjudged: pl.DataFrame) -> pl.DataFrame:
@@ -253,7 +247,7 @@ def _added(parts: pl.DataFrame, *keys: str) -> pl.DataFrame:
     return parts.group_by(keys).agg(pl.exclude(keys).sum())
 
 
-def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
+def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame], accused: pl.DataFrame,
           by_claim: dict[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:  # fmt: skip
     """provider_payment, recovery and ledgers, from the claims, their settlement and the findings; and checks, with what
     could not be paid by the method of the policy.
@@ -261,7 +255,7 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
     made = {"provider_payment": pl.DataFrame(schema=outputs()["provider_payment"]), "checks": tables["checks"]}
     books, columns = [tables["ledgers"]], ["setl_id", "fixmedins_code", "fund_pay_sumamt"]
     claims = extract.tables.get("claims", pl.LazyFrame(schema={c: table("claims").schema[c] for c in columns}))
-    told = tables["evidence"].lazy().select("setl_id").unique()
+    told = accused.lazy().select("setl_id").unique()
     claims = with_fields(claims, "claims", *columns).select(columns).join(told, on="setl_id", how="semi").collect()
     ours = by_claim["settlement"].select("setl_id", "fund_pay_sumamt_fen").collect()
     if ours.height:
@@ -277,58 +271,7 @@ def money(extract: Extract, region: Region, tables: dict[str, pl.DataFrame],
         )
     fund = pl.coalesce("fund_pay_sumamt", "fund_pay_sumamt_fen", 0).alias("fund_pay_sumamt_fen")
     paid = claims.join(ours, on="setl_id", how="left").select("setl_id", "fixmedins_code", fund)
-    return {**made, "recovery": recover(tables["findings"], tables["evidence"], paid), "ledgers": summed(books)}
-
-
-def finish(out: Path, work: Path, tables, extract: Extract, region: Region, options: Options, identity: str,
-           progress: Progress, uses: list[dict]) -> dict:  # fmt: skip
-    """Write every table sorted and conformed, the manifest and the report; then move all into OUT."""
-    final = work / "final"
-    if final.exists():
-        shutil.rmtree(final)
-    final.mkdir()
-    told = [values_table(tables["findings"], region.rules), waiver_values(tables["findings"], uses)]
-    tables["values"] = pl.concat(told, how="diagonal_relaxed")
-    tables["amounts"] = amounts_table(tables["evidence"])
-    if not options.reveal:
-        key = read_key()
-        tables["values"] = masked_values(tables["values"], key)
-        tables["findings"] = masked(masked_buyers(tables["findings"], key), {"psn_no": "P", "doctor": "D"}, key)
-        for name in ("ledgers", "code_history", "network_edges"):
-            tables[name] = masked(tables[name], {"psn_no": "P"}, key)
-    for name, column in (("findings", "excess_cnt"), ("evidence", "cnt")):
-        shown = pl.col(column).round(4, mode="half_away_from_zero").cast(pl.Decimal(16, 4))
-        tables[name] = tables[name].with_columns(shown)
-    for name in ("findings", "evidence"):  # without what only the other tables are made of
-        tables[name] = tables[name].select(n for n in outputs()[name] if n in tables[name].columns)
-    for name, order in ORDER.items():
-        conform(tables[name], name).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
-    for name in BY_CLAIM:
-        _write_by_claim(name, work, final, None if options.reveal else read_key())
-    record = manifest.describe(final, extract, region, options, identity, uses)
-    manifest.write(final, record)
-    if options.report:
-        progress("报告 report", 0, 1)
-        write_report(final, rule_infos(region))
-        progress("报告 report", 1, 1)
-    _publish(final, out)
-    shutil.rmtree(work)
-    return record
-
-
-def _write_by_claim(name: str, work: Path, final: Path, key: bytes | None) -> None:
-    """A table of one row per claim, piece by piece: persons under pseudonyms unless there is no key, then in order."""
-    folder, pieces = work / "pieces" / name, []
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in sorted((work / "results").glob(f"{name}.*.parquet")):
-        frame = conform(pl.read_parquet(made), name).sort("setl_id")
-        if key is not None and "psn_no" in frame.columns:
-            frame = masked(frame, {"psn_no": "P"}, key)
-        pieces.append(folder / made.name)
-        frame.write_parquet(pieces[-1])
-    empty = pl.LazyFrame(schema=outputs()[name])
-    whole = buckets.in_order(pieces, "setl_id", CLAIMS_AT_ONCE, folder) if pieces else empty
-    whole.sink_parquet(final / f"{name}.parquet")
+    return {**made, "recovery": recover(tables["findings"], accused, paid), "ledgers": summed(books)}
 
 
 def _publish(final: Path, out: Path) -> None:
