@@ -3,7 +3,7 @@ pseudonyms. What grows with the findings is written from the pieces the buckets 
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -33,7 +33,7 @@ PIECEWISE = {
     "values": ["finding_id", "seq"],
 }  # fmt: skip
 ACCUSED = ["finding_id", "table", "row_key", "role", "setl_id", "amount_fen", "inscope_fen", "fund_fen"]
-ROWS_AT_ONCE = 1_000_000
+ROWS_AT_ONCE, FINDINGS_AT_ONCE = 400_000, 25_000
 _ROUNDED = {"findings": "excess_cnt", "evidence": "cnt"}
 
 
@@ -51,7 +51,8 @@ def write_tables(
     for name, order in PIECEWISE.items():
         source, make = made_of.get(name, (name, lambda rows: rows))
         folder, written = fresh(work / "pieces" / name), []
-        parts = (make(pl.read_parquet(path)) for path in pieces(work / "results", source))
+        slices = FINDINGS_AT_ONCE if source == "findings" else None  # a finding has many values, and is one row
+        parts = (make(rows) for path in pieces(work / "results", source) for rows in _slices(path, slices))
         for number, rows in enumerate(chain(waivers.get(name, []), parts)):
             written.append(folder / f"{number:05}.parquet")
             _shown(name, rows, key).sort(order, nulls_last=True).write_parquet(written[-1])
@@ -74,6 +75,11 @@ def _shown(name: str, rows: pl.DataFrame, key: bytes | None) -> pl.DataFrame:
     elif key is not None and "psn_no" in outputs()[name] and "psn_no" in rows.columns:
         rows = masked(rows, {"psn_no": "P"}, key)
     return conform(rows, name)
+
+
+def _slices(path: Path, rows: int | None) -> Iterator[pl.DataFrame]:
+    frame = pl.read_parquet(path)
+    return frame.iter_slices(rows) if rows else iter([frame])
 
 
 def pieces(results: Path, name: str) -> list[Path]:

@@ -12,9 +12,11 @@ KEYS_AT_ONCE = 20_000_000
 
 def scan(table: str, work: Path) -> pl.LazyFrame | None:
     """All parts of a table as one lazy frame; a column that a source lacks is null."""
-    folders = sorted((work / "parts" / table).glob("*"))
-    frames = [pl.scan_parquet(f / "*.parquet") for f in folders if any(f.glob("*.parquet"))]
-    return pl.concat(frames, how="diagonal") if frames else None
+    files, columns = sorted((work / "parts" / table).glob("*/*.parquet")), {}
+    for first in {file.parent: file for file in reversed(files)}.values():
+        columns = pl.read_parquet_schema(first) | columns
+    # As one scan, because a slice of several joined ones would read them all.
+    return pl.scan_parquet(files, schema=columns, missing_columns="insert") if files else None
 
 
 def drop_duplicates(runs: list, work: Path) -> None:
@@ -32,6 +34,9 @@ def drop_duplicates(runs: list, work: Path) -> None:
         if twins.len():
             suspects = keys.filter(pl.col("_keyhash").is_in(twins.implode())).collect().sort("_number", "_line")
             _set_aside(suspects, own, work)
+        for _, paths in files:
+            for path in paths:
+                path.unlink()
 
 
 def _twins(hashes: pl.LazyFrame) -> pl.Series:
