@@ -1,13 +1,13 @@
 """An index of the trace codes of earlier months, so that a month more is judged by reading what it can meet.
 
-The index is a folder: the rows themselves (LARGE), month by month; their numbers as a sieve
-cuts them, each month's on shelves where those of a code, a fee line or a place are found without reading the rest; what
-earlier months kept; and the dictionary of codes outside the common family (`others`). A month only adds files;
-`about.json` is written last and says which months stand, so that a month that was killed leaves nothing, and one that
-is given again takes its own place.
+The index is a folder: the rows themselves (LARGE), month by month; their numbers as a sieve cuts them, each month's on
+shelves where those of a code, a fee line or a place are found without reading the rest; what earlier months kept; and
+the dictionary of codes outside the common family (`others`). A month only adds files; `about.json` is written last and
+says which months stand, so that a month that was killed leaves nothing, and one that is given again takes its own place.
 
 A month more meets an earlier row in few ways: the same family of codes, the same fee line, or a serial beside it at the
-same site and time. Rows that meet none of the new ones were judged alone before, and stay as they were chosen.
+same site and time. Rows that meet none of the new ones were judged alone before, and stay as they were chosen. Only the
+expiry of a lot that nothing but the ledger of a later month tells is not looked up in sales of earlier ones.
 """
 
 import hashlib
