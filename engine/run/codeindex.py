@@ -3,7 +3,7 @@
 The index is a folder: the rows themselves (LARGE), month by month; their numbers as a sieve cuts them, each month's on
 shelves where those of a code, a fee line or a place are found without reading the rest; what earlier months kept; and
 the dictionary of codes outside the common family (`others`). A month only adds files; `about.json` is written last and
-says which months stand, so that a month that was killed leaves nothing, and one that is given again takes its own place.
+says which months stand, so that a month that was killed leaves nothing and one given again takes its own place.
 
 A month more meets an earlier row in few ways: the same family of codes, the same fee line, or a serial beside it at the
 same site and time. Rows that meet none of the new ones were judged alone before, and stay as they were chosen. Only the
