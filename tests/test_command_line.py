@@ -9,7 +9,7 @@ import pytest
 import typer.testing
 
 import synthetic.cli  # noqa: F401  registers every command
-from engine.cli.app import app, lines_for
+from engine.cli.app import app, bounds
 from engine.reference.places import rules_folder
 from engine.run import buckets, singles, stages
 from engine.tables.outputs import outputs
@@ -414,9 +414,9 @@ def test_a_fault_of_our_own_is_one_line_that_says_where(run, bundle, one_rule, t
     assert "test_command_line.py" in said.err
 
 
-def test_memory_decides_how_many_lines_a_bucket_holds():
-    assert lines_for("4GB") == lines_for("4096 mb") == 2**32 // 6_000
-    assert lines_for("1MB") == 20_000
+def test_memory_decides_how_many_lines_a_bucket_holds_and_what_codes_may_take():
+    assert bounds("4GB") == bounds("4096 mb") == {"lines_a_bucket": 2**32 // 6_000, "memory": 2**32}
+    assert bounds("1MB") == {"lines_a_bucket": 20_000, "memory": 2**20} and bounds(None) == {}
     for wrong in ("", "4", "GB", "-1GB", "4TB", "²GB", "1.5.5GB"):
         with pytest.raises(UsageProblem):
-            lines_for(wrong)
+            bounds(wrong)

@@ -9,6 +9,7 @@ from test_tracing import (
     BOX2,
     BOX3,
     IDENTIFIERS,
+    INSTITUTIONS,
     at_sites,
     bought,
     bucket,
@@ -125,6 +126,17 @@ def test_a_line_taken_back_whole_needs_no_code(region):
     tables["trace_codes"] = trace(sale(BOX, "A", 0, 1), sale(BOX2, "A", 0, 2)).lazy()
     found = trace_bucket(tables, region)[0].filter(pl.col("rule_id") == "t10-scan-coverage")
     assert found["scope_key"].to_list() == ["F2"]
+
+
+def test_a_line_of_a_stay_that_nobody_scanned_for_is_no_lead_and_that_of_an_outpatient_is(region):
+    lines = lines_of((1, 1, 100), (2, 1, 100)).with_columns(fixmedins_code=pl.lit("A"))
+    tables = {"fee_lines": lines.lazy(), "drug_identifiers": IDENTIFIERS.lazy()}
+    tables["trace_codes"] = trace(sale(BOX, "A", 0, 9)).lazy()
+    kinds = pl.DataFrame({"setl_id": ["S1", "S2"], "visit_kind": ["inpatient", "outpatient"]})
+    tables["institutions"] = INSTITUTIONS.with_columns(fixmedins_type=pl.lit("hospital")).lazy()
+    t10 = pl.col("rule_id") == "t10-scan-coverage"
+    assert trace_bucket(tables | {"claims": kinds.lazy()}, region)[0].filter(t10)["scope_key"].to_list() == ["F2"]
+    assert trace_bucket(tables, region)[0].filter(t10)["scope_key"].sort().to_list() == ["F1", "F2"]
 
 
 def test_nothing_cancelled_is_nothing():

@@ -6,6 +6,7 @@ from engine.audit import PERSON_SCOPES, UNJUDGED, audit
 from engine.audit.benefitfacts import GROUPED
 from engine.audit.facts import Facts
 from engine.audit.findings import no_findings
+from engine.audit.plain import INPATIENT
 from engine.grouping.group import group, group_and_check
 from engine.run import buckets
 from engine.run.region import Region
@@ -19,7 +20,6 @@ from engine.tables.outputs import outputs
 from engine.tables.visits import with_visit_kind
 from engine.tracing.duties import coverage, due_lines
 
-INPATIENT = ["inpatient", "emergency_inpatient", "day_surgery", "home_bed"]
 IS_STAY = pl.col("visit_kind").is_in(INPATIENT) & (pl.col("refd_setl_flag").fill_null("0") != "1")
 
 

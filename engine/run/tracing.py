@@ -11,6 +11,7 @@ from engine.audit.codefacts import TABLES, CodeFacts
 from engine.audit.codes import judge_codes
 from engine.audit.facts import fund_share
 from engine.audit.findings import no_findings, supersede
+from engine.audit.plain import INPATIENT
 from engine.language.rule import LoadedRule
 from engine.run.region import Region
 from engine.tables.dictionary import with_fields
@@ -137,12 +138,12 @@ def _coded_lines(lines: pl.LazyFrame, frames: dict[str, pl.DataFrame]) -> pl.Dat
 
 
 def with_fund(lines: pl.DataFrame, claims: pl.LazyFrame) -> pl.DataFrame:
-    """Fee lines with what their claim tells and they do not: institution, person, that no insurance pays, and the fund
-    payment (in-scope x fund paid / in-scope cost, half-up)."""
-    known = ("fund_pay_sumamt", "inscp_scp_amt", "fixmedins_code", "psn_no", "insured_flag")
+    """Fee lines with what their claim tells and they do not: institution, person, that no insurance pays, the fund
+    payment (in-scope x fund paid / in-scope cost, half-up), and whether they are `of_stay`."""
+    known = ("fund_pay_sumamt", "inscp_scp_amt", "fixmedins_code", "psn_no", "insured_flag", "visit_kind")
     paid = with_fields(claims, "claims", *known).select(
         "setl_id", _fund="fund_pay_sumamt", _scope="inscp_scp_amt", _site="fixmedins_code", _person="psn_no",
-        _alone=pl.when(pl.col("insured_flag") == "0").then(pl.lit("1")),
+        _alone=pl.when(pl.col("insured_flag") == "0").then(pl.lit("1")), of_stay=pl.col("visit_kind").is_in(INPATIENT),
     )  # fmt: skip
     paid = paid.join(lines.lazy().select("setl_id").unique(), on="setl_id", how="semi").collect()
     share = fund_share(pl.col("inscp_scp_amt"), pl.col("_fund"), pl.col("_scope"))

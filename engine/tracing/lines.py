@@ -107,8 +107,9 @@ def _billed(scans: pl.DataFrame, lines: pl.DataFrame, drug_identifiers: pl.DataF
     wanted = pl.col("line").is_in(scans["line"].unique().implode())
     if drug_identifiers is not None:
         wanted |= pl.col("med_list_codg").is_in(drug_identifiers["med_list_codg"].unique().implode())
+    stay = "of_stay" if "of_stay" in lines.columns else pl.lit(None, pl.Boolean).alias("of_stay")
     return lines.filter(wanted & (pl.col("cnt") > 0)).select(
-        "line", "feedetl_sn", *_TEXTS, "self_pay_flag", time="fee_ocur_time",
+        "line", "feedetl_sn", *_TEXTS, "self_pay_flag", stay, time="fee_ocur_time",
         billed=(pl.col("cnt") * UNIT).cast(pl.Int64),
     )  # fmt: skip
 

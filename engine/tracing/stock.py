@@ -31,8 +31,8 @@ def lot_facts(
     with packs that lie in it counts through these. Stock before the last count is an earlier count of the lot, or the
     codes listed as opening stock; movements are those after the earlier count and up to the last. `stock_moves` add
     what codes do not tell: goods sent back to the supplier, transfers, and the purchases of a lot none of whose
-    purchases was told with codes; and they and `stock_balances` the counts of lots that trace_codes do not count.
-    `events` holds the last count alone, with the fields it has.
+    purchases was told with codes; and they and `stock_balances` the counts of lots that trace_codes do not count, if
+    all that came and some of what went is among the events. `events` holds the last count alone, with the fields it has.
     """
     moves = lot_moves(bucket)
     counts = lot_counts(moves.filter(pl.col("what") == "counted"), stock_moves, stock_balances).with_row_index("case")
@@ -44,6 +44,9 @@ def lot_facts(
     )
     cases = cases.join(booked(stock_moves, counts), on=LOT, how="left", nulls_equal=True, maintain_order="left")
     cases = cases.with_columns(pl.col("bought", "sent_back", "transferred").fill_null(0))
+    # A ledger counts what left without a code too; its counts close only lots that came and went in events.
+    in_events = (pl.col("purchased") > 0) & (pl.col("purchased") >= pl.col("bought")) & (pl.col("sold") > 0)
+    cases = cases.filter(pl.col("event_id").is_not_null() | in_events)
     cases = cases.with_columns(
         opening=pl.col("opening") + pl.col("before"),
         purchased=pl.when(pl.col("purchased") > 0).then("purchased").otherwise("bought"),

@@ -13,10 +13,11 @@ def with_duty(
     drug_identifiers: pl.DataFrame | None,
     scan_duties: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """Cases (case, fixmedins_code, med_list_codg, time, self_pay_flag) with three facts more.
+    """Cases (case, fixmedins_code, med_list_codg, time, self_pay_flag, of_stay) with three facts more.
 
-    due:       1 where the institution had a duty to collect codes on the day, the fund was asked to pay, and some
-               identifier of the drug was in force by then
+    due:       1 where the institution had a duty to collect codes on the day, the fund was asked to pay, some
+               identifier of the drug was in force by then, and the line is known of no stay: what a ward dispenses in
+               single doses needs no code so far (国家医保局 2025-04, 六要六不要)
     site_type: the kind of institution; null where nothing tells it
     case_only: 1 where the drug is known to carry codes on its bundles or cases alone
     """
@@ -37,7 +38,7 @@ def with_duty(
     due = pl.col("case").is_in(coded.filter(in_force)["case"].unique().implode())
     insured = (pl.col("self_pay_flag") != "1").fill_null(True)
     return cases.drop("day").with_columns(
-        due=(due & insured).cast(pl.Int64),
+        due=(due & insured & ~pl.col("of_stay").fill_null(False)).cast(pl.Int64),
         case_only=pl.col("med_list_codg").is_in(large.implode()).fill_null(False).cast(pl.Int64),
     )
 
