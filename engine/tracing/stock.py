@@ -32,7 +32,9 @@ def lot_facts(
     codes listed as opening stock; movements are those after the earlier count and up to the last. `stock_moves` add
     what codes do not tell: goods sent back to the supplier, transfers, and the purchases of a lot none of whose
     purchases was told with codes; and they and `stock_balances` the counts of lots that trace_codes do not count, if
-    all that came and some of what went is among the events. `events` holds the last count alone, with the fields it has.
+    all that came and some of what went is among the events.
+
+    `events` holds the last count alone, with the fields it has.
     """
     moves = lot_moves(bucket)
     counts = lot_counts(moves.filter(pl.col("what") == "counted"), stock_moves, stock_balances).with_row_index("case")
