@@ -257,16 +257,20 @@ def _cuts(numbers: pl.DataFrame, lines: pl.Series) -> pl.DataFrame:
     """`_numbers` of all rows with what they are cut by: `line` only for scans of `lines`, those of one settlement
     together, since two boxes of it may be scanned crosswise, and those of a site that name none; `person` only of
     families that moved at several sites."""
-    moved = numbers.filter(pl.col("site") != NONE).group_by("family").agg(pl.col("site").n_unique())
-    far = moved.filter(pl.col("site") > 1)["family"]
+    sites = (
+        numbers.filter(pl.col("site") != NONE)
+        .group_by("family")
+        .agg(low=pl.col("site").min(), high=pl.col("site").max())
+    )
+    far = sites.filter(pl.col("low") != pl.col("high"))["family"]
     paper = pl.when(pl.col("paper") != NONE).then("paper").min()
-    place = pl.coalesce(paper, pl.col("place").min()).over("scan")
-    cut = {
-        "line": pl.when(pl.col("scan").is_in(lines.implode())).then(place),
-        "person": pl.when(pl.col("family").is_in(far.implode())).then("person"),
-    }
-    cut = {name: value.fill_null(NONE) for name, value in cut.items()}
-    return numbers.with_columns(**cut).select("family", "scan", "bill", "line", "site", "lot", "person")
+    scans = numbers.filter(pl.col("scan").is_in(lines.implode()))
+    scans = scans.group_by("scan").agg(line=pl.coalesce(paper, pl.col("place").min()))
+    numbers = numbers.join(scans, on="scan", how="left", maintain_order="left")
+    return numbers.select(
+        "family", "scan", "bill", pl.col("line").fill_null(NONE), "site", "lot",
+        person=pl.when(pl.col("family").is_in(far.implode())).then("person").otherwise(NONE),
+    )  # fmt: skip
 
 
 def _slices(frame: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
