@@ -7,7 +7,7 @@ import polars as pl
 from engine.tables import dictionary, reasons
 from engine.tables.profiles import Profile
 
-KEYS_AT_ONCE = 20_000_000
+KEYS_AT_ONCE = 8_000_000
 
 
 def scan(table: str, work: Path) -> pl.LazyFrame | None:
