@@ -148,18 +148,15 @@ class Sieve:
         records = self.codes.bucket(number)
         return records["row"][among(records["root"], roots)]
 
-    def _parts(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-        # Slice by slice and not as a stream, which reads ahead of whoever is slower than it.
-        for first in range(0, frame.select(pl.len()).collect().item(), self.part):
-            yield frame.slice(first, self.part).collect()
-
     def _cut(self, first: int = 0, bills: pl.LazyFrame | None = None) -> None:
         """Every row from some row on into its buckets, as numbers, and the fee lines, if not those of `bills`."""
         self.counted += spread(self._into_buckets, self._numbered(first), THREADS)
         bills = self.fee_lines if bills is None else bills
         if bills is not None:
-            for part in self._parts(self._billed_lines(bills)):
-                self.billed.add(part)
+            bills = with_fields(bills, "fee_lines", "med_list_codg", "cnt").select("feedetl_sn", "med_list_codg", "cnt")
+            # Sliced before anything is asked of the rows, or each slice would ask it of all rows before it.
+            for at in range(0, bills.select(pl.len()).collect().item(), self.part):
+                self.billed.add(self._billed_lines(bills.slice(at, self.part).collect()))
 
     def _numbered(self, begin: int = 0) -> Iterator[tuple[int, pl.DataFrame]]:
         """Parts of trace_codes from some row on, with the number of their first row."""
@@ -180,9 +177,9 @@ class Sieve:
         watched = watched_rows(part, pl.Series(records["key"] == NONE))
         return pl.concat([counted_rows(part.filter(pl.Series(counts))), watched])
 
-    def _billed_lines(self, fee_lines: pl.LazyFrame) -> pl.LazyFrame:
+    def _billed_lines(self, bills: pl.DataFrame) -> pl.DataFrame:
         named = pl.col("med_list_codg").is_in(self.identifiers["med_list_codg"].unique().implode())
-        return with_fields(fee_lines, "fee_lines", "med_list_codg", "cnt").filter(pl.col("cnt") > 0).select(
+        return bills.filter(pl.col("cnt") > 0).select(
             line=id_of("feedetl_sn"),
             billed=(pl.col("cnt") * UNIT).cast(pl.Int64),
             named=named.fill_null(False).cast(pl.UInt8),
