@@ -175,10 +175,7 @@ def trace_command(
     params: Params = None,
     knowledge: Knowledge = None,
     memory: Memory = None,
-    index: Annotated[
-        Path | None,
-        typer.Option(help="以前各月的索引目录：本次是其后一个月 · index of earlier months, to which this is added"),
-    ] = None,
+    index: Index = None,
     resume: Resume = False,
     reveal: Reveal = False,
 ):
