@@ -166,14 +166,22 @@ def _hops(rows: list[dict], marks: list[dict]) -> list[dict]:
     return hops
 
 
-def way_said(row: dict) -> str:
-    """How far and how long after the event before: 149.9 公里 · 18 天; empty for the first."""
+_WAYS = {  # by whether in English: day, hour, minute, distance unknown, km, same place, and how they are put
+    False: ("天", "小时", "分", "距离不详", "公里", "同一地点", "{} · {}"),
+    True: ("d", "h", "min", "distance unknown", "km", "same place", "{}, {} after"),
+}
+
+
+def way_said(row: dict, english: bool = False) -> str:
+    """How far and how long after the event before: 149.9 公里 · 18 天, or 149.9 km, 18 d after; empty for the first."""
     if row["gap_minutes"] is None:
         return ""
+    day, hour, minute, unknown, km, here, both = _WAYS[english]
     days, minutes = divmod(row["gap_minutes"], 1440)
-    gap = f"{days} 天" if days else f"{minutes // 60} 小时 {minutes % 60} 分" if minutes >= 60 else f"{minutes} 分"
-    far = "距离不详" if row["km"] is None else f"{row['km']} 公里" if row["km"] else "同一地点"
-    return f"{far} · {gap}"
+    hours, rest = divmod(minutes, 60)
+    gap = f"{days} {day}" if days else f"{hours} {hour} {rest} {minute}" if hours else f"{minutes} {minute}"
+    far = unknown if row["km"] is None else f"{row['km']} {km}" if row["km"] else here
+    return both.format(far, gap)
 
 
 # a network: persons left, institutions right

@@ -56,7 +56,7 @@ def _event(row: dict, run: Run, english: bool) -> str:
         f"{row['time']:%Y-%m-%d %H:%M}",
         what,
         " ".join(filter(None, (row["fixmedins_name"], row["fixmedins_code"]))),
-        _way(row) if english else way_said(row),
+        way_said(row, english),
         row["psn_no"] and f"{person} {row['psn_no']}",
         row["setl_id"] and f"{claim} {row['setl_id']}",
         row["manu_lotnum"] and f"{lot} {row['manu_lotnum']}",
@@ -65,13 +65,3 @@ def _event(row: dict, run: Run, english: bool) -> str:
         row["accused"] and marked,
     ]
     return (" | " if english else "，").join(part for part in parts if part)
-
-
-def _way(row: dict) -> str:
-    """149.9 km, 18 d after; empty for the first."""
-    if row["gap_minutes"] is None:
-        return ""
-    days, minutes = divmod(row["gap_minutes"], 1440)
-    gap = f"{days} d" if days else f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    far = "distance unknown" if row["km"] is None else f"{row['km']} km" if row["km"] else "same place"
-    return f"{far}, {gap} after"
