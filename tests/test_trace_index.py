@@ -8,6 +8,7 @@ import pytest
 from test_sieve import small_parts, typed, wild_tables  # noqa: F401
 
 from engine.run import pipeline
+from engine.run.lock import only_run
 from engine.tables.problems import UsageProblem
 
 OUTPUTS = ("findings", "evidence", "values", "amounts", "not_evaluated", "recovery", "code_history", "networks",
@@ -70,3 +71,8 @@ def test_parts_that_fit_little_memory_give_the_same_bytes(bundles, region, monke
     for name in OUTPUTS:
         paths = [bundles / out / f"{name}.parquet" for out in ("out-all", "out-parts")]
         assert paths[0].read_bytes() == paths[1].read_bytes(), name
+
+
+def test_two_runs_with_one_index_do_not_meet(bundles, region):
+    with only_run(bundles / "index"), pytest.raises(UsageProblem, match="another run"):
+        traced(bundles, "first", region, index=bundles / "index")

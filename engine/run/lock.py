@@ -18,7 +18,7 @@ LOCK = ".lock"
 def only_run(out: Path) -> Iterator[None]:
     """Hold the folder, made where there is none. Raises UsageProblem when it is no folder or another run has it."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UsageProblem(f"输出目录不是普通目录 not a plain folder: {out}")
+        raise UsageProblem(f"不是普通目录 not a plain folder: {out}")
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("w") as held:
         try:

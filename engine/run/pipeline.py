@@ -7,6 +7,7 @@ The outputs are made in a work folder inside OUT and moved into place when all o
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,8 +77,9 @@ def run(
     parts: tuple[str, ...] = STAGES,
 ) -> dict:
     """Run the named stages, all by default; returns the manifest. Raises Problem with the exit code to answer with."""
-    with only_run(Path(out)):
-        return _run(Path(source), Path(out), region, options or Options(), progress, parts)
+    options = options or Options()
+    with only_run(Path(out)), only_run(options.index) if options.index else nullcontext():
+        return _run(Path(source), Path(out), region, options, progress, parts)
 
 
 def _run(source: Path, out: Path, region: Region, options: Options, progress: Progress, parts: tuple[str, ...]) -> dict:
