@@ -188,24 +188,21 @@ class _Dealer:
         self.rows, self.bills, numbers = [], [], []
         for number, rows in enumerate(_slices(few["trace_codes"], size)):
             numbers.append(_numbers(rows, roots, number * size))
-            self.rows.append(_written(with_papers(rows, few), work / "rows", number))
+            rows = with_papers(rows, few).with_columns(_by=numbers[-1]["family"])
+            self.rows.append(_written(rows, work / "rows", number))
         for number, bills in enumerate(_slices(few["fee_lines"], size) if "fee_lines" in few else ()):
             bills = with_fields(bills, "fee_lines", *CODED_LINE).select(CODED_LINE)
             bills = with_fund(bills, few["claims"]) if "claims" in few else bills
-            self.bills.append(_written(bills, work / "bills", number))
+            self.bills.append(_written(bills.with_columns(_by=id_of("feedetl_sn")), work / "bills", number))
         self.numbers = _written(_cuts(pl.concat(numbers), lines), work / "numbers", 0)
 
     def parts(self, by: str, rules: list[LoadedRule]) -> Iterator[Part]:
         """The parts of one cut; the files of all are gone after the last."""
         numbers = pl.read_parquet(self.numbers, columns=[*{"family", "scan", "bill", by}])
         family, bill, own = self._where(numbers, by)
-        folder, first = self.work / by, 0
-        for number, path in enumerate(self.rows):
-            rows = pl.read_parquet(path)
-            _deal(rows.with_columns(_by=numbers["family"].slice(first, rows.height)), family, folder / "rows", number)
-            first += rows.height
-        for number, path in enumerate(self.bills):
-            _deal(pl.read_parquet(path).with_columns(_by=id_of("feedetl_sn")), bill, folder / "bills", number)
+        folder = self.work / by
+        _deal(self.rows, family, folder / "rows")
+        _deal(self.bills, bill, folder / "bills")
         for number in range(self.count):
             frames = {**self.small, "trace_codes": _read(folder / "rows", number, self.rows)}
             if self.bills:
@@ -278,17 +275,18 @@ def _slices(frame: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
         yield frame.slice(first, size).collect()
 
 
-def _deal(rows: pl.DataFrame, where: pl.DataFrame, folder: Path, number: int) -> None:
+def _deal(paths: list[Path], where: pl.DataFrame, folder: Path) -> None:
     """Rows into a folder for every part that they stand in, as `where` (_by, part) says."""
-    dealt = rows.join(where, on="_by", maintain_order="left").drop("_by")
-    for (part,), own in dealt.partition_by("part", as_dict=True, include_key=False, maintain_order=True).items():
-        _written(own, folder / str(part), number)
+    for number, path in enumerate(paths):
+        dealt = pl.read_parquet(path).join(where, on="_by", maintain_order="left").drop("_by")
+        for (part,), own in dealt.partition_by("part", as_dict=True, include_key=False, maintain_order=True).items():
+            _written(own, folder / str(part), number)
 
 
 def _read(folder: Path, part: int, like: list[Path]) -> pl.DataFrame:
     """The rows of a part, in order; none, with the columns of others, where it has no row."""
     paths = sorted((folder / str(part)).glob("*.parquet"))
-    return pl.concat([pl.read_parquet(path) for path in paths]) if paths else pl.read_parquet(like[0], n_rows=0)
+    return pl.concat(map(pl.read_parquet, paths)) if paths else pl.read_parquet(like[0], n_rows=0).drop("_by")
 
 
 def _written(frame: pl.DataFrame, folder: Path, number: int) -> Path:
