@@ -1,6 +1,7 @@
 """`yibao trace` month by month with an index, and in little memory: the outputs of one run over everything."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -76,3 +77,26 @@ def test_parts_that_fit_little_memory_give_the_same_bytes(bundles, region, monke
 def test_two_runs_with_one_index_do_not_meet(bundles, region):
     with only_run(bundles / "index"), pytest.raises(UsageProblem, match="another run"):
         traced(bundles, "first", region, index=bundles / "index")
+
+
+def test_what_an_earlier_month_told_is_set_aside_and_counts_once(bundles, region):
+    """The last part of the first delivery comes again with the second, as the last days of a month do."""
+    shutil.copytree(bundles / "second", bundles / "overlap")
+    again = {}
+    for name in ("trace_codes", "fee_lines"):
+        first, second = (pl.read_parquet(bundles / place / f"{name}.parquet") for place in ("first", "second"))
+        again[name] = first.tail(first.height // 3)
+        pl.concat([second, again[name]]).write_parquet(bundles / "overlap" / f"{name}.parquet")
+    whole = traced(bundles, "all", region)
+    traced(bundles, "first", region, index=bundles / "index")
+    assert same(traced(bundles, "overlap", region, index=bundles / "index"), whole)
+    rejects = pl.read_parquet(bundles / "out-overlap" / "rejects.parquet").filter(code="E_TOLD_EARLIER")
+    told = {file: rows.height for (file,), rows in rejects.group_by("file")}
+    assert told == {f"{name}.parquet": rows.height for name, rows in again.items()}
+    record = json.loads((bundles / "out-overlap" / "manifest.json").read_text("utf-8"))
+    for file in record["inputs"]:
+        assert file["rows_in"] == file["accepted"] + file["rejected"] + file["blank"]
+        assert file["rejected"] == told.get(file["path"], 0)
+    amounts = pl.read_parquet(bundles / "second" / "fee_lines.parquet")["det_item_fee_sumamt"].cast(pl.Decimal(16, 2))
+    totals = {file["path"]: file["control_totals"] for file in record["inputs"]}
+    assert totals["fee_lines.parquet"]["det_item_fee_sumamt"] == int(amounts.sum() * 100)

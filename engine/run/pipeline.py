@@ -23,13 +23,14 @@ from engine.reference.knowledge import Knowledge
 from engine.report import write_report
 from engine.run import buckets, manifest, payable, stages
 from engine.run.codecontext import code_networks, with_context
-from engine.run.codeindex import all_months, month_of, months_before
+from engine.run.codeindex import all_months, month_of, months_before, open_index
 from engine.run.codeparts import MEMORY, trace_parts
 from engine.run.comparing import with_region_peers
 from engine.run.finishing import ACCUSED, fresh, pieces, write_tables
 from engine.run.lock import LOCK, only_run
 from engine.run.masking import read_key
 from engine.run.region import Region
+from engine.run.retold import without_retold
 from engine.run.rulebook import rule_infos
 from engine.settlement.ledgers import region_books, summed
 from engine.settlement.provider import by_item_counts, by_month, paid_cases
@@ -85,7 +86,10 @@ def run(
 def _run(source: Path, out: Path, region: Region, options: Options, progress: Progress, parts: tuple[str, ...]) -> dict:
     work = prepare(out, options.resume)
     extract = read_once(source, work, region, options, progress)
-    earlier = months_before(month_of(options.index, extract.inputs)) if options.index else []
+    earlier = []
+    if options.index:
+        month = month_of(options.index, extract.inputs)
+        earlier, extract = months_before(month), without_retold(extract, open_index(month))
     identity = manifest.identity([*extract.inputs, *earlier], region, options, parts)
     if manifest.finished(out, identity):
         shutil.rmtree(work)

@@ -22,6 +22,7 @@ REJECTED = {
     "E_DUP": "与前一行完全相同",
     "E_DUP_CONFLICT": "主键相同而内容不同，均不采用",
     "E_ORPHAN": "所属结算单不在本批文件中",
+    "E_TOLD_EARLIER": "索引中以前的月份已有此主键，不再重复采用",
 }
 
 NOTED = {
