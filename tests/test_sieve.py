@@ -225,6 +225,28 @@ def test_an_index_made_under_other_tables_is_sieved_anew(region, tmp_path):
     assert told(sieved(typed(second), region, month=months[1])) == told(trace_bucket(typed(tables), region))
 
 
+def test_a_lot_that_only_the_ledger_of_a_later_month_calls_expired_is_looked_up_in_earlier_sales(region, tmp_path):
+    day = {"purchase": START, "sale": START + timedelta(days=9)}
+    lot = {"fixmedins_code": "H1", "med_list_codg": "XA1", "manu_lotnum": "L9"}
+    codes = pl.DataFrame([
+        {"event_id": f"{code}-{kind}", "event_type": kind, "drug_trac_codg": code, "event_time": when,
+         "feedetl_sn": f"F{code}" if kind == "sale" else None, **lot}
+        for code in ("80000011000001000001", "80000011000001000777") for kind, when in day.items()
+    ])  # fmt: skip
+    lines = codes.filter(event_type="sale").select("feedetl_sn", "fixmedins_code", "med_list_codg",
+                                                   fee_ocur_time="event_time", cnt=pl.lit(Decimal(1)))  # fmt: skip
+    moves = pl.DataFrame([{"move_id": "M1", "move_type": "purchase", "cnt": Decimal(2), "move_time": START, **lot,
+                           "expy_end": date(2025, 9, 5)}])  # fmt: skip
+    first = {"trace_codes": codes.head(2), "fee_lines": lines.head(1)}
+    second = {"trace_codes": codes.tail(2), "fee_lines": lines.tail(1), "stock_moves": moves}
+    sieved(typed(first), region, month=Month(tmp_path / "index", "first"))
+    answer = sieved(typed(second), region, month=Month(tmp_path / "index", "second"))
+    whole = trace_bucket(typed({n: pl.concat([first[n], second[n]]) for n in first} | {"stock_moves": moves}), region)
+    assert told(answer) == told(whole)
+    expired = answer[0].filter(rule_id="t06-expired-or-other-lot")["scope_key"].sort().to_list()
+    assert expired == ["F80000011000001000001", "F80000011000001000777"]
+
+
 def test_a_month_given_again_takes_its_own_place(region, tmp_path, small_parts):
     """As after a run that was killed once the index had the month; told again, not twice."""
     tables = wild_tables(np.random.default_rng(7), 400)

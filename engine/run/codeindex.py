@@ -6,8 +6,8 @@ the dictionary of codes outside the common family (`others`). A month only adds 
 says which months stand, so that a month that was killed leaves nothing and one given again takes its own place.
 
 A month more meets an earlier row in few ways: the same family of codes, the same fee line, or a serial beside it at the
-same site and time. Rows that meet none of the new ones were judged alone before, and stay as they were chosen. Only the
-expiry of a lot that nothing but the ledger of a later month tells is not looked up in sales of earlier ones.
+same site and time; or its lot, of which the ledger tells the last day. Rows that meet none of the new ones were judged
+alone before, and stay as they were chosen.
 """
 
 import hashlib
@@ -23,12 +23,14 @@ import polars as pl
 from engine.run.lock import LOCK
 from engine.run.records import Shelf, by_bucket
 from engine.run.sieving import BILLED, OF_LINE, OF_SITE, WITH_KEY, Sieve, Sieved
-from engine.tables.dictionary import table
+from engine.tables.dictionary import table, with_fields
 from engine.tables.problems import UsageProblem
 from engine.tracing.codes import codes_of, other_codes
 from engine.tracing.events import Cancelled
+from engine.tracing.ledger import LOT, expiries
 from engine.tracing.repeats import among, distinct
 from engine.tracing.sieve import Kept, by_code, by_line, by_site, place_of
+from engine.tracing.slim import line_of
 
 VERSION = 3
 BUCKETS = 64  # of every month at least
@@ -243,6 +245,18 @@ class _Month(Sieve):
 
     def _cut(self) -> None:
         super()._cut(self.index.rows, self.bills)
+
+    def _late_since(self) -> np.ndarray:
+        """Fee lines of earlier sales after the last day of a lot that only the ledger of this month tells."""
+        ledger = self.index.table("stock_moves")
+        before = expiries(None if ledger is None else ledger.collect())
+        told = self.known.expiry.join(before, on=[*LOT, "expy_end"], how="anti")
+        if told.is_empty():
+            return super()._late_since()
+        sales = with_fields(self.index.table("trace_codes"), "trace_codes", *LOT, "feedetl_sn", "expy_end")
+        sales = sales.filter(pl.col("event_type") == "sale", pl.col("expy_end").is_null())
+        late = sales.join(told.lazy(), on=LOT).filter(pl.col("event_time").dt.date() > pl.col("expy_end_right"))
+        return late.select(line_of()).collect(engine="streaming")["line"].unique().to_numpy()
 
     def _old(self, name: str, number: int, values: np.ndarray) -> np.ndarray:
         """The earlier records of a bucket that lie at some of `values` of their shelf."""

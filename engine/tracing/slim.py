@@ -62,6 +62,11 @@ def families(above: pl.DataFrame) -> pl.DataFrame:
         roots = nearer
 
 
+def line_of() -> pl.Expr:
+    """What a scan is found by: the fee line it names, or itself."""
+    return pl.coalesce(id_of("feedetl_sn"), id_of("event_id")).alias("line")
+
+
 def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
     """The records (RECORD) of a batch of trace_codes whose first row has this number, in its order.
 
@@ -81,7 +86,7 @@ def slim(batch: pl.DataFrame, known: Known, first_row: int) -> np.ndarray:
         site=id_of("fixmedins_code"),
         item=id_of("med_list_codg"),
         lot=id_of("manu_lotnum"),
-        line=pl.coalesce(id_of("feedetl_sn"), id_of("event_id")),
+        line=line_of(),
         time=pl.col("event_time").cast(pl.Datetime("us")).cast(pl.Int64),
         late=(pl.col("event_time").dt.date() > pl.col("expy_end")).fill_null(False)
         | (pl.col("manu_date") > pl.col("event_time").dt.date()).fill_null(False),
