@@ -3,6 +3,12 @@
 Data flows one way through these rooms, and a room imports only rooms to its left (tests/test_structure.py).
 """
 
+import os
+
+# Polars reads ahead of a scan as many row groups as it likes, which of a wide table are gigabytes; four keep two
+# processors busy as well.
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "4")
+
 
 def check(claim, checker=None):
     """What the rules say of one claim: see `Checked` in engine/run/single.py.

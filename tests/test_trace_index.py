@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from test_sieve import small_parts, typed, wild_tables  # noqa: F401
 
-from engine.run import pipeline
+from engine.run import codecontext, finishing, pipeline
 from engine.run.lock import only_run
 from engine.tables.problems import UsageProblem
 
@@ -66,8 +66,12 @@ def test_two_months_one_after_the_other_give_the_outputs_of_both_at_once(bundles
 
 
 def test_parts_that_fit_little_memory_give_the_same_bytes(bundles, region, monkeypatch, request):
+    monkeypatch.setattr(finishing, "ROWS_A_GROUP", 40)
     whole = traced(bundles, "all", region)
     request.getfixturevalue("small_parts")
+    monkeypatch.setattr(finishing, "ROWS_AT_ONCE", 70)
+    monkeypatch.setattr(finishing, "FINDINGS_AT_ONCE", 30)
+    monkeypatch.setattr(codecontext, "FINDINGS_AT_ONCE", 20)
     assert same(traced(bundles, "all", region, "parts"), whole)
     for name in OUTPUTS:
         paths = [bundles / out / f"{name}.parquet" for out in ("out-all", "out-parts")]

@@ -116,7 +116,7 @@ def sink(rows: pl.LazyFrame, folder: Path, place: Placed = _as_they_are) -> None
         parts = some.partition_by("_bucket", as_dict=True, include_key=False)
         for (bucket,), part in (parts or {(0,): some.drop("_bucket")}).items():
             (folder / f"_bucket={bucket}").mkdir(parents=True, exist_ok=True)
-            part.write_parquet(folder / f"_bucket={bucket}" / f"{number:05}.parquet")
+            part.write_parquet(folder / f"_bucket={bucket}" / f"{number:05}.parquet", compression="lz4")
 
 
 def bucket_tables(work: Path, bucket: int) -> dict[str, pl.DataFrame]:
@@ -155,7 +155,7 @@ def in_order(pieces: list[Path], key: str, rows_a_part: int, work: Path) -> pl.L
         below = pl.lit(True) if high is None else pl.col(key) < high
         parts.append(work / f"in-order-{number:05}.parquet")
         rows = pl.scan_parquet(pieces).filter(above & below).collect(engine="streaming")
-        rows.sort(key, maintain_order=True).write_parquet(parts[-1])
+        rows.sort(key, maintain_order=True).write_parquet(parts[-1], compression="lz4")
     return pl.scan_parquet(parts)
 
 

@@ -15,6 +15,7 @@ from engine.tracing.history import histories
 from engine.tracing.networks import TIES, networks, resale_ties
 
 CONTEXT = ("code_history", "networks", "network_edges")
+FINDINGS_AT_ONCE = 100_000  # a life is many times as wide as what tells of it
 _REAPPEARING = ("code", "buyer", "reseller")  # scopes whose findings may speak of a code that was sold again elsewhere
 
 
@@ -36,18 +37,22 @@ def code_history(findings: pl.DataFrame, evidence: pl.DataFrame, facts: CodeFact
 
     `facts` may hold the codes a sieve kept: these are there with all their rows.
     """
-    named = _named(findings, evidence)
-    if named.is_empty():
+    sales = _sales(evidence)
+    if sales.is_empty():
         return no_context()["code_history"]
+    accused = sales.filter("accused").select("finding_id", "event_id", "accused").unique()
     excess = {
         scope: facts.of(scope).sales.filter(pl.col("role") != "parent").select("row", "own_excess")
         for scope in ("code_site", "code")
     }
-    told = named.with_columns(fixmedins_code=pl.when(pl.col("scope") == "code_site").then("fixmedins_code"))
-    lives = histories(facts.bucket, told, excess, _gone(facts), facts.tables.get("institutions"))
-    accused = _sales(evidence).filter("accused").select("finding_id", "event_id", "accused").unique()
-    lives = lives.join(accused, on=["finding_id", "event_id"], how="left", maintain_order="left")
-    return conform(lives.with_columns(pl.col("accused").fill_null(False)), "code_history")
+    lives = [no_context()["code_history"]]
+    for some in findings.iter_slices(FINDINGS_AT_ONCE):
+        named = _named(some, evidence)
+        named = named.with_columns(fixmedins_code=pl.when(pl.col("scope") == "code_site").then("fixmedins_code"))
+        told = histories(facts.bucket, named, excess, _gone(facts), facts.tables.get("institutions"))
+        told = told.join(accused, on=["finding_id", "event_id"], how="left", maintain_order="left")
+        lives.append(conform(told.with_columns(pl.col("accused").fill_null(False)), "code_history"))
+    return pl.concat(lives)
 
 
 def _gone(facts: CodeFacts) -> pl.Expr:

@@ -43,7 +43,7 @@ from engine.tracing.slim import NONE, families
 
 MEMORY = 4 * 2**30
 LEAST_ROWS = 50_000
-_BYTES_JUDGED = 3_500  # a row at the peak, while facts of all scopes are there
+_BYTES_JUDGED = 4_000  # a row at the peak, while facts of all scopes are there and the lives of codes are told
 _REST = 400 * 2**20  # what everything else takes
 # The scopes judged on each cut; and in which field of a case what was cut by stands, where its part decides over it.
 CUTS = {
@@ -160,20 +160,22 @@ def _beside(events: pl.LazyFrame, few: dict[str, pl.LazyFrame], work: Path) -> p
     """Of all rows of trace_codes those that facts look for beside what was kept: told by a site at the very time of a
     row that was kept, or naming no fee line, but the settlement, or the site and person, of one that was kept."""
     events = with_fields(events, "trace_codes", "setl_id", "feedetl_sn", "psn_no", "cnt")
-    sales, names = events.filter(pl.col("event_type") == "sale"), events.collect_schema().names()
-    at_once = ["fixmedins_code", "event_time"]
-    ways = [sales.join(few["trace_codes"].select(at_once).unique(), on=at_once, how="semi")]
+    moment = pl.struct("fixmedins_code", "event_time").hash(0)
+    # Asked of hashes row by row, because a join would hold on to far more than it finds.
+    wanted = moment.is_in(few["trace_codes"].select(moment.unique()).collect().to_series().implode())
     if "fee_lines" in few:
         bills = with_fields(few["fee_lines"], "fee_lines", "setl_id", "fixmedins_code", "psn_no")
         if "claims" in few:
             claims = with_fields(few["claims"], "claims", "fixmedins_code").select("setl_id", site="fixmedins_code")
             bills = bills.join(claims, on="setl_id", how="left")
             bills = bills.with_columns(pl.coalesce("fixmedins_code", "site").alias("fixmedins_code"))
-        bare = sales.filter(pl.col("feedetl_sn").is_null())
-        ways.append(bare.join(bills.select("setl_id").unique(), on="setl_id", how="semi"))
-        bare = bare.filter(pl.col("setl_id").is_null())
-        ways.append(bare.join(bills.select("fixmedins_code").unique(), on="fixmedins_code", how="semi"))
-    pl.concat([way.select(names) for way in ways]).sink_parquet(work / "beside.parquet", compression="lz4")
+        papers, sites = (
+            bills.select(id_of(name).drop_nulls().unique()).collect().to_series().implode()
+            for name in ("setl_id", "fixmedins_code")
+        )
+        no_paper = pl.col("setl_id").is_null() & id_of("fixmedins_code").is_in(sites)
+        wanted |= pl.col("feedetl_sn").is_null() & (id_of("setl_id").is_in(papers) | no_paper)
+    events.filter(pl.col("event_type") == "sale", wanted).sink_parquet(work / "beside.parquet", compression="lz4")
     return pl.scan_parquet(work / "beside.parquet")
 
 

@@ -4,7 +4,6 @@ pseudonyms. What grows with the findings is written from the pieces the buckets 
 
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -34,6 +33,7 @@ PIECEWISE = {
 }  # fmt: skip
 ACCUSED = ["finding_id", "table", "row_key", "role", "setl_id", "amount_fen", "inscope_fen", "fund_fen"]
 ROWS_AT_ONCE, FINDINGS_AT_ONCE = 400_000, 25_000
+ROWS_A_GROUP = 200_000  # of a Parquet file: said, because else they would be those of the pieces it is made of
 _ROUNDED = {"findings": "excess_cnt", "evidence": "cnt"}
 
 
@@ -43,22 +43,26 @@ def write_tables(
 ) -> None:  # fmt: skip
     """Write every output table into `final`. `tables` are those held whole, `uses` tells of waivers; the others lie
     under `work`. Without a `key` names stay."""
-    made_of: dict[str, tuple[str, Callable]] = {
-        "amounts": ("evidence", amounts_table),
-        "values": ("findings", lambda findings: values_table(findings, rules)),
-    }
-    waivers = {"values": [waiver_values(tables["findings"], uses)]}
+    spared = waiver_values(tables["findings"], uses)
+
+    def values(findings: pl.DataFrame) -> pl.DataFrame:
+        told = values_table(findings, rules)
+        mine = spared.filter(pl.col("finding_id").is_in(findings["finding_id"].implode())) if spared.height else spared
+        return pl.concat([told, mine.select(told.columns)])
+
+    made_of: dict[str, tuple[str, Callable]] = {"amounts": ("evidence", amounts_table), "values": ("findings", values)}
     for name, order in PIECEWISE.items():
         source, make = made_of.get(name, (name, lambda rows: rows))
         folder, written = fresh(work / "pieces" / name), []
-        slices = FINDINGS_AT_ONCE if source == "findings" else None  # a finding has many values, and is one row
-        parts = (make(rows) for path in pieces(work / "results", source) for rows in _slices(path, slices))
-        for number, rows in enumerate(chain(waivers.get(name, []), parts)):
+        parts = map(pl.read_parquet, pieces(work / "results", source))
+        if source == "findings":  # a finding has many values, and is one row: put in order while it is one
+            parts = _slices(pieces(work / "results", source), folder)
+        for number, rows in enumerate(map(make, parts)):
             written.append(folder / f"{number:05}.parquet")
-            _shown(name, rows, key).sort(order, nulls_last=True).write_parquet(written[-1])
+            _shown(name, rows, key).sort(order, nulls_last=True).write_parquet(written[-1], compression="lz4")
         empty = pl.LazyFrame(schema=outputs()[name])
         whole = in_order(written, order[0], ROWS_AT_ONCE, folder) if written else empty
-        whole.sink_parquet(final / f"{name}.parquet")
+        whole.sink_parquet(final / f"{name}.parquet", row_group_size=ROWS_A_GROUP)
     for name, order in ORDER.items():
         _shown(name, tables[name], key).sort(order, nulls_last=True).write_parquet(final / f"{name}.parquet")
 
@@ -77,9 +81,16 @@ def _shown(name: str, rows: pl.DataFrame, key: bytes | None) -> pl.DataFrame:
     return conform(rows, name)
 
 
-def _slices(path: Path, rows: int | None) -> Iterator[pl.DataFrame]:
-    frame = pl.read_parquet(path)
-    return frame.iter_slices(rows) if rows else iter([frame])
+def _slices(found: list[Path], work: Path) -> Iterator[pl.DataFrame]:
+    """What findings are told by, some of them at a time, in the order of their ids."""
+    ordered = []
+    for number, path in enumerate(found):
+        rows = pl.read_parquet(path, columns=["finding_id", "rule_id", "values"]).sort("finding_id")
+        ordered.append(work / f"by-id-{number:05}.parquet")
+        rows.write_parquet(ordered[-1], compression="lz4")
+    rows = in_order(ordered, "finding_id", ROWS_AT_ONCE, work) if ordered else pl.LazyFrame()
+    for first in range(0, rows.select(pl.len()).collect().item(), FINDINGS_AT_ONCE):
+        yield rows.slice(first, FINDINGS_AT_ONCE).collect()
 
 
 def pieces(results: Path, name: str) -> list[Path]:

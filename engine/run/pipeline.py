@@ -227,7 +227,7 @@ def _of_codes(region: Region) -> list[LoadedRule]:
 
 def _write(results: Path, name: str, made: dict[str, pl.DataFrame]) -> None:
     for of, frame in made.items():
-        frame.write_parquet(results / f"{of}.{name}.parquet")
+        frame.write_parquet(results / f"{of}.{name}.parquet", compression="lz4")
     (results / f"{name}.done").touch()
 
 
