@@ -134,7 +134,7 @@ def _parts_of(kept: Sieved, tables, region: Region, rules, sifted, memory: int, 
         yield judged(sifted, CodeFacts(frames, rules, cancelled, kept.lines, kept.lots, tables["trace_codes"]))
         return
     beside = _beside(tables["trace_codes"], few, work)
-    dealer = _Dealer(few, kept.lines, count, work)
+    dealer = _Dealer(few, kept, count, work)
     for by, scopes in CUTS.items():
         if own := [r for r in sifted if r.rule.scope in scopes]:
             for part in dealer.parts(by, own):
@@ -182,8 +182,8 @@ def _beside(events: pl.LazyFrame, few: dict[str, pl.LazyFrame], work: Path) -> p
 class _Dealer:
     """Rows and fee lines that were kept, dealt into `count` parts by one thing after another."""
 
-    def __init__(self, few: dict[str, pl.LazyFrame], lines: pl.Series, count: int, work: Path):
-        self.lines, self.count, self.work = lines, count, work
+    def __init__(self, few: dict[str, pl.LazyFrame], kept: Sieved, count: int, work: Path):
+        self.lines, self.count, self.work = kept.lines, count, work
         self.small = {name: few[name].collect() for name in (*SMALL, "code_free") if name in few}
         size = -(-few["trace_codes"].select(pl.len()).collect().item() // count)
         roots = families(ancestors(with_fields(self.small.get("pack_relations", NO_PACKS), "pack_relations")))
@@ -196,7 +196,7 @@ class _Dealer:
             bills = with_fields(bills, "fee_lines", *CODED_LINE).select(CODED_LINE)
             bills = with_fund(bills, few["claims"]) if "claims" in few else bills
             self.bills.append(_written(bills.with_columns(_by=id_of("feedetl_sn")), work / "bills", number))
-        self.numbers = _written(_cuts(pl.concat(numbers), lines), work / "numbers", 0)
+        self.numbers = _written(_cuts(pl.concat(numbers), kept.lines, kept.lots.wanted), work / "numbers", 0)
 
     def parts(self, by: str, rules: list[LoadedRule]) -> Iterator[Part]:
         """The parts of one cut; the files of all are gone after the last."""
@@ -231,8 +231,8 @@ class _Dealer:
 
 def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFrame:
     """One row per row of trace_codes, as numbers (NONE where there is no such): its `family` of codes, alone where it
-    has no usable code; the `scan` as cases of fee lines know it, the `bill` it names, its settlement (`paper`), lot
-    and person, its site if it moves, and as `place` always."""
+    has no usable code, and the `key`; the `scan` as cases of fee lines know it, the `bill` it names, its settlement
+    (`paper`), lot and person, its site if it moves, and as `place` always."""
     keys = keyed(with_fields(rows, "trace_codes", *FIELDS)).join(
         roots, left_on="code_key", right_on="key", how="left", maintain_order="left"
     )
@@ -242,6 +242,7 @@ def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFram
     sale = (kind == "sale") & pl.col("code").is_not_null()
     return keys.select(
         pl.coalesce("root", "code_key", alone).alias("family"),
+        key="code_key",
         scan=pl.when(sale).then(pl.coalesce(id_of("feedetl_sn"), id_of("event_id"))),
         bill=id_of("feedetl_sn"),
         place=site,
@@ -252,24 +253,24 @@ def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFram
     ).with_columns(pl.col(pl.UInt64).fill_null(NONE))
 
 
-def _cuts(numbers: pl.DataFrame, lines: pl.Series) -> pl.DataFrame:
-    """`_numbers` of all rows with what they are cut by: `line` only for scans of `lines`, those of one settlement
-    together, since two boxes of it may be scanned crosswise, and those of a site that name none; `person` only of
-    families that moved at several sites."""
-    sites = (
-        numbers.filter(pl.col("site") != NONE)
-        .group_by("family")
-        .agg(low=pl.col("site").min(), high=pl.col("site").max())
-    )
-    far = sites.filter(pl.col("low") != pl.col("high"))["family"]
+def _cuts(numbers: pl.DataFrame, lines: pl.Series, lots: pl.Series) -> pl.DataFrame:
+    """`_numbers` of all rows with what they are cut by, where a case could rest on them: `line` only for scans of
+    `lines`, those of one settlement together, since two boxes of it may be scanned crosswise, and those of a site that
+    name none; `lot` only of `lots`; `person` only of families that moved at several sites, and `site` of these and of
+    serials beside others that moved there."""
+    moves = numbers.filter(pl.col("site") != NONE).select("family", "site", "key").unique().sort("site", "key")
+    sites = moves.group_by("family").agg(low=pl.col("site").min(), high=pl.col("site").max())
+    far = pl.col("family").is_in(sites.filter(pl.col("low") != pl.col("high"))["family"].implode())
+    follows = (pl.col("site") == pl.col("site").shift(1)) & (pl.col("key") == pl.col("key").shift(1) + 1)
+    beside = moves.select("site", "key", near=follows.fill_null(False) | follows.shift(-1, fill_value=False))
     paper = pl.when(pl.col("paper") != NONE).then("paper").min()
     scans = numbers.filter(pl.col("scan").is_in(lines.implode()))
     scans = scans.group_by("scan").agg(line=pl.coalesce(paper, pl.col("place").min()))
     numbers = numbers.join(scans, on="scan", how="left", maintain_order="left")
-    return numbers.select(
-        "family", "scan", "bill", pl.col("line").fill_null(NONE), "site", "lot",
-        person=pl.when(pl.col("family").is_in(far.implode())).then("person").otherwise(NONE),
-    )  # fmt: skip
+    numbers = numbers.join(beside.filter("near"), on=["site", "key"], how="left", maintain_order="left")
+    asked = {"site": far | pl.col("near"), "lot": pl.col("lot").is_in(lots.implode()), "person": far}
+    asked = [pl.when(told).then(name).otherwise(NONE).alias(name) for name, told in asked.items()]
+    return numbers.select("family", "scan", "bill", pl.col("line").fill_null(NONE), *asked)
 
 
 def _slices(frame: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:

@@ -155,10 +155,12 @@ def _ledger(rows: pl.DataFrame, sites: pl.DataFrame, stock_moves, stock_balances
 
 @dataclass(frozen=True)
 class Fallen:
-    """What moved of lots in rows a sieve let fall: `sums` between counts (stock.lot_sums), `book` (book_rows)."""
+    """What moved of lots in rows a sieve let fall: `sums` between counts (stock.lot_sums), `book` (book_rows); and the
+    lots that could be cases at all, `wanted` (hashes of manu_lotnum)."""
 
     sums: pl.DataFrame
     book: pl.DataFrame
+    wanted: pl.Series
 
 
 def watched_rows(trace_codes: pl.DataFrame, without_key: pl.Series) -> pl.DataFrame:
@@ -203,4 +205,5 @@ class FallenLots:
         self.book = added(pl.concat([self.book, book_rows(watched.select(moves.columns))]))
 
     def told(self) -> Fallen:
-        return Fallen(self.sums, self.book)
+        wanted = self.wanted.select(id_of("manu_lotnum").drop_nulls().unique()).to_series()
+        return Fallen(self.sums, self.book, wanted)
