@@ -1,23 +1,20 @@
 """Which codes occur more than once, and in which rows: exact, in about the time it takes to sort their keys.
 
-Most codes are sold once and need no more than that. To find the others, each key is mixed into a fingerprint, and what
+Most codes are sold once and need no more than that. To find the others, each key is made a fingerprint, and what
 is sorted is one whole number per row: the high bits of the fingerprint and, in the low bits, the number of the row. So
 a repeated code comes out of the sort together with its rows, in their order, and nothing is looked up afterwards. The
-numbers are first dealt into pieces that a processor keeps near, by the highest bits of the fingerprint. Two keys may
-share a fingerprint: whatever the sort puts together is compared by its full key before it counts.
+numbers are parted where they lie into as many equal shares as threads sort them. Two keys may share a fingerprint:
+whatever the sort puts together is compared by its full key before it counts.
 """
 
 import os
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-PIECE = 1 << 16  # rows sorted at once: half a megabyte
-CHUNK = 1 << 16  # rows dealt at once
-_MOST_PIECES = 1 << 15
+CHUNK = 1 << 16  # values at once: half a megabyte, which a processor keeps near
+_ROWS = 1 << 18  # at once where little is done with each, so that threads seldom wait for one another
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
@@ -53,15 +50,20 @@ def repeats(keys: np.ndarray, threads: int | None = None) -> Repeats:
     `threads`: how many pieces are worked on at a time; as many as there are processors unless said.
     """
     threads = threads or os.cpu_count() or 1
-    bits = max(1, (len(keys) - 1).bit_length())  # of the number of a row
-    digits = min(_MOST_PIECES, -(-len(keys) // PIECE)).bit_length()
+    bits = np.uint64(max(1, (len(keys) - 1).bit_length()))  # of the number of a row
+    of_row = (np.uint64(1) << bits) - np.uint64(1)
+    numbers = np.empty(len(keys), np.uint64)
+    chunks = [(at, min(at + _ROWS, len(keys))) for at in range(0, len(keys), _ROWS)]
     with ThreadPoolExecutor(threads) as pool:
-        dealt, ends = _dealt(keys, bits, digits, threads, pool.map)
-        pieces = np.split(dealt, ends[:-1])
-        found = list(pool.map(partial(_repeated, keys, bits), pieces))
-    rows = np.concatenate([rows for rows, _ in found])
-    sizes = np.concatenate([sizes for _, sizes in found])
-    return Repeats(rows, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]))
+        list(pool.map(lambda chunk: _number(keys, numbers, of_row, *chunk), chunks))
+        shares = [len(numbers) * n // threads for n in range(1, threads)]
+        if len(numbers) > threads > 1:
+            numbers.partition(shares)
+        list(pool.map(np.ndarray.sort, np.split(numbers, shares)))
+        again = list(pool.map(lambda chunk: _again(numbers, of_row, *chunk), chunks))
+    places, first = _with_first(np.concatenate([np.empty(0, np.int64), *again]))
+    rows = (numbers[places] & of_row).astype(np.int64)
+    return Repeats(*_by_key(rows, first, keys[rows]))
 
 
 def mixed(keys: np.ndarray) -> np.ndarray:
@@ -123,73 +125,44 @@ def among(many: np.ndarray, few: np.ndarray) -> np.ndarray:
     return Few(few).among(many)
 
 
-def _dealt(
-    keys: np.ndarray, bits: int, digits: int, threads: int, spread: Callable[..., Iterable]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(numbers to sort, end of each piece): the rows in pieces by the highest `digits` bits of their fingerprint."""
-    share = -(-len(keys) // threads)
-    parts = [(at, min(at + share, len(keys))) for at in range(0, len(keys), max(share, 1))]
-    counts = np.array(list(spread(lambda part: _counts(keys, digits, *part), parts)), np.int64).reshape(-1, 1 << digits)
-    ends = counts.sum(axis=0).cumsum()
-    # Where each part writes into each piece: after the pieces before, and after the parts before in the same piece.
-    places = ends - counts[::-1].cumsum(axis=0)[::-1]
-    dealt = np.empty(len(keys), np.uint64)
-    list(spread(lambda part, place: _deal(keys, dealt, place, bits, digits, *part), parts, places))
-    return dealt, ends
+def _number(keys: np.ndarray, numbers: np.ndarray, of_row: np.uint64, begin: int, end: int) -> None:
+    """What is sorted, of some rows."""
+    part = np.multiply(keys[begin:end], _ODD, out=numbers[begin:end])  # its high bits depend on all of the key
+    part &= ~of_row
+    part |= np.arange(begin, end, dtype=np.uint64)
 
 
-def _counts(keys: np.ndarray, digits: int, begin: int, end: int) -> np.ndarray:
-    counts = np.zeros(1 << digits, np.int64)
-    for at in range(begin, end, CHUNK):
-        piece = _piece_of(mixed(keys[at : min(at + CHUNK, end)]), digits)
-        counts += np.bincount(piece, minlength=1 << digits)
-    return counts
+def _again(numbers: np.ndarray, of_row: np.uint64, begin: int, end: int) -> np.ndarray:
+    """Where in the sorted numbers, between two places, one has the fingerprint of the number before it."""
+    part = numbers[max(begin - 1, 0) : end]
+    return np.flatnonzero((part[1:] ^ part[:-1]) <= of_row) + max(begin, 1)
 
 
-def _piece_of(prints: np.ndarray, digits: int) -> np.ndarray:
-    # Short numbers, because those are sorted digit by digit and not by comparing.
-    return (prints >> np.uint64(64 - digits)).astype(np.uint8 if digits <= 8 else np.uint16)
-
-
-def _deal(keys, dealt: np.ndarray, places: np.ndarray, bits: int, digits: int, begin: int, end: int) -> None:
-    """Write rows begin to end into `dealt`, each after the last one of its piece."""
-    places, row_bits = places.copy(), np.uint64((1 << bits) - 1)
-    for at in range(begin, end, CHUNK):
-        until = min(at + CHUNK, end)
-        prints = mixed(keys[at:until])
-        piece = _piece_of(prints, digits)
-        counts = np.bincount(piece, minlength=1 << digits)
-        order = np.argsort(piece, kind="stable")
-        numbers = prints << np.uint64(digits)  # what the piece says already need not be said again
-        numbers &= ~row_bits
-        numbers |= np.arange(at, until, dtype=np.uint64)
-        target = np.arange(until - at) + np.repeat(places - (counts.cumsum() - counts), counts)
-        dealt[target] = numbers[order]
-        places += counts
-
-
-def _repeated(keys: np.ndarray, bits: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows of the repeated codes of a piece, how many rows each has). Sorts the piece where it lies."""
-    numbers.sort()
-    prints = numbers >> np.uint64(bits)
-    same = prints[1:] == prints[:-1]
-    if not same.any():
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    joined = np.zeros(len(numbers), bool)
-    joined[1:] = same
-    joined[:-1] |= same
-    rows = (numbers[joined] & np.uint64((1 << bits) - 1)).astype(np.int64)
-    first = ~np.concatenate([[False], same])[joined]
-    return _by_key(rows, first, keys[rows])
+def _with_first(again: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(places of all numbers that share a fingerprint, whether each is the first of those that share one)."""
+    begins = np.ones(len(again), bool)
+    begins[1:] = again[1:] != again[:-1] + 1
+    at = np.arange(len(again)) + begins.cumsum()  # after the first ones, of this and of those before
+    places, first = np.empty(len(again) + begins.sum(), np.int64), np.zeros(len(again) + begins.sum(), bool)
+    places[at], first[at[begins] - 1] = again, True
+    places[first] = again[begins] - 1
+    return places, first
 
 
 def _by_key(rows: np.ndarray, first: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same of rows that share a fingerprint, `first` of each marked, by their full keys."""
-    if np.any(keys[1:] != keys[:-1], where=~first[1:]):
-        group = first.cumsum()
-        order = np.lexsort((rows, keys, group))
-        rows, keys = rows[order], keys[order]
-        first = np.concatenate([[True], (keys[1:] != keys[:-1]) | (group[1:] != group[:-1])])
-        lone = first & np.concatenate([first[1:], [True]])
-        rows, first = rows[~lone], first[~lone]
-    return rows, np.diff(np.concatenate([np.flatnonzero(first), [len(rows)]]))
+    """(rows, starts) of the codes among rows that share a fingerprint, `first` of each marked: by their full keys."""
+    differ = (keys[1:] != keys[:-1]) & ~first[1:]
+    if differ.any():
+        group = first.cumsum() - 1
+        odd = np.zeros(len(rows), bool)
+        odd[group[1:][differ]] = True
+        odd = odd[group]
+        told = rows[odd], keys[odd], group[odd]
+        order = np.lexsort(told)
+        own, key, group = (column[order] for column in told)
+        begins = np.ones(len(own), bool)
+        begins[1:] = (key[1:] != key[:-1]) | (group[1:] != group[:-1])
+        several = ~(begins & np.append(begins[1:], True))
+        rows = np.concatenate([rows[~odd], own[several]])
+        first = np.concatenate([first[~odd], begins[several]])
+    return rows, np.append(np.flatnonzero(first), len(rows))
