@@ -55,6 +55,10 @@ class CodeFacts:
             self.made[scope] = MAKERS[scope](self)
         return self.made[scope]
 
+    def keep(self, *scopes: str) -> None:
+        """Forget the facts of other scopes, which take much memory and are made anew where they are asked for."""
+        self.made = {scope: facts for scope, facts in self.made.items() if scope in scopes}
+
     def missing(self, loaded: LoadedRule) -> str:
         """The table the rule cannot do without and the bundle does not have."""
         table = NEEDED.get(loaded.rule.id[:3], "trace_codes")

@@ -28,6 +28,7 @@ def with_context(parts: Iterable[Told]) -> Iterator[dict[str, pl.DataFrame]]:
     for told in parts:
         made = {"findings": told.findings, "evidence": told.evidence, "not_evaluated": told.not_evaluated}
         if told.facts is not None:
+            told.facts.keep("code_site", "code")
             made |= {"code_history": code_history(told.findings, told.evidence, told.facts), "ties": _ties(told)}
         yield made
 

@@ -41,9 +41,9 @@ from engine.tracing.evidence import Facts
 from engine.tracing.packs import ancestors
 from engine.tracing.slim import NONE, families
 
-MEMORY = 4 * 2**30
+MEMORY = 5 * 2**30
 LEAST_ROWS = 50_000
-_BYTES_JUDGED = 4_000  # a row at the peak, while facts of all scopes are there and the lives of codes are told
+_BYTES_JUDGED = 4_800  # a row at the peak, while facts of all scopes are there and the lives of codes are told
 _REST = 400 * 2**20  # what everything else takes
 # The scopes judged on each cut; and in which field of a case what was cut by stands, where its part decides over it.
 CUTS = {
