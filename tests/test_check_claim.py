@@ -250,12 +250,15 @@ def test_importing_the_engine_loads_nothing():
     assert subprocess.run([sys.executable, "-c", code], cwd=rules_folder().parent).returncode == 0
 
 
-def test_today_is_the_day_of_the_claim(region, tmp_path):
+@pytest.mark.parametrize("said", ["in the condition", "in a part of it"])
+def test_today_is_the_day_of_the_claim(region, tmp_path, said):
     text = next(rules_folder().rglob("daily-fees-exceed-stay-days.yaml")).read_text("utf-8")
-    (tmp_path / "daily-fees-exceed-stay-days.yaml").write_text(
-        text.replace("when: finished and units > allowed", "when: finished and ($today - visit.admit_date).days == 2"),
-        "utf-8",
-    )
+    old, test = "when: finished and units > allowed", "($today - visit.admit_date).days == 2"
+    if said == "in the condition":
+        text = text.replace(old, f"when: finished and {test}")
+    else:
+        text = text.replace(old, "when: finished and lasted").replace("\nlet:\n", f"\nlet:\n  lasted: {test}\n")
+    (tmp_path / "daily-fees-exceed-stay-days.yaml").write_text(text, "utf-8")
     assert "$today" in (tmp_path / "daily-fees-exceed-stay-days.yaml").read_text("utf-8")
     dated = Checker(load_region(rules=tmp_path))
     beds = [{**BED, "cnt": "3", "det_item_fee_sumamt": "120.00"}]

@@ -73,7 +73,7 @@ class Checker:
         # The document says whose claims they are: one person's, under whatever numbers.
         tables["claims"] = stages.placed(tables["claims"]).with_columns(_person=pl.col("psn_no").min())
         setl_id = tables["claims"]["setl_id"][0]
-        if any("$today" in r.rule.when or "$now" in r.rule.when for r in self.rules):
+        if any(r.asks_the_date for r in self.rules):
             self._date(tables["claims"]["setl_time"][0])
         findings, evidence, unjudged = self._judged(tables, "history" in document)
         traced, rows, untraced = self._traced(tables)
