@@ -128,13 +128,12 @@ def _parts_of(kept: Sieved, tables, region: Region, rules, sifted, memory: int, 
     few = {**tables, "trace_codes": kept.trace_codes} | _few(kept, tables, work)
     cancelled = cancelled_of(tables)  # of all fee lines, of which few are kept
     duties = {"scan_duties": region.knowledge["scan_duties"]}
-    count = -(-kept.rows // judged_rows(memory))
-    if count <= 1:
+    if kept.rows <= judged_rows(memory):
         frames = frames_of(few) | duties
         yield judged(sifted, CodeFacts(frames, rules, cancelled, kept.lines, kept.lots, tables["trace_codes"]))
         return
     beside = _beside(tables["trace_codes"], few, work)
-    dealer = _Dealer(few, kept, count, work)
+    dealer = _Dealer(few, kept, judged_rows(memory), work)
     for by, scopes in CUTS.items():
         if own := [r for r in sifted if r.rule.scope in scopes]:
             for part in dealer.parts(by, own):
@@ -180,19 +179,18 @@ def _beside(events: pl.LazyFrame, few: dict[str, pl.LazyFrame], work: Path) -> p
 
 
 class _Dealer:
-    """Rows and fee lines that were kept, dealt into `count` parts by one thing after another."""
+    """Rows and fee lines that were kept, dealt by one thing after another into parts of `most` rows or so."""
 
-    def __init__(self, few: dict[str, pl.LazyFrame], kept: Sieved, count: int, work: Path):
-        self.lines, self.count, self.work = kept.lines, count, work
+    def __init__(self, few: dict[str, pl.LazyFrame], kept: Sieved, most: int, work: Path):
+        self.lines, self.most, self.work = kept.lines, most, work
         self.small = {name: few[name].collect() for name in (*SMALL, "code_free") if name in few}
-        size = -(-few["trace_codes"].select(pl.len()).collect().item() // count)
         roots = families(ancestors(with_fields(self.small.get("pack_relations", NO_PACKS), "pack_relations")))
         self.rows, self.bills, numbers = [], [], []
-        for number, rows in enumerate(_slices(few["trace_codes"], size)):
-            numbers.append(_numbers(rows, roots, number * size))
+        for number, rows in enumerate(_slices(few["trace_codes"], most)):
+            numbers.append(_numbers(rows, roots, number * most))
             rows = with_papers(rows, few).with_columns(_by=numbers[-1]["family"])
             self.rows.append(_written(rows, work / "rows", number))
-        for number, bills in enumerate(_slices(few["fee_lines"], size) if "fee_lines" in few else ()):
+        for number, bills in enumerate(_slices(few["fee_lines"], most) if "fee_lines" in few else ()):
             bills = with_fields(bills, "fee_lines", *CODED_LINE).select(CODED_LINE)
             bills = with_fund(bills, few["claims"]) if "claims" in few else bills
             self.bills.append(_written(bills.with_columns(_by=id_of("feedetl_sn")), work / "bills", number))
@@ -201,22 +199,26 @@ class _Dealer:
     def parts(self, by: str, rules: list[LoadedRule]) -> Iterator[Part]:
         """The parts of one cut; the files of all are gone after the last."""
         numbers = pl.read_parquet(self.numbers, columns=[*{"family", "scan", "bill", by}])
-        family, bill, own = self._where(numbers, by)
+        lying = numbers.filter(pl.col(by) != NONE)
+        touched = numbers["family"].is_in(lying["family"].unique().implode()).sum()
+        count = max(1, -(-touched // self.most))
+        family, bill, own = self._where(numbers, lying, by, count)
         folder = self.work / by
         _deal(self.rows, family, folder / "rows")
         _deal(self.bills, bill, folder / "bills")
-        for number in range(self.count):
+        for number in range(count):
             frames = {**self.small, "trace_codes": _read(folder / "rows", number, self.rows)}
             if self.bills:
                 frames["fee_lines"] = _read(folder / "bills", number, self.bills).sort("feedetl_sn")
-            yield Part(rules, frames, own.filter(pl.col("part") == number)["line"], number, self.count)
+            yield Part(rules, frames, own.filter(pl.col("part") == number)["line"], number, count)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _where(self, numbers: pl.DataFrame, by: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-        """In which parts each family of codes and each fee line stands (_by, part), and of which part each fee line
-        or sale is a case (line, part)."""
-        lying = numbers.filter(pl.col(by) != NONE)
-        lying = lying.with_columns(part=pl.Series(bucket_of(lying[by].to_numpy(), self.count)))
+    def _where(
+        self, numbers: pl.DataFrame, lying: pl.DataFrame, by: str, count: int
+    ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """In which of `count` parts each family of codes and each fee line stands (_by, part), and of which part each
+        fee line or sale is a case (line, part); `lying` are the numbers that are cut."""
+        lying = lying.with_columns(part=pl.Series(bucket_of(lying[by].to_numpy(), count)))
         family = lying.select("part", _by="family").unique()
         bill = numbers.filter(pl.col("bill") != NONE).join(family, left_on="family", right_on="_by")
         bill = bill.select("part", _by="bill").unique()
@@ -224,7 +226,7 @@ class _Dealer:
             return family, bill, pl.DataFrame({"line": self.lines}).with_columns(part=pl.lit(None, pl.UInt16)).clear()
         scanned = lying.select("part", line="scan").unique()
         rest = self.lines.filter(~self.lines.is_in(scanned["line"].implode()))  # that nothing was scanned for
-        rest = pl.DataFrame({"part": bucket_of(rest.to_numpy(), self.count), "line": rest})
+        rest = pl.DataFrame({"part": bucket_of(rest.to_numpy(), count), "line": rest})
         own = pl.concat([scanned, rest])
         return family, pl.concat([bill, own.select("part", _by="line")]).unique(), own
 
