@@ -6,8 +6,8 @@ Data flows one way through these rooms, and a room imports only rooms to its lef
 import os
 
 # Polars reads ahead of a scan as many row groups as it likes, which of a wide table are gigabytes; four keep two
-# processors busy as well.
-os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "4")
+# processors busy as well, and one each more of them.
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", str(max(4, os.cpu_count() or 1)))
 
 
 def check(claim, checker=None):
