@@ -159,6 +159,13 @@ def in_order(pieces: list[Path], key: str, rows_a_part: int, work: Path) -> pl.L
     return pl.scan_parquet(parts)
 
 
+def slices(frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """A table so many rows at a time. Whatever is asked of rows is asked of a slice: asked before, it would be asked of
+    all rows before each."""
+    for first in range(0, frame.select(pl.len()).collect().item(), rows):
+        yield frame.slice(first, rows).collect()
+
+
 def institution_buckets(
     tables: dict[str, pl.LazyFrame], region: Region, rules: list[LoadedRule], lines_a_bucket: int = LINES_A_BUCKET
 ) -> list[Callable[[], dict[str, pl.DataFrame]]]:

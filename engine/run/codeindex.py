@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from engine.run.buckets import slices
 from engine.run.lock import LOCK
 from engine.run.records import Shelf, by_bucket
 from engine.run.sieving import BILLED, OF_LINE, OF_SITE, WITH_KEY, Sieve, Sieved
@@ -225,8 +226,7 @@ def sieve_month(
 
 def _others(events: pl.LazyFrame, part: int) -> pl.DataFrame:
     """The codes of a month outside the common family."""
-    parts = range(0, events.select(pl.len()).collect().item(), part)
-    told = (events.select("drug_trac_codg").slice(first, part).collect().to_series() for first in parts)
+    told = (rows.to_series() for rows in slices(events.select("drug_trac_codg"), part))
     none = other_codes(pl.Series([], dtype=pl.String))
     return pl.concat([none, *map(other_codes, told)]).unique().sort("code_key", "code")
 

@@ -17,6 +17,7 @@ import polars as pl
 from engine.audit.codefacts import CodeFacts, tuned_by
 from engine.audit.sieved import sievable
 from engine.language.rule import LoadedRule
+from engine.run.buckets import slices
 from engine.run.codeindex import Month, open_index, sieve_month
 from engine.run.records import bucket_of, mixed
 from engine.run.region import Region
@@ -39,7 +40,7 @@ from engine.tracing.codes import keyed
 from engine.tracing.events import FIELDS, MOVES, id_of
 from engine.tracing.evidence import Facts
 from engine.tracing.packs import ancestors
-from engine.tracing.slim import NONE, families
+from engine.tracing.slim import NONE, families, line_of
 
 MEMORY = 5 * 2**30
 LEAST_ROWS = 50_000
@@ -186,11 +187,11 @@ class _Dealer:
         self.small = {name: few[name].collect() for name in (*SMALL, "code_free") if name in few}
         roots = families(ancestors(with_fields(self.small.get("pack_relations", NO_PACKS), "pack_relations")))
         self.rows, self.bills, numbers = [], [], []
-        for number, rows in enumerate(_slices(few["trace_codes"], most)):
+        for number, rows in enumerate(slices(few["trace_codes"], most)):
             numbers.append(_numbers(rows, roots, number * most))
             rows = with_papers(rows, few).with_columns(_by=numbers[-1]["family"])
             self.rows.append(_written(rows, work / "rows", number))
-        for number, bills in enumerate(_slices(few["fee_lines"], most) if "fee_lines" in few else ()):
+        for number, bills in enumerate(slices(few["fee_lines"], most) if "fee_lines" in few else ()):
             bills = with_fields(bills, "fee_lines", *CODED_LINE).select(CODED_LINE)
             bills = with_fund(bills, few["claims"]) if "claims" in few else bills
             self.bills.append(_written(bills.with_columns(_by=id_of("feedetl_sn")), work / "bills", number))
@@ -245,7 +246,7 @@ def _numbers(rows: pl.DataFrame, roots: pl.DataFrame, first: int) -> pl.DataFram
     return keys.select(
         pl.coalesce("root", "code_key", alone).alias("family"),
         key="code_key",
-        scan=pl.when(sale).then(pl.coalesce(id_of("feedetl_sn"), id_of("event_id"))),
+        scan=pl.when(sale).then(line_of()),
         bill=id_of("feedetl_sn"),
         place=site,
         paper=id_of("setl_id"),
@@ -273,11 +274,6 @@ def _cuts(numbers: pl.DataFrame, lines: pl.Series, lots: pl.Series) -> pl.DataFr
     asked = {"site": far | pl.col("near"), "lot": pl.col("lot").is_in(lots.implode()), "person": far}
     asked = [pl.when(told).then(name).otherwise(NONE).alias(name) for name, told in asked.items()]
     return numbers.select("family", "scan", "bill", pl.col("line").fill_null(NONE), *asked)
-
-
-def _slices(frame: pl.LazyFrame, size: int) -> Iterator[pl.DataFrame]:
-    for first in range(0, frame.select(pl.len()).collect().item(), size):
-        yield frame.slice(first, size).collect()
 
 
 def _deal(paths: list[Path], where: pl.DataFrame, folder: Path) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from engine.audit.told import amounts_table, values_table
 from engine.audit.waiving import waiver_values
 from engine.language.rule import LoadedRule
-from engine.run.buckets import in_order
+from engine.run.buckets import in_order, slices
 from engine.run.masking import masked, masked_buyers, masked_values
 from engine.tables.outputs import conform, outputs
 
@@ -56,7 +56,7 @@ def write_tables(
         folder, written = fresh(work / "pieces" / name), []
         parts = map(pl.read_parquet, pieces(work / "results", source))
         if source == "findings":  # a finding has many values, and is one row: put in order while it is one
-            parts = _slices(pieces(work / "results", source), folder)
+            parts = _by_id(pieces(work / "results", source), folder)
         for number, rows in enumerate(map(make, parts)):
             written.append(folder / f"{number:05}.parquet")
             _shown(name, rows, key).sort(order, nulls_last=True).write_parquet(written[-1], compression="lz4")
@@ -81,7 +81,7 @@ def _shown(name: str, rows: pl.DataFrame, key: bytes | None) -> pl.DataFrame:
     return conform(rows, name)
 
 
-def _slices(found: list[Path], work: Path) -> Iterator[pl.DataFrame]:
+def _by_id(found: list[Path], work: Path) -> Iterator[pl.DataFrame]:
     """What findings are told by, some of them at a time, in the order of their ids."""
     ordered = []
     for number, path in enumerate(found):
@@ -89,8 +89,7 @@ def _slices(found: list[Path], work: Path) -> Iterator[pl.DataFrame]:
         ordered.append(work / f"by-id-{number:05}.parquet")
         rows.write_parquet(ordered[-1], compression="lz4")
     rows = in_order(ordered, "finding_id", ROWS_AT_ONCE, work) if ordered else pl.LazyFrame()
-    for first in range(0, rows.select(pl.len()).collect().item(), FINDINGS_AT_ONCE):
-        yield rows.slice(first, FINDINGS_AT_ONCE).collect()
+    return slices(rows, FINDINGS_AT_ONCE)
 
 
 def pieces(results: Path, name: str) -> list[Path]:

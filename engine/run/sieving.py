@@ -15,6 +15,7 @@ from threading import Lock
 import numpy as np
 import polars as pl
 
+from engine.run.buckets import slices
 from engine.run.records import Split, by_bucket, spread
 from engine.tables.dictionary import table, with_fields
 from engine.tracing.book import Fallen, FallenLots, watched_rows
@@ -158,9 +159,8 @@ class Sieve:
         bills = self.fee_lines if bills is None else bills
         if bills is not None:
             bills = with_fields(bills, "fee_lines", "med_list_codg", "cnt").select("feedetl_sn", "med_list_codg", "cnt")
-            # Sliced before anything is asked of the rows, or each slice would ask it of all rows before it.
-            for at in range(0, bills.select(pl.len()).collect().item(), self.part):
-                self.billed.add(self._billed_lines(bills.slice(at, self.part).collect()))
+            for part in slices(bills, self.part):
+                self.billed.add(self._billed_lines(part))
 
     def _numbered(self, begin: int = 0) -> Iterator[tuple[int, pl.DataFrame]]:
         """Parts of trace_codes from some row on, with the number of their first row."""

@@ -47,7 +47,7 @@ class Repeats:
 def repeats(keys: np.ndarray, threads: int | None = None) -> Repeats:
     """The codes among `keys` (uint64, one per row) that occur more than once. Needs as much memory again as the keys.
 
-    `threads`: how many pieces are worked on at a time; as many as there are processors unless said.
+    `threads`: how many shares are sorted at a time; as many as there are processors unless said.
     """
     threads = threads or os.cpu_count() or 1
     bits = np.uint64(max(1, (len(keys) - 1).bit_length()))  # of the number of a row
